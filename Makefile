@@ -1,0 +1,59 @@
+# Every command sets up what it needs: uv, the locked Python environment, and the pinned programs, all cached
+# outside the checkout except the virtual environment (.venv).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+TOOLS_PATH := $(shell $(PYTHON) tests/tools/install.py --path)
+UV_FOLDER := $(shell $(PYTHON) tests/tools/uv.py --path)
+export PATH := $(TOOLS_PATH):$(UV_FOLDER):$(PATH)
+export UV_PYTHON := $(shell command -v $(PYTHON))
+RUN := uv run --frozen --no-sync
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## the locked Python environment
+	@$(PYTHON) tests/tools/uv.py
+	@uv sync --frozen --quiet
+
+.PHONY: tools
+tools: setup ## the pinned programs (OPA, a registry), shown as they are installed
+	@$(PYTHON) tests/tools/install.py
+
+.PHONY: demo
+demo: setup ## the whole gate on this machine: registry, images, attestations, OPA, TLS; ends with the verdicts
+	@$(PYTHON) tests/tools/install.py opa
+	@$(RUN) portcullis demo $(ARGS)
+
+.PHONY: test
+test: tools ## unit, property and contract tests
+	@$(RUN) pytest -n $(WORKERS) $(ARGS)
+
+.PHONY: e2e
+e2e: tools ## the webhook as its own process, over TLS
+	@$(RUN) pytest tests/e2e $(ARGS)
+
+.PHONY: bench
+bench: tools ## figures: a table, and build/bench.json
+	@$(RUN) python tests/bench/run.py $(ARGS)
+
+.PHONY: lint
+lint: tools ## format, lint, types, layers, dependencies, Rego
+	@$(RUN) ruff format --check .
+	@$(RUN) ruff check .
+	@$(RUN) mypy
+	@$(RUN) lint-imports
+	@$(RUN) deptry webhook
+	@opa fmt --list --fail policies >/dev/null || { opa fmt --diff policies; exit 1; }
+	@opa check --strict policies --ignore testdata
+
+.PHONY: fmt
+fmt: tools ## formats Python and Rego
+	@$(RUN) ruff format .
+	@$(RUN) ruff check --fix-only --quiet .
+	@opa fmt --write policies

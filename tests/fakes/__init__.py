@@ -1,0 +1,1 @@
+"""Fakes that obey the contract suites of tests/contract."""

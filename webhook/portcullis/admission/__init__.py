@@ -1,0 +1,1 @@
+"""What is asked: AdmissionReview in and out, and the pod-carrying part of what is admitted."""

@@ -1,0 +1,1 @@
+"""Kubernetes: certificates now, watching and secrets later."""

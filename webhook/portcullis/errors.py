@@ -1,0 +1,180 @@
+"""The tree of errors.
+
+    PortcullisError
+    ├── ConfigError                config-invalid            the operator's file is wrong
+    ├── ReviewError                review-malformed          what was sent is no AdmissionReview
+    ├── WorkloadError              workload-malformed        a review whose object is not what its kind says
+    ├── InvalidReference           image-reference-invalid   an image name outside the distribution grammar
+    ├── RegistryError                                        all that Registry and Keychain may raise
+    │   ├── Unreachable            registry-unreachable      no answer, or 5xx, or a TLS failure        (retryable)
+    │   │   └── Throttled          registry-throttled        429                                        (retryable)
+    │   ├── Denied                 registry-denied           401 or 403 after authentication
+    │   ├── NotFound               image-not-found           404
+    │   ├── Malformed              registry-malformed        an answer that is not what the specification says
+    │   │   └── DigestMismatch     digest-mismatch           the bytes are not those of the digest
+    │   ├── TooLarge               too-large                 a limit of limits.py was crossed
+    │   └── NotAllowed             registry-not-allowed      a host or an address that the operator has not listed
+    ├── EngineError                                          all that Engine.evaluate may raise
+    │   ├── EngineUnavailable      engine-unavailable        OPA is not there                           (retryable)
+    │   ├── EngineTimeout          engine-timeout            OPA did not finish in time                 (retryable)
+    │   ├── EngineUndefined        policy-undefined          a rule gave no result at all
+    │   └── EngineMalformed        policy-failed             a builtin failed, or the result has a wrong shape
+    ├── PolicyCompileError         policy-invalid            Rego that does not compile; carries where
+    ├── RecordsError               audit-unavailable         the record cannot be kept                  (retryable)
+    └── DeadlineExceeded           deadline-exceeded         the time of the request is over            (retryable)
+
+Each class has one stable ``reason`` (docs/reasons.md lists them with cause and remedy), a ``message`` for
+the human who reads the refusal, and ``retryable``: whether the same request may succeed later without
+anybody changing anything. Adapters wrap what their libraries raise; nothing else crosses a port.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class PortcullisError(Exception):
+    """Root of the tree.
+
+    Args:
+        message: one sentence for the human who reads the refusal. It names what and where, holds no
+            credential, and may hold untrusted text (whoever prints it cleans it).
+    """
+
+    reason: ClassVar[str] = "internal-error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ConfigError(PortcullisError):
+    """The configuration is wrong: says file, line and key where they are known."""
+
+    reason = "config-invalid"
+
+
+class ReviewError(PortcullisError):
+    """The body is not an AdmissionReview of admission.k8s.io/v1 within the bounds.
+
+    ``uid`` is that of the request where it could be read, so that it can be answered as a review; "" where the
+    only answer is HTTP 400.
+    """
+
+    reason = "review-malformed"
+
+    def __init__(self, message: str, uid: str = "") -> None:
+        super().__init__(message)
+        self.uid = uid
+
+
+class WorkloadError(PortcullisError):
+    """The object in a review is not shaped as its kind demands (a pod spec that is a string, say)."""
+
+    reason = "workload-malformed"
+
+
+class InvalidReference(PortcullisError):
+    """The text is no image reference of the distribution grammar."""
+
+    reason = "image-reference-invalid"
+
+
+class RegistryError(PortcullisError):
+    """Root of what a Registry or a Keychain may raise."""
+
+    reason = "registry-error"
+
+
+class Unreachable(RegistryError):
+    reason = "registry-unreachable"
+    retryable = True
+
+
+class Throttled(Unreachable):
+    reason = "registry-throttled"
+
+
+class Denied(RegistryError):
+    reason = "registry-denied"
+
+
+class NotFound(RegistryError):
+    reason = "image-not-found"
+
+
+class Malformed(RegistryError):
+    reason = "registry-malformed"
+
+
+class DigestMismatch(Malformed):
+    reason = "digest-mismatch"
+
+
+class TooLarge(RegistryError):
+    reason = "too-large"
+
+
+class NotAllowed(RegistryError):
+    reason = "registry-not-allowed"
+
+
+class EngineError(PortcullisError):
+    """Root of what Engine.evaluate may raise."""
+
+    reason = "engine-error"
+
+
+class EngineUnavailable(EngineError):
+    reason = "engine-unavailable"
+    retryable = True
+
+
+class EngineTimeout(EngineError):
+    reason = "engine-timeout"
+    retryable = True
+
+
+class EngineUndefined(EngineError):
+    reason = "policy-undefined"
+
+
+class EngineMalformed(EngineError):
+    reason = "policy-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class CompileProblem:
+    """One fault in a policy source. ``row`` and ``column`` count from 1; 0 where unknown."""
+
+    file: str
+    row: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.row}:{self.column}: {self.message}"
+
+
+class PolicyCompileError(PortcullisError):
+    """The policy set cannot be used; the last good one stays."""
+
+    reason = "policy-invalid"
+
+    def __init__(self, problems: tuple[CompileProblem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems) or "the policies do not compile")
+        self.problems = problems
+
+
+class RecordsError(PortcullisError):
+    """Neither the store nor the journal can keep the record."""
+
+    reason = "audit-unavailable"
+    retryable = True
+
+
+class DeadlineExceeded(PortcullisError):
+    """The time that the caller gives is over."""
+
+    reason = "deadline-exceeded"
+    retryable = True

@@ -1,0 +1,1 @@
+"""Look inside: what the image really is."""

@@ -1,0 +1,122 @@
+"""Every bound of the program, one named field each, with its reason.
+
+Over a bound is an error that says which one and how to raise it, never a silent cut. The operator may set
+any of them in the ``limits`` section of the configuration, under the same names in camel case.
+"""
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds. Bytes unless the name says otherwise; durations in seconds."""
+
+    # -- the review --------------------------------------------------------------------------------------
+    review_bytes: int = 8 * MIB
+    """An UPDATE carries object and oldObject; the API server takes 3 MiB, etcd 1.5 MiB, each."""
+    review_depth: int = 200
+    """JSON nesting. CustomResourceDefinitions with deep schemas reach about 100."""
+    containers: int = 2500
+    """Containers and image volumes of one workload; 2,000 still fit etcd's object limit."""
+    distinct_images: int = 100
+    """Different images of one workload, each of which costs registry requests."""
+
+    # -- references --------------------------------------------------------------------------------------
+    reference_chars: int = 1024
+    """255 for the name, 128 for the tag, a digest and a host; the rest is not a reference."""
+
+    # -- registries --------------------------------------------------------------------------------------
+    manifest_bytes: int = 4 * MIB
+    """What the distribution specification tells registries to accept at least."""
+    config_bytes: int = 8 * MIB
+    """Image configurations hold the history; real ones stay under 100 KiB."""
+    index_children: int = 200
+    """Manifests of one index; official images have about 30 with attestations."""
+    image_layers: int = 500
+    """Layers of one manifest; overlayfs stops at 128."""
+    token_bytes: int = 256 * KIB
+    """Answer of a token endpoint."""
+    redirects: int = 5
+    """Redirects of one blob request."""
+    referrers: int = 100
+    """Referrers of one image; more is refused, never cut."""
+    referrers_pages: int = 20
+    """Pages of one referrers answer."""
+    connect_seconds: float = 3.0
+    """TCP and TLS of a new registry connection."""
+    flight_seconds: float = 60.0
+    """Whole of one fetch, which may go on after the request that started it."""
+    registry_connections_per_host: int = 16
+    """One slow registry must not take all connections."""
+    fact_cache_bytes: int = 64 * MIB
+    """Manifests and configurations kept in memory by digest."""
+    tag_seconds: float = 30.0
+    """How long a tag's digest and a list of referrers are believed."""
+    failure_seconds: float = 5.0
+    """How long a registry's failure is remembered; a missing image likewise."""
+
+    # -- evidence ----------------------------------------------------------------------------------------
+    attestation_bytes: int = 16 * MIB
+    """One attestation envelope."""
+    attestations_bytes: int = 64 * MIB
+    """All envelopes of one image."""
+    envelope_signatures: int = 20
+    """Signatures of one DSSE envelope."""
+    statement_subjects: int = 1000
+    """Subjects of one in-toto statement."""
+    json_depth: int = 100
+    """Nesting of attested JSON."""
+    findings: int = 100_000
+    """Findings of one scan report."""
+
+    # -- policies ----------------------------------------------------------------------------------------
+    policy_bytes: int = 1 * MIB
+    """One Rego source."""
+    policies: int = 500
+    """Policies in one set."""
+    violations: int = 1000
+    """Violations of one policy in one decision."""
+    document_bytes: int = 32 * MIB
+    """The policy input of one decision."""
+    engine_answer_bytes: int = 16 * MIB
+    """OPA's answer to one decision."""
+    message_chars: int = 2000
+    """Text of one violation."""
+
+    # -- the answer --------------------------------------------------------------------------------------
+    in_flight: int = 200
+    """Reviews judged at once; more get 503 at once."""
+    deadline_reserve_seconds: float = 0.5
+    """Kept from the caller's time for the record and the way back."""
+    default_timeout_seconds: float = 10.0
+    """When the caller names none; the API server's own default."""
+    shown_violations: int = 10
+    """Lines of a refusal; the rest is counted."""
+    warning_chars: int = 256
+    """The API server cuts longer warnings."""
+    warnings: int = 15
+    """The API server drops what is over 4,096 characters in all."""
+
+    # -- the audit log -----------------------------------------------------------------------------------
+    commit_records: int = 256
+    """Records that share one commit at most."""
+    queued_records: int = 10_000
+    """Records that wait for a commit."""
+    journal_bytes: int = 256 * MIB
+    """The journal that takes over while the store is down."""
+    append_seconds: float = 2.0
+    """How long the store may take before the journal takes the record."""
+    search_rows: int = 1000
+    """Rows of one answer of the log."""
+
+    # -- configuration -----------------------------------------------------------------------------------
+    config_file_bytes: int = 1 * MIB
+    """portcullis.yaml."""
+    manifest_documents: int = 1000
+    """Documents of one file given to ``check``."""
+
+
+DEFAULT_LIMITS = Limits()

@@ -1,0 +1,112 @@
+"""The decision: what is answered and what is recorded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from portcullis.model.json import JSONObject
+from portcullis.model.ruling import Mode
+
+
+class Verdict(StrEnum):
+    ADMITTED = "admitted"
+    REFUSED = "refused"
+    UNDECIDED = "undecided"
+    """A policy in deny could not be evaluated for want of facts that may come: answered 503 or 429."""
+
+
+class Because(StrEnum):
+    JUDGED = "judged"
+    UNCHANGED = "unchanged"
+
+
+class Stage(StrEnum):
+    """Where on the road a problem arose; also the keys of ``timings``."""
+
+    ADMISSION = "admission"
+    REFERENCE = "reference"
+    REGISTRY = "registry"
+    INSPECTION = "inspection"
+    EVIDENCE = "evidence"
+    POLICY = "policy"
+    AUDIT = "audit"
+    GATE = "gate"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A fact that could not be had. ``pending`` says that work on it goes on; ``eta_seconds`` how long it may
+    take. ``image`` is the reference as written, "" where it is not about one."""
+
+    stage: Stage
+    reason: str
+    retryable: bool
+    msg: str
+    image: str = ""
+    pending: bool = False
+    eta_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A rule that was broken, with the mode in force for this policy and namespace."""
+
+    policy: str
+    mode: Mode
+    severity: str
+    msg: str
+    container: str = ""
+    container_kind: str = ""
+    image: str = ""
+    digest: str = ""
+    platform: str = ""
+    field: str = ""
+    fix: str = ""
+    docs: str = ""
+    details: JSONObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UndecidedPolicy:
+    """A policy that was not evaluated, under its own mode, and why."""
+
+    policy: str
+    mode: Mode
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedImage:
+    """An image as written and, where it could be resolved, the digest that was judged."""
+
+    written: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The whole outcome of one request.
+
+    ``code`` is the status inside the AdmissionResponse: 200, 403, 429 or 503. ``retry_after_seconds`` is set
+    with 429 for people only. ``timings`` are milliseconds per stage. ``document`` is the judged policy input
+    as JSON bytes, which is also what is stored; b"" where none could be made.
+    """
+
+    id: str
+    verdict: Verdict
+    code: int
+    because: Because
+    message: str
+    warnings: tuple[str, ...]
+    retry_after_seconds: int | None
+    violations: tuple[Violation, ...]
+    undecided: tuple[UndecidedPolicy, ...]
+    problems: tuple[Problem, ...]
+    images: tuple[JudgedImage, ...]
+    policy_revision: str
+    config_revision: str
+    decided_at: datetime
+    elapsed_ms: float
+    timings: Mapping[str, float]
+    document: bytes = field(repr=False)

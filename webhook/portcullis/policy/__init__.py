@@ -1,0 +1,1 @@
+"""Judge: Rego policies in OPA."""

@@ -1,0 +1,123 @@
+"""The ports: what the gate asks of the world. Each docstring lists the only errors an adapter may raise.
+
+Adapters do not inherit from these; mypy checks the shapes where they are handed in. A caching adapter is a
+Registry that holds a Registry.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from portcullis.model.evidence import Carrier, CarrierKind, Rejected, Verified
+from portcullis.model.image import (
+    Access,
+    Anonymous,
+    Credential,
+    Descriptor,
+    Digest,
+    ImageReference,
+    Manifest,
+    Repository,
+    ResolvedImage,
+)
+from portcullis.model.record import AuditRecord, RecordFilter
+from portcullis.model.ruling import CompiledBundle, PolicyBundle, Ruling
+
+
+class Registry(Protocol):
+    """Reads images. Raises only RegistryError (errors.py draws its kinds).
+
+    Every body is hashed and compared with the digest it was asked by; a digest in a reference wins over its tag.
+    """
+
+    async def resolve(self, reference: ImageReference, access: Access) -> ResolvedImage:
+        """What the reference names now, down to the configuration of each platform that is judged."""
+        ...
+
+    async def referrers(
+        self, image: ResolvedImage, artifact_type: str | None, access: Access
+    ) -> tuple[CarrierKind, Sequence[Descriptor]]:
+        """Manifests whose subject is ``image.digest``, from the Referrers API or, where the registry has none,
+        its fall-back tag; which of the two is the first element. Filtered by ``artifact_type`` if given."""
+        ...
+
+    async def manifest(self, repository: Repository, digest: Digest, access: Access) -> Manifest:
+        """A manifest by digest, byte-exact."""
+        ...
+
+    def blob(self, repository: Repository, digest: Digest, limit: int, access: Access) -> AsyncIterator[bytes]:
+        """A blob by digest in pieces. Raises TooLarge past ``limit`` bytes, and DigestMismatch at its end: a
+        reader must not use a piece before the iterator has ended."""
+        ...
+
+
+class Keychain(Protocol):
+    """Finds the credential for a repository. Raises only RegistryError."""
+
+    async def credential(self, repository: Repository, access: Access) -> Credential | Anonymous: ...
+
+
+class Verifier(Protocol):
+    """Judges found evidence. Returns Rejected for anything that is bad; never raises."""
+
+    async def verify(self, carrier: Carrier, subject: Digest) -> Verified | Rejected: ...
+
+
+class Engine(Protocol):
+    """Judges documents by policies."""
+
+    async def compile(self, bundle: PolicyBundle) -> CompiledBundle:
+        """Compiles, loads, and proves that this revision is what is served from now on.
+
+        Raises:
+            PolicyCompileError: with file, row and column; what was served before is still served.
+            EngineError: the engine is not there.
+        """
+        ...
+
+    async def evaluate(
+        self, compiled: CompiledBundle, policies: Sequence[str], document: bytes, deadline: float
+    ) -> Ruling:
+        """Evaluates the named policies over ``document`` (the policy input as JSON) until ``deadline``
+        (a Clock.monotonic instant), after which the evaluation is cancelled inside the engine as well.
+
+        Raises only EngineError. A single policy that fails is in Ruling.failed, not an error of all.
+        """
+        ...
+
+
+class Records(Protocol):
+    """The audit log. Raises only RecordsError."""
+
+    async def append(self, record: AuditRecord) -> None:
+        """Returns once the record is durable."""
+        ...
+
+    async def get(self, decision_id: str) -> AuditRecord | None: ...
+
+    async def search(self, query: RecordFilter) -> Sequence[AuditRecord]:
+        """Newest first; the decisions' documents are left out (b"")."""
+        ...
+
+
+class Bundles(Protocol):
+    """Policy sets and configurations by hash, so that a record can be judged again (design rule 12).
+    Raises only RecordsError."""
+
+    async def put(self, revision: str, kind: str, content: bytes) -> None: ...
+
+    async def get(self, revision: str) -> bytes | None: ...
+
+
+class Clock(Protocol):
+    """The two times: for people and for deadlines."""
+
+    def now(self) -> datetime:
+        """The time in UTC, with its zone."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back; the scale of every deadline (that of the event loop's ``time()``)."""
+        ...
+
+

@@ -1,0 +1,1 @@
+"""Fetch it: an OCI distribution client."""

@@ -1,0 +1,1 @@
+"""The rim: the webhook server and the composition of all parts."""
