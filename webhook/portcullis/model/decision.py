@@ -1,5 +1,6 @@
 """The decision: what is answered and what is recorded."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -64,7 +65,7 @@ class Violation:
     field: str = ""
     fix: str = ""
     docs: str = ""
-    details: JSONObject = field(default_factory=dict)
+    details: JSONObject = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ class UserSource(StrEnum):
     POD = "pod"
     IMAGE = "image"
     NUMERIC = "numeric"
-    PASSWD = "passwd"
+    PASSWD = "passwd"  # noqa: S105 - the file /etc/passwd
     UNSET = "unset"
     UNRESOLVED = "unresolved"
 

@@ -1,7 +1,8 @@
 """Policies and what the engine says of a document."""
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from portcullis.model.json import JSONObject
@@ -81,7 +82,7 @@ class RuleHit:
     platform: str = ""
     field: str = ""
     fix: str = ""
-    details: JSONObject = field(default_factory=dict)
+    details: JSONObject = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,161 @@
+"""Collects the facts of a workload's images: one task per distinct image, what is needed and no more."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from portcullis.errors import DeadlineExceeded, InvalidReference, PortcullisError, RegistryError
+from portcullis.evidence.gather import EvidenceGatherer
+from portcullis.inspection.config import image_user
+from portcullis.limits import Limits
+from portcullis.model.decision import Problem, Stage
+from portcullis.model.evidence import Evidence
+from portcullis.model.facts import ImageFacts
+from portcullis.model.image import Access, ImageReference, ImageUser, ResolvedImage
+from portcullis.model.ruling import Need
+from portcullis.ports import Clock, Registry
+
+IMAGE_NEEDS = frozenset({Need.IMAGE, Need.CONFIG, Need.CONTENTS, Need.ATTESTATIONS})
+
+UNMET_BY: Mapping[Stage, frozenset[Need]] = {
+    Stage.ADMISSION: IMAGE_NEEDS | {Need.REQUEST, Need.INVENTORY},
+    Stage.GATE: IMAGE_NEEDS | {Need.REQUEST, Need.INVENTORY},
+    Stage.REFERENCE: IMAGE_NEEDS,
+    Stage.REGISTRY: IMAGE_NEEDS,
+    Stage.EVIDENCE: frozenset({Need.ATTESTATIONS}),
+    Stage.INSPECTION: frozenset({Need.CONTENTS}),
+}
+"""Which needs a problem of a stage leaves unmet."""
+
+
+def problem_of(error: PortcullisError, stage: Stage, image: str = "") -> Problem:
+    return Problem(stage=stage, reason=error.reason, retryable=error.retryable, msg=error.message, image=image)
+
+
+@dataclass(slots=True)
+class _Collected:
+    """What one task has so far; read at the deadline, whatever was reached."""
+
+    written: str
+    reference: ImageReference | None = None
+    resolved: ResolvedImage | None = None
+    users: tuple[ImageUser, ...] = ()
+    evidence: Evidence | None = None
+    problems: list[Problem] = field(default_factory=list)
+    done: bool = False
+
+    def facts(self) -> ImageFacts:
+        return ImageFacts(
+            written=self.written,
+            reference=self.reference,
+            resolved=self.resolved,
+            users=self.users,
+            evidence=self.evidence,
+            problems=tuple(self.problems),
+        )
+
+
+class ImageCollector:
+    """Resolves images and gathers what was signed about them.
+
+    Args:
+        parse: text to reference; raises InvalidReference.
+        registry: where images come from; it caches and shares flights, and finishes in the background what a
+            deadline cuts off here.
+        gatherer: finds and verifies attestations.
+    """
+
+    def __init__(
+        self,
+        *,
+        parse: Callable[[str], ImageReference],
+        registry: Registry,
+        gatherer: EvidenceGatherer,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self._parse = parse
+        self._registry = registry
+        self._gatherer = gatherer
+        self._clock = clock
+        self._limits = limits
+
+    async def collect(
+        self, images: Collection[str], needs: Collection[Need], access: Access, deadline: float
+    ) -> tuple[ImageFacts, ...]:
+        """Facts of each distinct image text, in order; at ``deadline`` what is missing becomes a problem.
+
+        A fact that cannot be had is a problem of its image; nothing is raised for it.
+        """
+        collected = [self._start(written) for written in dict.fromkeys(images)]
+        if not IMAGE_NEEDS.isdisjoint(needs):
+            if len(collected) > self._limits.distinct_images:
+                self._refuse_all(collected)
+            else:
+                await self._fetch(collected, frozenset(needs), access, deadline)
+        return tuple(image.facts() for image in collected)
+
+    def _start(self, written: str) -> _Collected:
+        image = _Collected(written=written)
+        try:
+            image.reference = self._parse(written)
+        except InvalidReference as error:
+            image.problems.append(problem_of(error, Stage.REFERENCE, written))
+        return image
+
+    def _refuse_all(self, collected: list[_Collected]) -> None:
+        limit = self._limits.distinct_images
+        message = f"the workload names {len(collected)} different images; the limit distinctImages is {limit}"
+        for image in collected:
+            image.problems.append(
+                Problem(Stage.REGISTRY, "too-large", retryable=False, msg=message, image=image.written)
+            )
+
+    async def _fetch(
+        self, collected: list[_Collected], needs: frozenset[Need], access: Access, deadline: float
+    ) -> None:
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout_at(deadline), asyncio.TaskGroup() as group:
+                for image in collected:
+                    if image.reference is not None:
+                        group.create_task(self._one(image, image.reference, needs, access))
+        except TimeoutError:
+            elapsed = self._clock.monotonic() - started
+            for image in collected:
+                if image.reference is not None and not image.done:
+                    image.problems.append(_late(image, elapsed))
+
+    async def _one(self, image: _Collected, reference: ImageReference, needs: frozenset[Need], access: Access) -> None:
+        stage = Stage.REGISTRY
+        try:
+            image.resolved = await self._registry.resolve(reference, access)
+            image.users = tuple(image_user(platform.config) for platform in image.resolved.platforms)
+            stage = Stage.EVIDENCE
+            if Need.ATTESTATIONS in needs:
+                image.evidence = await self._gatherer.gather(image.resolved, access)
+        except RegistryError as error:
+            image.problems.append(problem_of(error, stage, image.written))
+        if Need.CONTENTS in needs and image.resolved is not None:
+            message = "this version of Portcullis does not look into the layers of images"
+            image.problems.append(
+                Problem(Stage.INSPECTION, "inspection-unavailable", retryable=False, msg=message, image=image.written)
+            )
+        image.done = True
+
+
+def _late(image: _Collected, elapsed: float) -> Problem:
+    """A registry that has not even named the image in time is an outage; one that has is being worked with, and
+    the next request finds that work done."""
+    if image.resolved is None:
+        error = DeadlineExceeded("the registry did not answer before the deadline of the request")
+        return problem_of(error, Stage.REGISTRY, image.written)
+    return Problem(
+        stage=Stage.EVIDENCE,
+        reason="inspection-pending",
+        retryable=True,
+        msg="the image is still being inspected; the work goes on in the background",
+        image=image.written,
+        pending=True,
+        eta_seconds=elapsed,
+    )

@@ -1,0 +1,112 @@
+"""The words of a decision: what a developer reads in ``kubectl``."""
+
+from collections.abc import Iterable, Sequence
+
+from portcullis.decision.verdict import OUTAGE, PENDING, REFUSED, Outcome
+from portcullis.limits import Limits
+from portcullis.model.decision import Problem, UndecidedPolicy, Violation
+from portcullis.model.ruling import Mode
+from portcullis.text import clean, sentence
+
+NAME_CHARS = 253
+IMAGE_CHARS = 200
+
+_CONTAINER_WORDS = {
+    "container": "container",
+    "init": "init container",
+    "ephemeral": "ephemeral container",
+    "volume": "image volume",
+}
+
+
+def subject(violation: Violation) -> str:
+    """Where a violation stands: ``container "web" (registry.example/acme/web:1.4)``; "" for the whole request."""
+    words = []
+    if violation.container:
+        kind = _CONTAINER_WORDS.get(violation.container_kind, "container")
+        words.append(f'{kind} "{clean(violation.container, NAME_CHARS)}"')
+    if violation.image:
+        image = clean(violation.image, IMAGE_CHARS)
+        words.append(f"({image})" if words else f"image {image}")
+    if violation.platform:
+        words.append(f"on {clean(violation.platform, NAME_CHARS)}")
+    return " ".join(words)
+
+
+def violation_line(violation: Violation, limits: Limits) -> str:
+    """``[policy] container "web" (image): what is wrong. What to do.``"""
+    where = subject(violation)
+    says = sentence(clean(violation.msg, limits.message_chars)) or "violated."
+    fix = sentence(clean(violation.fix, limits.message_chars))
+    fix = fix[:1].upper() + fix[1:]
+    return " ".join(part for part in (f"[{violation.policy}]", f"{where}:" if where else "", says, fix) if part)
+
+
+def problem_line(problem: Problem, policies: Sequence[str], limits: Limits) -> str:
+    """``[reason] image …: what could not be had. Not evaluated for want of it: …``"""
+    image = f"image {clean(problem.image, IMAGE_CHARS)}:" if problem.image else ""
+    says = sentence(clean(problem.msg, limits.message_chars))
+    waiting = f"Not evaluated without it: {', '.join(policies)}." if policies else ""
+    return " ".join(part for part in (f"[{problem.reason}]", image, says, waiting) if part)
+
+
+def message(
+    outcome: Outcome,
+    what: str,
+    violations: Sequence[Violation],
+    undecided: Sequence[UndecidedPolicy],
+    decision_id: str,
+    limits: Limits,
+) -> str:
+    """The refusal, several lines; "" where the request is admitted. ``what`` names the workload."""
+    if outcome.code not in (REFUSED, OUTAGE, PENDING):
+        return ""
+    denies = [violation for violation in violations if violation.mode is Mode.DENY]
+    blocked = [policy for policy in undecided if policy.mode is Mode.DENY]
+    lines = [violation_line(violation, limits) for violation in denies]
+    lines += [problem_line(problem, policies, limits) for problem, policies in _by_problem(blocked)]
+    shown = lines[: limits.shown_violations]
+    if len(lines) > len(shown):
+        shown.append(f"… and {len(lines) - len(shown)} more: portcullis audit show {decision_id}")
+    unasked = sum(1 for policy in undecided if not policy.problems)
+    if unasked and denies:
+        shown.append(f"{_count(unasked, 'policy looks', 'policies look')} at the images only once this is mended.")
+    return "\n".join([_headline(outcome, what, denies, blocked), *shown, f"Decision {decision_id}"])
+
+
+def _headline(outcome: Outcome, what: str, denies: Sequence[Violation], blocked: Sequence[UndecidedPolicy]) -> str:
+    if denies:
+        policies = len({violation.policy for violation in denies})
+        return f"{_count(policies, 'policy refuses', 'policies refuse')} {what}:"
+    policies = len(blocked)
+    if outcome.code == REFUSED:
+        count = _count(policies, "policy", "policies")
+        return f"{what} is refused: {count} could not be evaluated, and waiting will not help:"
+    if outcome.code == PENDING:
+        return f"{what} is still being inspected. This is no refusal; try again in a moment:"
+    return f"{what} could not be judged: an outage, not a violation. Try again later, or tell your platform team:"
+
+
+def warnings(violations: Sequence[Violation], undecided: Sequence[UndecidedPolicy], limits: Limits) -> tuple[str, ...]:
+    """One line per violation in mode warn and per problem of a policy in mode warn, within what the API server
+    shows (256 characters each, 4,096 in all)."""
+    lines = [violation_line(violation, limits) for violation in violations if violation.mode is Mode.WARN]
+    waiting = [policy for policy in undecided if policy.mode is Mode.WARN]
+    lines += [problem_line(problem, policies, limits) for problem, policies in _by_problem(waiting)]
+    shown = lines[: limits.warnings]
+    if len(lines) > len(shown):
+        shown[-1] = f"… and {len(lines) - len(shown) + 1} more warnings in the audit log"
+    return tuple(clean(line, limits.warning_chars) for line in shown)
+
+
+def _by_problem(undecided: Iterable[UndecidedPolicy]) -> list[tuple[Problem, list[str]]]:
+    """Each problem once, with the policies that wait for it."""
+    waiting: dict[Problem, list[str]] = {}
+    for policy in undecided:
+        for problem in policy.problems:
+            waiting.setdefault(problem, []).append(policy.policy)
+    return list(waiting.items())
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
