@@ -1,0 +1,112 @@
+"""What a developer reads."""
+
+from portcullis.decision import texts
+from portcullis.decision.verdict import conclude
+from portcullis.limits import DEFAULT_LIMITS, Limits
+from portcullis.model.decision import Problem, Stage, UndecidedPolicy, Violation
+from portcullis.model.ruling import Mode
+
+ROOT = Violation(
+    policy="image-user",
+    mode=Mode.DENY,
+    severity="high",
+    msg="runs as root",
+    container="web",
+    container_kind="container",
+    image="registry.example/acme/web:1.4",
+    fix="set USER to a numeric id in the Dockerfile",
+)
+DOWN = Problem(Stage.REGISTRY, "registry-unreachable", retryable=True, msg="registry.example: no answer", image="a/b")
+GONE = Problem(
+    Stage.REGISTRY, "image-not-found", retryable=False, msg="registry.example has no acme/web:9", image="w:9"
+)
+
+
+def message(
+    violations: list[Violation], undecided: list[UndecidedPolicy], limits: Limits = DEFAULT_LIMITS
+) -> list[str]:
+    outcome = conclude(violations, undecided, person=True)
+    return texts.message(outcome, "Deployment shop/checkout", violations, undecided, "d-1", limits).splitlines()
+
+
+def test_a_refusal_says_who_refuses_what_why_and_what_to_do() -> None:
+    other = Violation(policy="pod-privileges", mode=Mode.DENY, severity="high", msg="shares the host's network")
+    assert message([ROOT, other], []) == [
+        "2 policies refuse Deployment shop/checkout:",
+        (
+            '[image-user] container "web" (registry.example/acme/web:1.4): runs as root. '
+            "Set USER to a numeric id in the Dockerfile."
+        ),
+        "[pod-privileges] shares the host's network.",
+        "Decision d-1",
+    ]
+
+
+def test_two_violations_of_one_policy_are_one_policy() -> None:
+    assert message([ROOT, ROOT], [])[0] == "1 policy refuses Deployment shop/checkout:"
+
+
+def test_violations_in_other_modes_are_not_in_the_refusal() -> None:
+    warned = Violation(policy="image-pinned", mode=Mode.WARN, severity="low", msg="a tag")
+    assert not any("image-pinned" in line for line in message([ROOT, warned], []))
+
+
+def test_over_ten_violations_are_counted() -> None:
+    lines = message([ROOT] * 13, [])
+    assert len(lines) == 1 + 10 + 1 + 1
+    assert lines[11] == "… and 3 more: portcullis audit show d-1"
+
+
+def test_an_outage_does_not_read_like_a_violation() -> None:
+    undecided = [UndecidedPolicy(name, Mode.DENY, (DOWN,)) for name in ("image-user", "scan-required")]
+    assert message([], undecided) == [
+        (
+            "Deployment shop/checkout could not be judged: an outage, not a violation. "
+            "Try again later, or tell your platform team:"
+        ),
+        (
+            "[registry-unreachable] image a/b: registry.example: no answer. "
+            "Not evaluated without it: image-user, scan-required."
+        ),
+        "Decision d-1",
+    ]
+
+
+def test_a_missing_image_is_said_to_be_missing() -> None:
+    lines = message([], [UndecidedPolicy("image-user", Mode.DENY, (GONE,))])
+    assert lines[0].endswith("1 policy could not be evaluated, and waiting will not help:")
+    assert lines[1].startswith("[image-not-found] image w:9: registry.example has no acme/web:9.")
+
+
+def test_policies_that_were_not_asked_are_announced() -> None:
+    lines = message([ROOT], [UndecidedPolicy("scan-required", Mode.DENY, ())])
+    assert "1 policy looks at the images only once this is mended." in lines
+
+
+def test_where_a_violation_stands() -> None:
+    volume = Violation("p", Mode.DENY, "low", "m", container="data", container_kind="volume", image="x", platform="l/a")
+    assert texts.subject(volume) == 'image volume "data" (x) on l/a'
+    assert texts.subject(Violation("p", Mode.DENY, "low", "m", image="x")) == "image x"
+    assert texts.subject(Violation("p", Mode.DENY, "low", "m")) == ""
+
+
+def test_hostile_text_stays_on_its_line() -> None:
+    hostile = Violation("p", Mode.DENY, "low", "bad\n[image-user] forged\x1b[31m\u202eevil", image="a\nb")
+    lines = message([hostile], [])
+    assert len(lines) == 3
+    assert not any(character in "".join(lines) for character in "\x1b\u202e")
+
+
+def test_warnings_fit_what_the_api_server_shows() -> None:
+    long = Violation("image-pinned", Mode.WARN, "low", "x" * 1000, image="y" * 1000)
+    waiting = UndecidedPolicy("scan-required", Mode.WARN, (DOWN,))
+    shown = texts.warnings([long] * 40, [waiting], DEFAULT_LIMITS)
+    assert len(shown) == DEFAULT_LIMITS.warnings
+    assert all(0 < len(line) <= 256 and line.isprintable() for line in shown)
+    assert sum(map(len, shown)) <= 4096
+    assert shown[-1] == "… and 27 more warnings in the audit log"
+
+
+def test_a_warning_names_what_could_not_be_had() -> None:
+    (line,) = texts.warnings([], [UndecidedPolicy("scan-required", Mode.WARN, (DOWN,))], DEFAULT_LIMITS)
+    assert line.startswith("[registry-unreachable] image a/b: registry.example: no answer.")
