@@ -62,7 +62,8 @@ def wheel() -> bytes:
     """The wheel for this machine, found by its hash in the index (PEP 691) and checked by it."""
     expected = WHEELS.get(platform.machine())
     if expected is None or platform.system() != "Linux":
-        raise SystemExit(f"uv: no pinned wheel for {platform.system()} {platform.machine()}; install uv {VERSION} on PATH")
+        machine = f"{platform.system()} {platform.machine()}"
+        raise SystemExit(f"uv: no pinned wheel for {machine}; install uv {VERSION} on PATH")
     page = json.loads(fetch(f"{index()}/uv/", "application/vnd.pypi.simple.v1+json"))
     for file in page["files"]:
         if file["hashes"].get("sha256") == expected:
@@ -82,8 +83,7 @@ def install() -> None:
     with tempfile.TemporaryDirectory(dir=place) as scratch:
         target = Path(scratch) / "uv"
         found = shutil.which("uv")
-        shown = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout if found else ""
-        if found and VERSION in shown.split():
+        if found and VERSION in subprocess.run([found, "--version"], capture_output=True, text=True).stdout.split():
             target.symlink_to(found)
         else:
             with zipfile.ZipFile(io.BytesIO(wheel())) as archive:
