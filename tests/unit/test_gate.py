@@ -1,0 +1,413 @@
+"""The gate's flow: what is asked when, and what becomes of what cannot be had.
+
+The engine here is scripted, so that every outcome of the port can be put in its place; real Rego in a real OPA is
+judged in tests/contract and tests/e2e. Registry and evidence are the in-memory registry and the real verifier.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from fakes.registry import MemoryRegistry
+from portcullis.admission.workloads import WorkloadReader
+from portcullis.decision.modes import Modes
+from portcullis.errors import EngineError, EngineTimeout, EngineUnavailable, NotFound, RegistryError, Unreachable
+from portcullis.evidence.gather import EvidenceGatherer
+from portcullis.evidence.trust import Trust
+from portcullis.evidence.verifier import KeyVerifier
+from portcullis.gate import Gate
+from portcullis.limits import DEFAULT_LIMITS
+from portcullis.model.decision import Because, Decision, Stage, Verdict
+from portcullis.model.image import Access, ImageReference, ResolvedImage
+from portcullis.model.request import (
+    AdmissionRequest,
+    Caller,
+    GroupVersionKind,
+    GroupVersionResource,
+    Operation,
+    UserInfo,
+)
+from portcullis.model.ruling import (
+    CompiledBundle,
+    Mode,
+    Need,
+    PolicyBundle,
+    PolicyFailure,
+    PolicyInfo,
+    RuleHit,
+    Ruling,
+)
+
+pytestmark = pytest.mark.anyio
+
+IMAGE = "registry.example/acme/web:1.4"
+EARLY, LATE, SCAN = "image-source", "image-user", "scan-required"
+NEEDS = {
+    EARLY: frozenset({Need.REQUEST}),
+    LATE: frozenset({Need.REQUEST, Need.IMAGE, Need.CONFIG}),
+    SCAN: frozenset({Need.REQUEST, Need.IMAGE, Need.ATTESTATIONS}),
+}
+
+
+class Clock:
+    def now(self) -> datetime:
+        return datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+@dataclass
+class ScriptedEngine:
+    """Answers with what the test says, and keeps what it was asked."""
+
+    hits: Sequence[RuleHit] = ()
+    failed: Sequence[PolicyFailure] = ()
+    error: Exception | None = None
+    silent: frozenset[str] = frozenset()
+    asked: list[list[str]] = field(default_factory=list)
+    documents: list[dict[str, Any]] = field(default_factory=list)
+
+    async def compile(self, bundle: PolicyBundle) -> CompiledBundle:
+        raise NotImplementedError
+
+    async def evaluate(
+        self, compiled: CompiledBundle, policies: Sequence[str], document: bytes, deadline: float
+    ) -> Ruling:
+        self.asked.append(list(policies))
+        self.documents.append(msgspec.json.decode(document))
+        if self.error is not None:
+            raise self.error
+        failed = tuple(failure for failure in self.failed if failure.policy in policies)
+        judged = frozenset(policies) - {failure.policy for failure in failed} - self.silent
+        return Ruling(judged=judged, hits=tuple(hit for hit in self.hits if hit.policy in judged), failed=failed)
+
+
+def info(name: str) -> PolicyInfo:
+    return PolicyInfo(
+        name=name,
+        title=name,
+        description="",
+        severity="high",
+        mode=Mode.DENY,
+        docs="",
+        needs=NEEDS[name],
+        rules=(Mode.DENY,),
+    )
+
+
+@dataclass
+class Bench:
+    """A gate with everything around it in the test's hands."""
+
+    engine: ScriptedEngine
+    registry: MemoryRegistry
+    modes: Modes = field(default_factory=Modes)
+    policies: Sequence[str] = (EARLY, LATE, SCAN)
+
+    def gate(self, registry: Any = None) -> Gate:
+        source = registry or self.registry
+        trust = Trust(signers=(), rules=())
+        verifier = KeyVerifier(trust=trust, limits=DEFAULT_LIMITS)
+        return Gate(
+            reader=WorkloadReader(limits=DEFAULT_LIMITS),
+            registry=source,
+            gatherer=EvidenceGatherer(registry=source, verifier=verifier, trust=trust, limits=DEFAULT_LIMITS),
+            engine=self.engine,
+            compiled=CompiledBundle(revision="sha256:p", policies=tuple(info(name) for name in self.policies)),
+            modes=self.modes,
+            clock=Clock(),
+            limits=DEFAULT_LIMITS,
+            config_revision="sha256:c",
+        )
+
+    async def decide(self, request: AdmissionRequest, seconds: float = 5.0, registry: Any = None) -> Decision:
+        return await self.gate(registry).decide(request, asyncio.get_running_loop().time() + seconds)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    registry = MemoryRegistry()
+    registry.add_image("registry.example/acme/web", "1.4", user="1000")
+    return Bench(engine=ScriptedEngine(), registry=registry)
+
+
+def pod(image: str = IMAGE, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"containers": [{"name": "web", "image": image}], **spec},
+    }
+
+
+def asking(
+    obj: Mapping[str, Any] | None,
+    *,
+    old: Mapping[str, Any] | None = None,
+    operation: Operation = Operation.CREATE,
+    username: str = "dana",
+) -> AdmissionRequest:
+    raw = {"uid": "u-1", "operation": str(operation), "object": obj, "oldObject": old, "namespace": "shop"}
+    return AdmissionRequest(
+        uid="u-1",
+        kind=GroupVersionKind("", "v1", "Pod"),
+        resource=GroupVersionResource("", "v1", "pods"),
+        sub_resource="",
+        name="web",
+        namespace="shop",
+        operation=operation,
+        user=UserInfo(username),
+        object=obj,
+        old_object=old,
+        dry_run=False,
+        raw=raw,
+        caller=Caller.UNVERIFIED,
+    )
+
+
+def hit(policy: str, rule: Mode = Mode.DENY) -> RuleHit:
+    return RuleHit(policy=policy, rule=rule, msg="is wrong", container="web")
+
+
+class Counting:
+    """A Registry that counts what passes through it."""
+
+    def __init__(self, registry: MemoryRegistry) -> None:
+        self.inner = registry
+        self.resolved: list[str] = []
+
+    async def resolve(self, reference: ImageReference, access: Access) -> ResolvedImage:
+        self.resolved.append(str(reference))
+        return await self.inner.resolve(reference, access)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+class Hanging(Counting):
+    """A registry that does not answer; with ``named`` it names the image and then hangs."""
+
+    def __init__(self, registry: MemoryRegistry, *, named: bool) -> None:
+        super().__init__(registry)
+        self.named = named
+
+    async def resolve(self, reference: ImageReference, access: Access) -> ResolvedImage:
+        if not self.named:
+            await asyncio.Event().wait()
+        return await super().resolve(reference, access)
+
+    async def referrers(self, *arguments: Any) -> Any:
+        await asyncio.Event().wait()
+
+
+class Broken(Counting):
+    """A registry with a fault that is no RegistryError: a bug of ours."""
+
+    async def resolve(self, reference: ImageReference, access: Access) -> ResolvedImage:
+        raise ZeroDivisionError
+
+
+async def test_a_good_pod_is_admitted_with_what_was_judged(bench: Bench) -> None:
+    decision = await bench.decide(asking(pod()))
+    assert (decision.verdict, decision.code, decision.because) == (Verdict.ADMITTED, 200, Because.JUDGED)
+    assert [image.written for image in decision.images] == [IMAGE]
+    assert decision.images[0].digest.startswith("sha256:")
+    assert (decision.message, decision.problems, decision.undecided) == ("", (), ())
+    assert (decision.policy_revision, decision.config_revision) == ("sha256:p", "sha256:c")
+    assert msgspec.json.decode(decision.document) == bench.engine.documents[-1]
+    assert set(decision.timings) == {Stage.ADMISSION, Stage.REGISTRY, Stage.POLICY, Stage.GATE}
+
+
+async def test_policies_of_the_request_alone_refuse_before_a_registry_is_asked(bench: Bench) -> None:
+    bench.engine.hits = [hit(EARLY)]
+    registry = Counting(bench.registry)
+    decision = await bench.decide(asking(pod()), registry=registry)
+    assert decision.code == 403
+    assert registry.resolved == []
+    assert bench.engine.asked == [[EARLY]]
+    assert {policy.policy: policy.problems for policy in decision.undecided} == {LATE: (), SCAN: ()}
+
+
+async def test_a_warning_of_theirs_does_not_end_the_road(bench: Bench) -> None:
+    bench.engine.hits = [hit(EARLY)]
+    bench.modes = Modes({EARLY: Mode.WARN})
+    decision = await bench.decide(asking(pod()))
+    assert decision.code == 200
+    assert bench.engine.asked == [[EARLY], [LATE, SCAN]]
+    assert decision.warnings == (f'[image-source] container "web" ({IMAGE}): is wrong.',)
+
+
+async def test_facts_that_no_policy_needs_are_not_fetched(bench: Bench) -> None:
+    registry = Counting(bench.registry)
+    bench.policies = (EARLY,)
+    await bench.decide(asking(pod()), registry=registry)
+    assert registry.resolved == []
+    bench.policies = (EARLY, LATE)
+    decision = await bench.decide(asking(pod()), registry=Hanging(bench.registry, named=True))
+    assert decision.code == 200
+
+
+async def test_an_image_that_stands_twice_is_fetched_once(bench: Bench) -> None:
+    registry = Counting(bench.registry)
+    containers = [{"name": f"c{number}", "image": IMAGE} for number in range(8)]
+    await bench.decide(asking(pod(containers=containers)), registry=registry)
+    assert len(registry.resolved) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict", "code"),
+    [
+        (Unreachable("registry.example does not answer"), Verdict.UNDECIDED, 503),
+        (NotFound("registry.example has no such image"), Verdict.REFUSED, 403),
+    ],
+)
+async def test_a_fact_that_cannot_be_had_leaves_its_policies_undecided(
+    bench: Bench, error: RegistryError, verdict: Verdict, code: int
+) -> None:
+    bench.registry.fail(IMAGE, error)
+    decision = await bench.decide(asking(pod()))
+    assert (decision.verdict, decision.code) == (verdict, code)
+    assert [policy.policy for policy in decision.undecided] == [LATE, SCAN]
+    assert {problem.reason for problem in decision.problems} == {error.reason}
+    assert bench.engine.asked == [[EARLY]]
+    assert error.reason in decision.message
+
+
+async def test_a_reference_that_is_none_is_a_problem_of_its_image(bench: Bench) -> None:
+    decision = await bench.decide(asking(pod("UPPER/Case:bad tag")))
+    assert decision.code == 403
+    assert [problem.reason for problem in decision.problems] == ["image-reference-invalid"]
+
+
+async def test_a_registry_that_hangs_is_an_outage_before_the_deadline(bench: Bench) -> None:
+    registry = Hanging(bench.registry, named=False)
+    async with asyncio.timeout(5):
+        decision = await bench.decide(asking(pod()), seconds=0.2, registry=registry)
+    assert decision.code == 503
+    assert [problem.reason for problem in decision.problems] == ["deadline-exceeded"]
+
+
+@pytest.mark.parametrize(
+    ("username", "retry"), [("dana", True), ("system:serviceaccount:kube-system:job-controller", False)]
+)
+async def test_work_that_goes_on_is_pending_and_only_people_are_told_when(
+    bench: Bench, username: str, *, retry: bool
+) -> None:
+    registry = Hanging(bench.registry, named=True)
+    decision = await bench.decide(asking(pod(), username=username), seconds=0.2, registry=registry)
+    assert (decision.verdict, decision.code) == (Verdict.UNDECIDED, 429)
+    assert (decision.retry_after_seconds is not None) is retry
+    assert bench.engine.asked == [[EARLY], [LATE]]
+
+
+@pytest.mark.parametrize("error", [EngineUnavailable("OPA is down"), EngineTimeout("OPA is slow")])
+async def test_without_an_engine_nothing_is_passed(bench: Bench, error: EngineError) -> None:
+    bench.engine.error = error
+    decision = await bench.decide(asking(pod()))
+    assert (decision.verdict, decision.code) == (Verdict.UNDECIDED, 503)
+    assert [policy.policy for policy in decision.undecided] == [EARLY, LATE, SCAN]
+
+
+async def test_a_policy_that_fails_is_undecided_and_the_others_are_judged(bench: Bench) -> None:
+    bench.engine.failed = [PolicyFailure(SCAN, "policy-failed", "to_number: not a number")]
+    bench.modes = Modes({SCAN: Mode.AUDIT})
+    decision = await bench.decide(asking(pod()))
+    assert decision.code == 200
+    assert [(policy.policy, policy.mode) for policy in decision.undecided] == [(SCAN, Mode.AUDIT)]
+    bench.modes = Modes()
+    assert (await bench.decide(asking(pod()))).code == 403
+
+
+async def test_silence_about_a_policy_is_no_pass(bench: Bench) -> None:
+    bench.engine.silent = frozenset({LATE})
+    decision = await bench.decide(asking(pod()))
+    assert decision.verdict is Verdict.REFUSED
+    assert [problem.reason for problem in decision.problems] == ["policy-undefined"]
+
+
+@pytest.mark.parametrize("fault", ["registry", "engine", "both", "bug", "hang"])
+async def test_with_every_policy_in_audit_nothing_is_refused(bench: Bench, fault: str) -> None:
+    bench.modes = Modes({"*": Mode.AUDIT})
+    bench.engine.hits = [hit(EARLY), hit(LATE)]
+    registry: Any = bench.registry
+    if fault in ("registry", "both"):
+        bench.registry.fail(IMAGE, Unreachable("down"))
+    if fault in ("engine", "both"):
+        bench.engine.error = EngineUnavailable("down")
+    if fault == "bug":
+        registry = Broken(bench.registry)
+    if fault == "hang":
+        registry = Hanging(bench.registry, named=False)
+    decision = await bench.decide(asking(pod()), seconds=0.5, registry=registry)
+    assert (decision.verdict, decision.code, decision.warnings) == (Verdict.ADMITTED, 200, ())
+    assert decision.undecided
+    assert not bench.gate().enforces("shop")
+
+
+async def test_a_bug_of_ours_is_an_outage_and_no_pass(bench: Bench) -> None:
+    decision = await bench.decide(asking(pod()), registry=Broken(bench.registry))
+    assert (decision.verdict, decision.code) == (Verdict.UNDECIDED, 503)
+    assert [problem.reason for problem in decision.problems] == ["internal-error"]
+
+
+async def test_a_malformed_workload_is_refused(bench: Bench) -> None:
+    decision = await bench.decide(asking({**pod(), "spec": "x"}))
+    assert (decision.verdict, decision.code) == (Verdict.REFUSED, 403)
+    assert [problem.reason for problem in decision.problems] == ["workload-malformed"]
+
+
+async def test_an_unchanged_update_is_judged_on_its_request_alone(bench: Bench) -> None:
+    old = pod()
+    new = {**old, "metadata": {**old["metadata"], "resourceVersion": "2"}}
+    registry = Counting(bench.registry)
+    decision = await bench.decide(asking(new, old=old, operation=Operation.UPDATE), registry=registry)
+    assert (decision.verdict, decision.because) == (Verdict.ADMITTED, Because.UNCHANGED)
+    assert (registry.resolved, bench.engine.asked) == ([], [[EARLY]])
+    bench.engine.hits = [hit(EARLY)]
+    refused = await bench.decide(asking(new, old=old, operation=Operation.UPDATE))
+    assert (refused.verdict, refused.because) == (Verdict.REFUSED, Because.UNCHANGED)
+
+
+async def test_environment_values_are_neither_judged_nor_kept(bench: Bench) -> None:
+    spec = {"containers": [{"name": "web", "image": IMAGE, "env": [{"name": "PASSWORD", "value": "hunter2"}]}]}
+    decision = await bench.decide(asking(pod(**spec)))
+    assert decision.code == 200
+    assert b"hunter2" not in decision.document
+    assert b"PASSWORD" in decision.document
+
+
+async def test_an_update_of_an_environment_value_is_a_change(bench: Bench) -> None:
+    def with_value(value: str) -> dict[str, Any]:
+        return pod(containers=[{"name": "web", "image": IMAGE, "env": [{"name": "A", "value": value}]}])
+
+    decision = await bench.decide(asking(with_value("2"), old=with_value("1"), operation=Operation.UPDATE))
+    assert decision.because is Because.JUDGED
+
+
+async def test_a_delete_is_judged_on_its_request_alone(bench: Bench) -> None:
+    registry = Counting(bench.registry)
+    decision = await bench.decide(asking(None, old=pod(), operation=Operation.DELETE), registry=registry)
+    assert (decision.code, decision.images, registry.resolved) == (200, (), [])
+
+
+async def test_too_many_images_are_refused_and_not_fetched(bench: Bench) -> None:
+    registry = Counting(bench.registry)
+    containers = [{"name": f"c{number}", "image": f"{IMAGE}.{number}"} for number in range(101)]
+    decision = await bench.decide(asking(pod(containers=containers)), registry=registry)
+    assert (decision.code, registry.resolved) == (403, [])
+    assert {problem.reason for problem in decision.problems} == {"too-large"}
+
+
+async def test_inspect_shows_facts_and_problems(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    facts = await bench.gate().inspect(IMAGE, Access(), loop.time() + 5)
+    assert facts.resolved is not None
+    assert facts.evidence is not None
+    missing = await bench.gate().inspect("registry.example/acme/none:1", Access(), loop.time() + 5)
+    assert [problem.reason for problem in missing.problems] == ["image-not-found"]
