@@ -3,6 +3,7 @@
     PortcullisError
     ├── ConfigError                config-invalid            the operator's file is wrong
     ├── ReviewError                review-malformed          what was sent is no AdmissionReview
+    ├── ManifestError              manifest-malformed        a file or document given to a command is no object
     ├── WorkloadError              workload-malformed        a review whose object is not what its kind says
     ├── InvalidReference           image-reference-invalid   an image name outside the distribution grammar
     ├── RegistryError                                        all that Registry and Keychain may raise
@@ -66,6 +67,12 @@ class ReviewError(PortcullisError):
     def __init__(self, message: str, uid: str = "") -> None:
         super().__init__(message)
         self.uid = uid
+
+
+class ManifestError(PortcullisError):
+    """A file or document given to a command cannot be read as a Kubernetes object; says where."""
+
+    reason = "manifest-malformed"
 
 
 class WorkloadError(PortcullisError):

@@ -19,6 +19,10 @@ class Limits:
     """An UPDATE carries object and oldObject; the API server takes 3 MiB, etcd 1.5 MiB, each."""
     review_depth: int = 200
     """JSON nesting. CustomResourceDefinitions with deep schemas reach about 100."""
+    review_values: int = 1_000_000
+    """JSON values, roughly. 8 MiB of ``[]`` would decode to over 200 MiB; real reviews hold one per 20 bytes."""
+    review_head_bytes: int = 64 * KIB
+    """How far the uid of an unreadable review is looked for; the API server writes it first."""
     containers: int = 2500
     """Containers and image volumes of one workload; 2,000 still fit etcd's object limit."""
     distinct_images: int = 100
@@ -69,6 +73,10 @@ class Limits:
     """Subjects of one in-toto statement."""
     json_depth: int = 100
     """Nesting of attested JSON."""
+    json_values: int = 600_000
+    """Values of attested JSON, roughly. 16 MiB of ``[]`` would decode to 450 MiB; real ones hold one per 25 bytes."""
+    signers: int = 100
+    """Configured signing keys: each signature is tried with each of them."""
     findings: int = 100_000
     """Findings of one scan report."""
 
@@ -115,8 +123,14 @@ class Limits:
     # -- configuration -----------------------------------------------------------------------------------
     config_file_bytes: int = 1 * MIB
     """portcullis.yaml."""
-    manifest_documents: int = 1000
+    input_documents: int = 1000
     """Documents of one file given to ``check``."""
+    input_bytes: int = 32 * MIB
+    """One file given to ``check``; rendered charts with all their CustomResourceDefinitions stay under 10 MiB."""
+    input_values: int = 1_000_000
+    """Scalars, lists and maps of one such file, aliases written out: YAML can multiply without bound."""
+    input_files: int = 10_000
+    """Files of one ``check``."""
 
 
 DEFAULT_LIMITS = Limits()

@@ -1,0 +1,122 @@
+"""Makes attestations as cosign does: a statement, signed as DSSE, in a Sigstore bundle v0.3 without a log entry."""
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from portcullis.errors import ConfigError
+from portcullis.evidence.bundle import BUNDLE_MEDIA_TYPE
+from portcullis.evidence.decode import parse_object
+from portcullis.evidence.dsse import IN_TOTO_PAYLOAD_TYPE, sign
+from portcullis.evidence.keys import fingerprint
+from portcullis.evidence.refusal import EvidenceError
+from portcullis.evidence.statement import COSIGN_VULN, STATEMENT_V0_1
+from portcullis.limits import Limits
+from portcullis.model.image import Digest
+from portcullis.model.json import JSONObject
+
+PREDICATE_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        "vuln": COSIGN_VULN,
+        "cyclonedx": "https://cyclonedx.org/bom",
+        "spdxjson": "https://spdx.dev/Document",
+        "openvex": "https://openvex.dev/ns",
+        "slsaprovenance1": "https://slsa.dev/provenance/v1",
+    }
+)
+"""Short names as ``cosign attest --type`` takes them."""
+
+
+def attest(
+    *, predicate: JSONObject, predicate_type: str, subject: Digest, name: str, key: ec.EllipticCurvePrivateKey
+) -> bytes:
+    """A signed statement that ``predicate`` is so of the image ``subject``.
+
+    Args:
+        predicate: any JSON object.
+        predicate_type: its type URI, or a short name of :data:`PREDICATE_TYPES`.
+        subject: the image's digest.
+        name: what the subject is called, for people: ``registry/repository``.
+        key: signs, by ECDSA P-256 with SHA-256.
+
+    Returns:
+        A Sigstore bundle v0.3 as JSON (media type :data:`~portcullis.evidence.bundle.BUNDLE_MEDIA_TYPE`).
+
+    Raises:
+        ConfigError: the predicate cannot be written as JSON.
+    """
+    # Statement v0.1 is what cosign writes still (v2 and v3), so whatever reads cosign's reads ours.
+    payload = _json(
+        {
+            "_type": STATEMENT_V0_1,
+            "predicateType": PREDICATE_TYPES.get(predicate_type, predicate_type),
+            "subject": [{"name": name, "digest": {subject.algorithm: subject.hex}}],
+            "predicate": predicate,
+        }
+    )
+    hint = fingerprint(key.public_key())
+    return _json(
+        {
+            "mediaType": BUNDLE_MEDIA_TYPE,
+            "verificationMaterial": {"publicKey": {"hint": hint}},
+            "dsseEnvelope": sign_envelope(payload, key=key, keyid=hint),
+        }
+    )
+
+
+def sign_envelope(
+    payload: bytes, *, key: ec.EllipticCurvePrivateKey, keyid: str = "", payload_type: str = IN_TOTO_PAYLOAD_TYPE
+) -> JSONObject:
+    """A DSSE envelope over ``payload`` with one signature, as a JSON tree."""
+    signature = sign(payload_type, payload, key)
+    return {
+        "payloadType": payload_type,
+        "payload": base64.b64encode(payload).decode("ascii"),
+        "signatures": [{"keyid": keyid, "sig": base64.b64encode(signature).decode("ascii")}],
+    }
+
+
+def vuln_predicate(
+    result: JSONObject, *, started: datetime, finished: datetime, scanner_uri: str = "", scanner_version: str = ""
+) -> JSONObject:
+    """Cosign's vulnerability predicate around a scanner's report. Times have a zone."""
+    return {
+        "invocation": {"parameters": None, "uri": "", "event_id": "", "builder.id": ""},
+        "scanner": {
+            "uri": scanner_uri,
+            "version": scanner_version,
+            "db": {"uri": "", "version": ""},
+            "result": result,
+        },
+        "metadata": {"scanStartedOn": _time(started), "scanFinishedOn": _time(finished)},
+    }
+
+
+def read_predicate(content: bytes, limits: Limits) -> JSONObject:
+    """A predicate from a file, read as strictly as it will be verified.
+
+    Raises:
+        ConfigError: it is no strict JSON object, or over a limit.
+    """
+    if len(content) > limits.attestation_bytes:
+        raise ConfigError(f"the predicate has {len(content)} bytes; the limit is {limits.attestation_bytes}")
+    try:
+        return parse_object(content, limits=limits, what="the predicate")
+    except EvidenceError as error:
+        raise ConfigError(error.message) from None
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"the predicate cannot be written as JSON: {error}") from None
