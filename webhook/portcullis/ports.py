@@ -119,5 +119,3 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that never go back; the scale of every deadline (that of the event loop's ``time()``)."""
         ...
-
-
