@@ -61,6 +61,10 @@ class Limits:
     """How long a tag's digest and a list of referrers are believed."""
     failure_seconds: float = 5.0
     """How long a registry's failure is remembered; a missing image likewise."""
+    remembered_entries: int = 20_000
+    """Tags, lists of referrers and failures in memory: count each; hostile names could make any number."""
+    flights: int = 2000
+    """Fetches under way at once, those included whose requester has given up: each may last ``flight_seconds``."""
 
     # -- evidence ----------------------------------------------------------------------------------------
     attestation_bytes: int = 16 * MIB
@@ -85,6 +89,16 @@ class Limits:
     """One Rego source."""
     policies: int = 500
     """Policies in one set."""
+    policy_files: int = 2000
+    """Rego sources of one set, and entries of one of its folders."""
+    policy_set_bytes: int = 16 * MIB
+    """All Rego sources of one set."""
+    policy_tree_bytes: int = 256 * MIB
+    """The compiled set as OPA hands it out; about twenty times its sources."""
+    compile_seconds: float = 60.0
+    """Checking one set; 500 policies take a few seconds."""
+    engine_start_seconds: float = 20.0
+    """From the start of OPA to its first answer; a tenth of a second on a quiet machine."""
     violations: int = 1000
     """Violations of one policy in one decision."""
     document_bytes: int = 32 * MIB
@@ -97,6 +111,10 @@ class Limits:
     # -- the answer --------------------------------------------------------------------------------------
     in_flight: int = 200
     """Reviews judged at once; more get 503 at once."""
+    in_flight_bytes: int = 256 * MIB
+    """Bodies of all reviews that are being received or judged; more get 503 at once."""
+    body_seconds: float = 5.0
+    """From the headers of a review to the end of its body; the API server sends it in one go."""
     deadline_reserve_seconds: float = 0.5
     """Kept from the caller's time for the record and the way back."""
     default_timeout_seconds: float = 10.0
@@ -111,6 +129,8 @@ class Limits:
     # -- the audit log -----------------------------------------------------------------------------------
     commit_records: int = 256
     """Records that share one commit at most."""
+    commit_bytes: int = 16 * MIB
+    """Judged inputs that share one commit at most; 256 of the largest would take longer than append_seconds."""
     queued_records: int = 10_000
     """Records that wait for a commit."""
     journal_bytes: int = 256 * MIB

@@ -1,0 +1,208 @@
+"""`make bench`: figures, as ratios against references measured in the same run.
+
+    python tests/bench/run.py [--requests N] [NAME ...]
+
+Prints a table and writes build/bench.json: {machine, versions, figures: [{name, unit, median, p99, min, max, count}],
+ratios: [{name, value}]}. Absolute times belong to the machine; the ratios can be compared.
+"""
+
+import argparse
+import asyncio
+import json
+import platform
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from portcullis import __version__
+from portcullis.audit.sql import open_records
+from portcullis.cli.demo import samples
+from portcullis.cli.demo.publish import publish
+from portcullis.cli.demo.registry import serve_registry
+from portcullis.cli.demo.reviews import container, pod_spec, review, workload
+from portcullis.cli.demo.webhook import ApiServer, free_ports, serving
+from portcullis.cli.demo.workspace import prepare
+from portcullis.model.record import RecordFilter
+from portcullis.server.compose import compose
+from portcullis.server.settings import load_settings
+
+RESULT = Path(__file__).resolve().parents[2] / "build" / "bench.json"
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured thing, in milliseconds per operation."""
+
+    name: str
+    unit: str
+    median: float
+    p99: float
+    min: float
+    max: float
+    count: int
+
+    @classmethod
+    def of(cls, name: str, values: list[float]) -> "Figure":
+        ordered = sorted(values)
+        p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+        return cls(name, "ms", statistics.median(ordered), p99, ordered[0], ordered[-1], len(ordered))
+
+
+@dataclass
+class Stage:
+    """A running webhook with a warm, admitted workload to ask it about."""
+
+    api_server: ApiServer
+    config: Path
+    folder: Path
+    review: dict[str, Any]
+
+    def fresh(self) -> dict[str, Any]:
+        return {**self.review, "request": {**self.review["request"], "uid": str(uuid.uuid4())}}
+
+
+@asynccontextmanager
+async def stage(folder: Path) -> AsyncIterator[Stage]:
+    """Registry, images with signed scans, `portcullis serve` as its own process; as the demo has them."""
+    async with serve_registry() as registry:
+        webhook_port, health_port, down_port = free_ports(3)
+        space = prepare(folder, registry=registry, down=f"127.0.0.1:{down_port}", ports=(webhook_port, health_port))
+        built = samples.build(samples.SAMPLES, datetime.now(UTC))
+        tagged = {sample.name: f"{registry}/{sample.repository}:{sample.tag}" for sample in samples.SAMPLES}
+        await publish(built, tagged, space.keys, registry, lambda text: console.print(f"[dim]{text}"))
+        pinned = f"{tagged['clean']}@{built['clean'].digest}"
+        asked = review(workload("Deployment", "checkout", "shop", pod_spec([container("web", pinned)])))
+        async with serving(space.config, space.log, space.health_url):
+            api_server = ApiServer(url=space.webhook_url, ca_file=space.ca_file)
+            try:
+                yield Stage(api_server, space.config, folder, asked)
+            finally:
+                await api_server.aclose()
+
+
+async def decisions(place: Stage, requests: int, concurrent: int) -> list[float]:
+    """Milliseconds of each request, TLS, evaluation and durable record included."""
+    times: list[float] = []
+    left = iter(range(requests))
+
+    async def worker() -> None:
+        for _ in left:
+            response, elapsed = await place.api_server.post(place.fresh())
+            if not response["allowed"]:
+                raise SystemExit(f"bench: the request was not admitted: {response}")
+            times.append(elapsed)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrent):
+            group.create_task(worker())
+    return times
+
+
+async def bare_opa(place: Stage, requests: int) -> list[float]:
+    """The evaluation alone, of the document that the webhook judged, by the same policies in an OPA of its own."""
+    settings = load_settings(place.config, {})
+    async with open_records(settings.audit.database) as records:
+        (latest,) = await records.search(RecordFilter(limit=1))
+        record = await records.get(latest.decision.id)
+    assert record is not None
+    times = []
+    async with compose(settings, with_audit=False) as parts:
+        names = [policy.name for policy in parts.compiled.policies]
+        for number in range(requests + 20):
+            started = time.perf_counter()
+            await parts.engine.evaluate(
+                parts.compiled, names, record.decision.document, asyncio.get_running_loop().time() + 5
+            )
+            if number >= 20:
+                times.append((time.perf_counter() - started) * 1000)
+    return times
+
+
+def single_inserts(folder: Path, requests: int) -> list[float]:
+    """One INSERT per COMMIT of about one record's size, WAL and synchronous=FULL, on the same disk."""
+    times = []
+    with sqlite3.connect(folder / "reference.db", isolation_level=None) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
+        database.execute("CREATE TABLE records (id INTEGER PRIMARY KEY, body TEXT)")
+        body = "x" * 3000
+        for _ in range(requests):
+            started = time.perf_counter()
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("INSERT INTO records (body) VALUES (?)", (body,))
+            database.execute("COMMIT")
+            times.append((time.perf_counter() - started) * 1000)
+    database.close()
+    return times
+
+
+async def measure(requests: int, names: list[str]) -> tuple[list[Figure], dict[str, float]]:
+    wanted: Callable[[str], bool] = lambda name: not names or name in names  # noqa: E731
+    figures: dict[str, Figure] = {}
+    with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as text:
+        folder = Path(text)
+        async with stage(folder) as place:
+            console.print("[dim]cold, then warming up")
+            figures["cold"] = Figure.of("cold decision", await decisions(place, 1, 1))
+            await decisions(place, 100, 4)
+            if wanted("warm"):
+                console.print(f"[dim]warm: {requests} requests one by one")
+                figures["warm"] = Figure.of("warm decision, 1 at a time", await decisions(place, requests, 1))
+            if wanted("warm16"):
+                console.print(f"[dim]warm16: {2 * requests} requests, 16 at a time")
+                started = time.perf_counter()
+                figures["warm16"] = Figure.of("warm decision, 16 at a time", await decisions(place, 2 * requests, 16))
+                rate = 2 * requests / (time.perf_counter() - started)
+                console.print(f"[dim]warm16: {rate:.0f} decisions/s (client and server share the machine)")
+            if wanted("opa"):
+                console.print("[dim]opa: the evaluation alone")
+                figures["opa"] = Figure.of("bare OPA, same document", await bare_opa(place, requests))
+            if wanted("insert"):
+                console.print("[dim]insert: one INSERT per COMMIT")
+                figures["insert"] = Figure.of("one INSERT per COMMIT", single_inserts(folder, requests))
+    ratios = {}
+    if {"warm", "opa"} <= figures.keys():
+        ratios["warm decision / bare OPA (medians)"] = figures["warm"].median / figures["opa"].median
+    if {"warm16", "opa"} <= figures.keys():
+        ratios["p99 at 16 / p99 of bare OPA"] = figures["warm16"].p99 / figures["opa"].p99
+    return list(figures.values()), ratios
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description="figures of Portcullis on this machine")
+    arguments.add_argument("--requests", type=int, default=1000)
+    arguments.add_argument("names", nargs="*", help="warm, warm16, opa, insert; all without")
+    chosen = arguments.parse_args()
+    figures, ratios = asyncio.run(measure(chosen.requests, chosen.names))
+    table = Table("figure", "median ms", "p99 ms", "min", "max", "n")
+    for figure in figures:
+        numbers = (figure.median, figure.p99, figure.min, figure.max)
+        table.add_row(figure.name, *(f"{number:.2f}" for number in numbers), str(figure.count))
+    for name, value in ratios.items():
+        table.add_row(name, f"{value:.2f}")
+    Console().print(table)
+    RESULT.parent.mkdir(exist_ok=True)
+    result = {
+        "machine": {"processor": platform.machine(), "system": platform.platform(), "python": sys.version.split()[0]},
+        "versions": {"portcullis": __version__},
+        "figures": [asdict(figure) for figure in figures],
+        "ratios": [{"name": name, "value": value} for name, value in ratios.items()],
+    }
+    RESULT.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

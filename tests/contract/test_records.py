@@ -1,0 +1,266 @@
+"""The suite of the port Records, over the store, the log in front of it and the fake; and that of Bundles."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from fakes.records import NOON, InMemoryBundles, InMemoryRecords, SystemClock, a_decision, a_record
+from portcullis.audit.journal import Journal
+from portcullis.audit.sql import SqlRecords
+from portcullis.audit.writer import AuditLog
+from portcullis.errors import RecordsError
+from portcullis.limits import Limits
+from portcullis.model.decision import Verdict
+from portcullis.model.record import AuditRecord, RecordFilter
+from portcullis.ports import Bundles, Records
+
+pytestmark = pytest.mark.anyio
+
+LIMITS = Limits(search_rows=60)
+HOSTILE = [
+    "'; DROP TABLE decisions; --",
+    '" OR 1=1 --',
+    "%",
+    "_",
+    "*",
+    "a\0b",
+    "\ud800 lone",
+    "\u202eevil",
+    "<script>alert(1)</script>",
+    "x" * 10_000,
+    "x" * 9_999 + "y",
+]
+
+
+@pytest.fixture(params=["memory", "sql", "log"])
+async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Records]:
+    store = SqlRecords(url=f"sqlite:///{tmp_path}/audit.db", limits=LIMITS)
+    log = AuditLog(
+        store=store, journal=Journal(path=tmp_path / "journal", limits=LIMITS), limits=LIMITS, clock=SystemClock()
+    )
+    async with AsyncExitStack() as stack:
+        if request.param == "memory":
+            yield InMemoryRecords(limits=LIMITS)
+        elif request.param == "sql":
+            stack.push_async_callback(store.aclose)
+            await store.start()
+            yield store
+        else:
+            stack.push_async_callback(log.aclose)
+            await log.start()
+            yield log
+
+
+async def append(records: Records, *made: AuditRecord) -> Sequence[AuditRecord]:
+    for record in made:
+        await records.append(record)
+    return made
+
+
+async def names(records: Records, query: RecordFilter) -> list[str]:
+    return [record.name for record in await records.search(query)]
+
+
+async def test_a_record_comes_back_whole(records: Records) -> None:
+    decision = a_decision(
+        verdict=Verdict.REFUSED,
+        code=403,
+        images=[("web:1", "sha256:aa"), ("db", "")],
+        denied=["image-user"],
+        undecided=["scan-required"],
+    )
+    (record,) = await append(records, a_record(decision, dry_run=True))
+
+    found = await records.get(decision.id)
+
+    assert found is not None
+    assert found.sequence > 0
+    assert replace(found, sequence=0) == record
+    assert found.decision.document == decision.document != b""
+
+
+async def test_what_was_never_appended_is_not_found(records: Records) -> None:
+    await append(records, a_record())
+    assert await records.get("no such decision") is None
+    assert await records.search(RecordFilter(namespace="elsewhere")) == ()
+
+
+async def test_search_is_newest_first_without_documents(records: Records) -> None:
+    await append(records, *(a_record(name=f"n{number}") for number in range(5)))
+
+    found = await records.search(RecordFilter())
+
+    assert [record.name for record in found] == ["n4", "n3", "n2", "n1", "n0"]
+    assert [record.decision.document for record in found] == [b""] * 5
+    sequences = [record.sequence for record in found]
+    assert sequences == sorted(set(sequences), reverse=True)
+
+
+async def test_pages_by_sequence_show_every_record_once(records: Records) -> None:
+    await append(records, *(a_record(name=f"n{number}") for number in range(7)))
+    seen: list[str] = []
+    before: int | None = None
+    while page := await records.search(RecordFilter(limit=3, before=before)):
+        seen += [record.name for record in page]
+        before = page[-1].sequence
+    assert seen == [f"n{number}" for number in reversed(range(7))]
+
+
+@pytest.mark.parametrize("limit", [0, -1, LIMITS.search_rows + 1])
+async def test_a_page_over_the_limit_is_refused(records: Records, limit: int) -> None:
+    with pytest.raises(RecordsError):
+        await records.search(RecordFilter(limit=limit))
+
+
+FILTERS = [
+    (RecordFilter(namespace="shop"), ["b", "a"]),
+    (RecordFilter(kind="Pod"), ["c"]),
+    (RecordFilter(name="b"), ["b"]),
+    (RecordFilter(username="jane@example.com"), ["c", "a"]),
+    (RecordFilter(verdict="refused"), ["b"]),
+    (RecordFilter(verdict="undecided"), ["c"]),
+    (RecordFilter(policy="image-user"), ["b"]),
+    (RecordFilter(policy="scan-required"), ["c", "b"]),
+    (RecordFilter(policy="image"), []),
+    (RecordFilter(image="reg.example/web:1"), ["a"]),
+    (RecordFilter(image="reg.example/web"), ["c", "b", "a"]),
+    (RecordFilter(image="reg.example/we"), []),
+    (RecordFilter(image="reg.example"), []),
+    (RecordFilter(image="localhost:5000/web"), ["c"]),
+    (RecordFilter(image="REG.example/web"), []),
+    (RecordFilter(digest="sha256:aa"), ["c", "a"]),
+    (RecordFilter(digest="sha256:AA"), []),
+    (RecordFilter(image="reg.example/web", digest="sha256:bb"), ["b"]),
+    (RecordFilter(image="reg.example/web", digest="sha256:cc"), []),  # another image of the same decision has it
+    (RecordFilter(image="reg.example/web", policy="scan-required"), ["c", "b"]),
+    (RecordFilter(since=NOON), ["c", "b", "a"]),
+    (RecordFilter(since=NOON + timedelta(microseconds=1)), ["c", "b"]),
+    (RecordFilter(until=NOON), []),
+    (RecordFilter(until=NOON + timedelta(hours=1)), ["a"]),
+    (
+        RecordFilter(until=(NOON + timedelta(hours=1, microseconds=1)).astimezone(timezone(timedelta(hours=-9)))),
+        ["b", "a"],
+    ),
+    (RecordFilter(since=NOON + timedelta(hours=1), until=NOON + timedelta(hours=2)), ["b"]),
+    (RecordFilter(namespace="shop", username="jane@example.com"), ["a"]),
+    (RecordFilter(namespace="shop", verdict="undecided"), []),
+    (RecordFilter(policy="scan-required", limit=1), ["c"]),
+    (RecordFilter(image="reg.example/web", limit=2), ["c", "b"]),
+]
+
+
+@pytest.mark.parametrize(("query", "expected"), FILTERS)
+async def test_filters(records: Records, query: RecordFilter, expected: list[str]) -> None:
+    await append(
+        records,
+        a_record(a_decision(images=[("reg.example/web:1", "sha256:aa")]), name="a"),
+        a_record(
+            a_decision(
+                verdict=Verdict.REFUSED,
+                images=[("reg.example/web@sha256:bb", "sha256:bb"), ("reg.example/db", "sha256:cc")],
+                denied=["image-user", "image-user", "scan-required"],
+                decided_at=NOON + timedelta(hours=1),
+            ),
+            name="b",
+            username="system:serviceaccount:shop:builder",
+        ),
+        a_record(
+            a_decision(
+                verdict=Verdict.UNDECIDED,
+                images=[
+                    ("reg.example/web", "sha256:aa"),
+                    ("reg.example/web:2", "sha256:aa"),
+                    ("localhost:5000/web:1", "sha256:dd"),
+                ],
+                undecided=["scan-required"],
+                decided_at=NOON + timedelta(hours=2),
+            ),
+            name="c",
+            kind="Pod",
+            namespace="tools",
+        ),
+    )
+    assert await names(records, query) == expected
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:20])
+async def test_hostile_text_is_a_value_like_any_other(records: Records, text: str) -> None:
+    decision = a_decision(images=[(text, text)], denied=[text])
+    hostile = a_record(decision, namespace=text, kind=text, name=text, username=text)
+    await append(records, hostile, a_record(name="innocent"))
+
+    for query in (
+        RecordFilter(namespace=text),
+        RecordFilter(kind=text),
+        RecordFilter(name=text),
+        RecordFilter(username=text),
+        RecordFilter(image=text),
+        RecordFilter(digest=text),
+        RecordFilter(policy=text),
+    ):
+        assert await names(records, query) == [text], query
+    assert await records.search(RecordFilter(verdict=text)) == ()
+    found = await records.get(decision.id)
+    assert found is not None
+    assert replace(found, sequence=0) == hostile
+    assert len(await records.search(RecordFilter())) == 2
+
+
+async def test_a_decision_is_kept_once(records: Records) -> None:
+    decision = a_decision(images=[("web", "sha256:aa")], denied=["image-user"])
+    record = a_record(decision)
+    await append(records, record, a_record(), record)
+    assert len(await records.search(RecordFilter())) == 2
+    assert len(await records.search(RecordFilter(image="web"))) == 1
+    assert len(await records.search(RecordFilter(policy="image-user"))) == 1
+
+
+async def test_a_decision_without_a_document(records: Records) -> None:
+    decision = a_decision(document=b"")
+    await append(records, a_record(decision))
+    found = await records.get(decision.id)
+    assert found is not None
+    assert found.decision.document == b""
+
+
+async def test_times_come_back_to_the_microsecond_in_utc(records: Records) -> None:
+    moment = datetime(2026, 7, 1, 23, 59, 59, 999999, tzinfo=timezone(timedelta(hours=5, minutes=45)))
+    decision = a_decision(decided_at=moment)
+    await append(records, a_record(decision))
+    found = await records.get(decision.id)
+    assert found is not None
+    assert found.decision.decided_at == moment
+    assert await names(records, RecordFilter(since=moment.astimezone(UTC), limit=1)) == ["checkout"]
+
+
+# -- bundles -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["memory", "sql"])
+async def bundles(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bundles]:
+    if request.param == "memory":
+        yield InMemoryBundles()
+        return
+    store = SqlRecords(url=f"sqlite:///{tmp_path}/audit.db")
+    await store.start()
+    yield store.bundles
+    await store.aclose()
+
+
+async def test_a_bundle_comes_back_byte_for_byte(bundles: Bundles) -> None:
+    content = bytes(range(256)) * 100
+    await bundles.put("sha256:one", "policies", content)
+    await bundles.put("sha256:two", "configuration", b"")
+    assert await bundles.get("sha256:one") == content
+    assert await bundles.get("sha256:two") == b""
+    assert await bundles.get("sha256:three") is None
+
+
+async def test_a_bundle_stays_what_it_was(bundles: Bundles) -> None:
+    await bundles.put("sha256:one", "policies", b"first")
+    await bundles.put("sha256:one", "policies", b"second")
+    assert await bundles.get("sha256:one") == b"first"

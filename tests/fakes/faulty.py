@@ -1,0 +1,139 @@
+"""An HTTP/1.1 server that does what a registry must not: to the byte, and it writes down what it was asked."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request. Names of ``headers`` are in lower case; ``path`` is without its query."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is sent.
+
+    ``declared`` is the Content-Length where it lies; ``endless`` repeats the body for ever; ``silent`` sends
+    nothing at all; ``hang_up`` closes the connection afterwards without having said so; ``reset`` does so rudely,
+    before the answer is whole.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    declared: int | None = None
+    endless: bool = False
+    silent: bool = False
+    hang_up: bool = False
+    reset: bool = False
+
+
+Route = Answer | Callable[[Asked], Answer]
+NOT_FOUND = Answer(404, body=b"nothing here")
+
+
+@dataclass
+class FaultyServer:
+    """Listens on 127.0.0.1; ``host`` and ``name`` are two names of it. A path without a route is 404."""
+
+    port: int = 0
+    routes: dict[str, Route] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    connections: int = 0
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def name(self) -> str:
+        return f"localhost:{self.port}"
+
+    def paths(self) -> list[str]:
+        return [asked.path for asked in self.asked]
+
+    def authorizations(self, path: str) -> list[str | None]:
+        return [asked.headers.get("authorization") for asked in self.asked if asked.path == path]
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while (asked := await _read(reader)) is not None:
+                self.asked.append(asked)
+                route = self.routes.get(asked.path, NOT_FOUND)
+                answer = route(asked) if callable(route) else route
+                await _write(writer, answer, head=asked.method == "HEAD")
+                if answer.hang_up or answer.endless or answer.declared is not None:
+                    break
+                if answer.reset:
+                    writer.transport.abort()
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+
+@contextlib.asynccontextmanager
+async def serve_faulty(
+    routes: Mapping[str, Route] | None = None, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[FaultyServer]:
+    """A server with these routes, which may be changed while it runs."""
+    server = FaultyServer(routes=dict(routes or {}))
+    talks: set[asyncio.Task[None]] = set()
+
+    def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(server.talk(reader, writer))
+        talks.add(task)
+        task.add_done_callback(talks.discard)
+
+    listener = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=tls)
+    server.port = listener.sockets[0].getsockname()[1]
+    try:
+        yield server
+    finally:
+        listener.close()
+        for task in list(talks):
+            task.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)
+        await listener.wait_closed()
+
+
+async def _read(reader: asyncio.StreamReader) -> Asked | None:
+    head = await reader.readuntil(b"\r\n\r\n") if not reader.at_eof() else b""
+    if not head:
+        return None
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, target, _ = first.split(" ")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    path, _, query = target.partition("?")
+    return Asked(method, path, query, headers, body)
+
+
+async def _write(writer: asyncio.StreamWriter, answer: Answer, *, head: bool) -> None:
+    if answer.silent:
+        await asyncio.Event().wait()
+    headers = dict(answer.headers)
+    if answer.endless:
+        headers.setdefault("Transfer-Encoding", "chunked")
+    elif not any(name.lower() == "content-length" for name in headers):
+        headers["Content-Length"] = str(len(answer.body) if answer.declared is None else answer.declared)
+    lines = [f"HTTP/1.1 {answer.status} Whatever", *(f"{name}: {value}" for name, value in headers.items())]
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+    if not head:
+        piece = answer.body
+        while answer.endless:
+            writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            await writer.drain()
+        writer.write(piece)
+    await writer.drain()

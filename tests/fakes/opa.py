@@ -1,0 +1,54 @@
+"""Policy sets made of text, and a supervised OPA over them."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from portcullis.limits import DEFAULT_LIMITS, Limits
+from portcullis.model.json import JSONObject
+from portcullis.model.ruling import PolicyBundle, PolicySource
+from portcullis.policy.bundle import revision_of
+from portcullis.policy.opa import OpaEngine
+from portcullis.policy.supervisor import OpaSupervisor
+
+
+class LoopClock:
+    """The real times."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def policy(name: str, body: str) -> PolicySource:
+    """A policy of that name (``image-user``); row 1 is its package, the body begins in row 2."""
+    package = name.replace("-", "_")
+    return PolicySource(f"{name}.rego", f"package portcullis.policies.{package}\n{body}\n")
+
+
+def library(name: str, body: str) -> PolicySource:
+    return PolicySource(f"lib/{name}.rego", f"package portcullis.lib.{name}\n{body}\n")
+
+
+def bundle(*sources: PolicySource, parameters: Mapping[str, JSONObject] | None = None) -> PolicyBundle:
+    return PolicyBundle(sources, parameters or {}, revision_of(sources, parameters or {}))
+
+
+def document(now: str = "2026-11-24T12:00:00.000000Z", **sections: Any) -> bytes:
+    return json.dumps({"time": {"now": now}, **sections}).encode()
+
+
+@contextlib.asynccontextmanager
+async def running(binary: Path, limits: Limits = DEFAULT_LIMITS, **options: Any) -> AsyncIterator[OpaEngine]:
+    """An engine with its own OPA, stopped at the end."""
+    supervisor = OpaSupervisor(binary=binary, limits=limits, **options)
+    try:
+        yield OpaEngine(supervisor=supervisor, clock=LoopClock(), limits=limits)
+    finally:
+        await supervisor.aclose()

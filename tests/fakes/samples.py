@@ -1,0 +1,338 @@
+"""Facts of made-up workloads, for tests of the policy document and of policies.
+
+``python tests/fakes/samples.py policies/testdata`` (with the package on the path) writes their documents.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from portcullis.limits import DEFAULT_LIMITS, Limits
+from portcullis.model.decision import Problem, Stage
+from portcullis.model.evidence import (
+    Attestation,
+    AttestedScan,
+    CarrierKind,
+    Evidence,
+    PredicateClass,
+    ScanReport,
+    Severity,
+    Signer,
+    Vulnerability,
+)
+from portcullis.model.facts import ContainerFacts, ImageFacts
+from portcullis.model.image import (
+    ContainerUser,
+    Descriptor,
+    Digest,
+    HistoryEntry,
+    ImageConfig,
+    ImageReference,
+    ImageUser,
+    Platform,
+    PlatformImage,
+    Repository,
+    ResolvedImage,
+    UserSource,
+)
+from portcullis.model.request import (
+    AdmissionRequest,
+    Caller,
+    GroupVersionKind,
+    GroupVersionResource,
+    Operation,
+    UserInfo,
+)
+from portcullis.model.workload import Container, ContainerKind, Workload
+from portcullis.policy.document import build_document
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+AMD64 = Platform("linux", "amd64")
+ARM64 = Platform("linux", "arm64", "v8")
+VULN = "https://cosign.sigstore.dev/attestation/vuln/v1"
+SBOM = "https://spdx.dev/Document"
+CI = Signer(name="ci", kind="key")
+
+NUMERIC = ImageUser(raw="10001", uid=10001, gid=None, name="", source=UserSource.NUMERIC, root=False)
+NAMED = ImageUser(raw="app", uid=None, gid=None, name="app", source=UserSource.UNRESOLVED, root=None)
+UNSET = ImageUser(raw="", uid=0, gid=0, name="", source=UserSource.UNSET, root=True)
+
+
+def digest(seed: object) -> Digest:
+    return Digest(f"sha256:{hashlib.sha256(str(seed).encode()).hexdigest()}")
+
+
+def container_user(user: ImageUser, *, non_root: bool | None = None) -> ContainerUser:
+    source = UserSource.IMAGE if user.source is UserSource.NUMERIC else user.source
+    return ContainerUser(user.uid, user.gid, user.name, source, user.root, non_root)
+
+
+def container(
+    image: str, name: str = "web", kind: ContainerKind = ContainerKind.CONTAINER, **spec: object
+) -> Container:
+    full: dict[str, object]
+    if kind is ContainerKind.VOLUME:
+        path, full = "spec.template.spec.volumes[0]", {"reference": image}
+    else:
+        path, full = "spec.template.spec.containers[0]", {"name": name, "image": image, **spec}
+    return Container(name=name, kind=kind, path=path, image=image, spec=full)
+
+
+def config(user: str = "10001", created: datetime | None = NOW - timedelta(days=20)) -> ImageConfig:
+    return ImageConfig(
+        user=user,
+        created=created,
+        entrypoint=("/web",),
+        cmd=("--port", "8080"),
+        working_dir="/",
+        env_names=("PATH",),
+        exposed_ports=("8080/tcp",),
+        volumes=(),
+        labels={"org.opencontainers.image.source": "https://git.example/acme/web"},
+        healthcheck=(),
+        history=(HistoryEntry("COPY web /web", empty_layer=False), HistoryEntry("USER 10001", empty_layer=True)),
+    )
+
+
+def platform_image(platform: Platform = AMD64, image_config: ImageConfig | None = None) -> PlatformImage:
+    return PlatformImage(
+        platform=platform,
+        digest=digest(f"manifest {platform}"),
+        config_digest=digest(f"config {platform}"),
+        config=image_config or config(),
+        layers=(Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", digest("layer"), 1_000_000),),
+    )
+
+
+def resolved(reference: ImageReference, *platforms: PlatformImage) -> ResolvedImage:
+    is_index = len(platforms) > 1
+    return ResolvedImage(
+        reference=reference,
+        digest=digest("index") if is_index else platforms[0].digest,
+        media_type=f"application/vnd.oci.image.{'index' if is_index else 'manifest'}.v1+json",
+        is_index=is_index,
+        platforms=platforms,
+    )
+
+
+def reference(tag: str | None = "1.4", pin: Digest | None = None) -> ImageReference:
+    return ImageReference(Repository("registry.example", "acme/web"), tag, pin)
+
+
+def attestation(*, reason: str = "", message: str = "", seed: str = "scan", **more: Any) -> Attestation:
+    fields: dict[str, Any] = {
+        "verified": not reason,
+        "reason": reason,
+        "message": message,
+        "predicate_type": VULN,
+        "predicate_class": PredicateClass.VULNERABILITY,
+        "signer": None if reason else CI,
+        "carrier": CarrierKind.REFERRER,
+        "digest": digest(seed),
+        "subject": digest(f"manifest {AMD64}"),
+        "platform": None,
+        "signed_at": None,
+    }
+    return Attestation(**{**fields, **more})
+
+
+def finding(name: str, severity: Severity) -> Vulnerability:
+    return Vulnerability(
+        id=name,
+        aliases=(),
+        package="openssl",
+        purl="pkg:deb/debian/openssl@3.0.1",
+        installed="3.0.1",
+        fixed="3.0.9",
+        severity=severity,
+        score=9.8,
+        state="fixed",
+    )
+
+
+def report(**more: Any) -> ScanReport:
+    fields: dict[str, Any] = {
+        "scanner": "trivy",
+        "scanner_version": "0.60.0",
+        "db_built_at": NOW - timedelta(hours=30),
+        "scanned_at": NOW - timedelta(hours=24),
+        "target_digests": (),
+        "target_image_id": "",
+        "platform": None,
+        "suppressed": 0,
+        "complete": True,
+        "incomplete_because": "",
+        "vulnerabilities": (finding("CVE-2026-0001", Severity.LOW),),
+    }
+    return ScanReport(**{**fields, **more})
+
+
+def evidence(*reports: ScanReport, rejected: tuple[Attestation, ...] = ()) -> Evidence:
+    scans = tuple(AttestedScan(one, attestation(seed=f"scan {number}")) for number, one in enumerate(reports))
+    return Evidence(attestations=(*(scan.attestation for scan in scans), *rejected), scans=scans)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The facts of one decision, and the policies that its document violates by their defaults."""
+
+    containers: tuple[ContainerFacts, ...]
+    images: tuple[ImageFacts, ...]
+    violates: frozenset[str]
+    pod: Mapping[str, Any] = field(default_factory=dict)
+
+    def document(self, limits: Limits = DEFAULT_LIMITS) -> bytes:
+        workload = self.workload()
+        return build_document(
+            now=NOW,
+            request=request(workload),
+            workload=workload,
+            containers=self.containers,
+            images=self.images,
+            limits=limits,
+        )
+
+    def workload(self) -> Workload:
+        containers = tuple(facts.container for facts in self.containers)
+        return Workload(
+            kind="Deployment",
+            api_version="apps/v1",
+            namespace="shop",
+            name="web",
+            labels={"app": "web"},
+            annotations={},
+            pod_metadata={"labels": {"app": "web"}},
+            pod_spec={
+                "containers": [one.spec for one in containers if one.kind is ContainerKind.CONTAINER],
+                **self.pod,
+            },
+            containers=containers,
+        )
+
+
+def request(workload: Workload) -> AdmissionRequest:
+    target = {
+        "apiVersion": workload.api_version,
+        "kind": workload.kind,
+        "metadata": {"name": workload.name, "namespace": workload.namespace},
+        "spec": {"template": {"metadata": workload.pod_metadata, "spec": workload.pod_spec}},
+    }
+    kind = {"group": "apps", "version": "v1", "kind": workload.kind}
+    return AdmissionRequest(
+        uid="705ab4f5-6393-11e8-b7cc-42010a800002",
+        kind=GroupVersionKind("apps", "v1", workload.kind),
+        resource=GroupVersionResource("apps", "v1", "deployments"),
+        sub_resource="",
+        name=workload.name,
+        namespace=workload.namespace,
+        operation=Operation.CREATE,
+        user=UserInfo("jane"),
+        object=target,
+        old_object=None,
+        dry_run=False,
+        raw={"uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "kind": kind, "operation": "CREATE", "object": target},
+        caller=Caller.PATH,
+    )
+
+
+PINNED = reference(pin=digest(f"manifest {AMD64}"))
+CLEAN = ImageFacts(
+    written=str(PINNED),
+    reference=PINNED,
+    resolved=resolved(PINNED, platform_image()),
+    users=(NUMERIC,),
+    evidence=evidence(report(platform=AMD64)),
+)
+ROOT_ON_ARM = ImageFacts(
+    written=str(reference()),
+    reference=reference(),
+    resolved=resolved(reference(), platform_image(), platform_image(ARM64, config(user=""))),
+    users=(NUMERIC, UNSET),
+    evidence=evidence(report(platform=AMD64)),
+)
+REJECTED = ImageFacts(
+    written=str(reference("named")),
+    reference=reference("named"),
+    resolved=resolved(reference("named"), platform_image(AMD64, config(user="app", created=None))),
+    users=(NAMED,),
+    evidence=evidence(rejected=(attestation(reason="attestation-untrusted", message="no configured key signed it"),)),
+)
+VULNERABLE = replace(
+    CLEAN,
+    evidence=evidence(
+        report(
+            vulnerabilities=(finding("CVE-2026-0002", Severity.CRITICAL), finding("CVE-2026-0003", Severity.CRITICAL))
+        )
+    ),
+)
+MISSING = ImageFacts(
+    written=str(reference("missing")),
+    reference=reference("missing"),
+    problems=(Problem(Stage.REGISTRY, "image-not-found", retryable=False, msg="the registry has no such tag"),),
+)
+NO_REFERENCE = ImageFacts(
+    written="Not A Reference",
+    reference=None,
+    problems=(Problem(Stage.REFERENCE, "image-reference-invalid", retryable=False, msg="it has a blank"),),
+)
+
+ALL = frozenset({"image-user", "image-pinned", "image-age", "scan-required"})
+
+
+def one(image: ImageFacts, user: ImageUser, violates: frozenset[str]) -> Sample:
+    return Sample((ContainerFacts(container(image.written), container_user(user)),), (image,), violates)
+
+
+SAMPLES: Mapping[str, Sample] = {
+    "clean": one(CLEAN, NUMERIC, frozenset()),
+    "root-on-one-platform": one(ROOT_ON_ARM, UNSET, frozenset({"image-user", "image-pinned", "scan-required"})),
+    "untrusted-scan": one(REJECTED, NAMED, ALL),
+    "vulnerable": one(VULNERABLE, NUMERIC, frozenset({"scan-required"})),
+    "missing-image": one(MISSING, NAMED, ALL),
+    "no-reference": one(NO_REFERENCE, NAMED, ALL | {"image-source"}),
+    "privileged": Sample(
+        (
+            ContainerFacts(
+                container(CLEAN.written, securityContext={"privileged": True, "runAsUser": 0}),
+                ContainerUser(0, None, "", UserSource.CONTAINER, root=True, run_as_non_root=False),
+            ),
+            ContainerFacts(
+                container(CLEAN.written, name="files", kind=ContainerKind.VOLUME),
+                ContainerUser(None, None, "", UserSource.UNSET, root=False, run_as_non_root=None),
+            ),
+        ),
+        (CLEAN,),
+        frozenset({"image-user", "pod-privileges"}),
+        {
+            "hostNetwork": True,
+            "volumes": [
+                {"name": "files", "image": {"reference": CLEAN.written}},
+                {"name": "run", "hostPath": {"path": "/run"}},
+            ],
+        },
+    ),
+    "nothing-fetched": Sample(
+        (ContainerFacts(container(PINNED_TEXT := str(PINNED)), container_user(NAMED)),),
+        (ImageFacts(written=PINNED_TEXT, reference=PINNED),),
+        frozenset({"image-user", "image-age", "scan-required"}),
+    ),
+    "no-pod": Sample((), (), frozenset()),
+}
+
+
+def main(folder: str) -> None:
+    for name, sample in SAMPLES.items():
+        Path(folder, f"{name}.json").write_bytes(pretty(sample))
+
+
+def pretty(sample: Sample) -> bytes:
+    return (json.dumps(json.loads(sample.document()), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,161 @@
+"""The tables and their history."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, create_engine, inspect, text
+
+from fakes.records import a_decision, a_record
+from portcullis.audit.database import MIGRATIONS, migrate, newest_revision, schema_revision
+from portcullis.audit.query import page
+from portcullis.audit.sql import SqlRecords, open_records
+from portcullis.audit.tables import metadata
+from portcullis.errors import ConfigError
+from portcullis.limits import DEFAULT_LIMITS
+from portcullis.model.record import RecordFilter
+
+pytestmark = pytest.mark.anyio
+
+LATER = '''"""A later version's change."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9999"
+down_revision = "{newest}"
+
+
+def upgrade() -> None:
+    op.add_column("decisions", sa.Column("chain", sa.String(64), nullable=False, server_default="none"))
+    {fault}
+'''
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "audit.db"
+
+
+@pytest.fixture
+def engine(path: Path) -> Iterator[Engine]:
+    engine = create_engine(f"sqlite:///{path}")
+    yield engine
+    engine.dispose()
+
+
+def later_version(folder: Path, fault: str = "") -> Path:
+    """The migrations as a later version of Portcullis would have them."""
+    later = folder / "migrations"
+    shutil.copytree(MIGRATIONS, later, ignore=shutil.ignore_patterns("__pycache__"))
+    (later / "versions" / "r9999_chain.py").write_text(LATER.format(newest=newest_revision(), fault=fault))
+    return later
+
+
+async def fill(path: Path) -> list[str]:
+    store = SqlRecords(url=f"sqlite:///{path}")
+    await store.start()
+    records = [a_record(a_decision(images=[("web", "sha256:aa")], denied=["image-user"])) for _ in range(50)]
+    await store.append_many(records)
+    await store.aclose()
+    return [record.decision.id for record in reversed(records)]
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(path: Path, engine: Engine) -> None:
+    with engine.begin() as connection:
+        migrate(connection, path)
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        made = inspect(connection)
+        for table in metadata.sorted_tables:
+            assert {index["name"] for index in made.get_indexes(table.name)} == {index.name for index in table.indexes}
+
+
+def test_sequences_are_never_given_twice(path: Path, engine: Engine) -> None:
+    with engine.begin() as connection:
+        migrate(connection, path)
+        definition = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'decisions'")).scalar_one()
+    assert "AUTOINCREMENT" in definition
+
+
+async def test_a_second_start_changes_nothing(path: Path) -> None:
+    first = await fill(path)
+    second = await fill(path)
+    async with open_records(f"sqlite:///{path}") as records:
+        found = await records.search(RecordFilter(limit=1000))
+    assert [record.decision.id for record in found] == second + first
+
+
+async def test_a_later_migration_runs_on_a_filled_database(path: Path, engine: Engine, tmp_path: Path) -> None:
+    await fill(path)
+    folder = later_version(tmp_path)
+    with engine.begin() as connection:
+        migrate(connection, path, folder)
+    with engine.connect() as connection:
+        assert schema_revision(connection, path, folder) == "9999"
+        assert connection.execute(text("SELECT count(*) FROM decisions WHERE chain = 'none'")).scalar_one() == 50
+        assert connection.execute(page(RecordFilter(image="web", limit=5), DEFAULT_LIMITS)).all()
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(path: Path, engine: Engine, tmp_path: Path) -> None:
+    await fill(path)
+    folder = later_version(tmp_path, fault='raise RuntimeError("half way")')
+    store = SqlRecords(url=f"sqlite:///{path}")
+    await store.start()
+
+    connection = store._database.writer()
+    with pytest.raises(RuntimeError, match="half way"), connection.begin():
+        migrate(connection, path, folder)
+    await store.append(a_record())
+    await store.aclose()
+    with engine.connect() as reading:
+        assert schema_revision(reading, path) == newest_revision()
+        assert "chain" not in {column["name"] for column in inspect(reading).get_columns("decisions")}
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_left_alone(
+    path: Path, engine: Engine, tmp_path: Path
+) -> None:
+    await fill(path)
+    with engine.begin() as connection:
+        migrate(connection, path, later_version(tmp_path))
+    store = SqlRecords(url=f"sqlite:///{path}")
+    with pytest.raises(ConfigError, match=r"newer version of Portcullis.*9999"):
+        await store.start()
+    await store.aclose()
+    with pytest.raises(ConfigError, match=r"newer version of Portcullis.*9999"):
+        async with open_records(f"sqlite:///{path}"):
+            pytest.fail("opened")
+
+
+SINGLE_FILTERS = [
+    RecordFilter(),
+    RecordFilter(namespace="shop"),
+    RecordFilter(kind="Pod"),
+    RecordFilter(name="web"),
+    RecordFilter(username="jane"),
+    RecordFilter(verdict="refused"),
+    RecordFilter(image="reg.example/web:1"),
+    RecordFilter(digest="sha256:aa"),
+    RecordFilter(policy="image-user"),
+    RecordFilter(namespace="shop", before=40),
+    RecordFilter(policy="image-user", namespace="shop", before=40),
+]
+
+
+@pytest.mark.parametrize("query", SINGLE_FILTERS)
+async def test_pages_are_read_along_an_index_and_never_sorted(path: Path, engine: Engine, query: RecordFilter) -> None:
+    """What keeps a page of five million records fast; the plan is SQLite's own word for it."""
+    await fill(path)
+    statement = page(query, DEFAULT_LIMITS).compile(engine, compile_kwargs={"render_postcompile": True})
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {statement}", tuple(statement.params[name] for name in statement.positiontup or ())
+        ).all()
+    plan = [row.detail for row in rows]
+    inner = [detail for detail in plan if "TEMP B-TREE" in detail]
+    assert not inner, plan
+    if query != RecordFilter():
+        assert any("USING" in detail and "INDEX ix_" in detail for detail in plan), plan

@@ -1,0 +1,256 @@
+"""The policy document: what Rego sees of facts that are there, absent, odd, or too many."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from fakes import samples
+from portcullis.errors import TooLarge
+from portcullis.limits import DEFAULT_LIMITS
+from portcullis.model.decision import Problem, Stage
+from portcullis.model.evidence import AttestedScan, Evidence, ScanReport
+from portcullis.model.facts import ContainerFacts, ImageFacts
+from portcullis.model.image import Platform
+from portcullis.policy.document import build_document
+
+
+def document(sample: samples.Sample) -> dict[str, Any]:
+    decoded: dict[str, Any] = json.loads(sample.document())
+    return decoded
+
+
+def of_image(image: ImageFacts) -> dict[str, Any]:
+    facts: dict[str, Any] = document(samples.one(image, samples.NUMERIC, frozenset()))["images"][image.written]
+    return facts
+
+
+def of_scan(report: ScanReport, *platforms: Platform) -> dict[str, Any]:
+    images = [samples.platform_image(platform) for platform in platforms]
+    image = replace(
+        samples.CLEAN,
+        resolved=samples.resolved(samples.PINNED, *images),
+        users=(samples.NUMERIC,) * len(images),
+        evidence=samples.evidence(report),
+    )
+    scan: dict[str, Any] = of_image(image)["scans"][0]
+    return scan
+
+
+def test_the_sections_of_a_document() -> None:
+    made = document(samples.SAMPLES["clean"])
+    assert set(made) == {"time", "request", "workload", "namespace", "containers", "images"}
+    assert made["time"] == {"now": "2026-11-24T12:00:00.000000Z"}
+    assert made["namespace"] == {"name": "shop"}
+    assert made["request"]["operation"] == "CREATE"
+    assert made["workload"]["podSpec"] == made["request"]["object"]["spec"]["template"]["spec"]
+    assert list(made["images"]) == [made["containers"][0]["image"]]
+
+
+def test_a_container() -> None:
+    (container,) = document(samples.SAMPLES["clean"])["containers"]
+    assert container["digest"] == samples.digest(f"manifest {samples.AMD64}")
+    assert container["pinned"] is True
+    assert container["user"] == {
+        "uid": 10001,
+        "gid": None,
+        "name": "",
+        "source": "image",
+        "root": False,
+        "runAsNonRoot": None,
+    }
+    assert container["spec"]["image"] == container["image"]
+
+
+@pytest.mark.parametrize(
+    ("user", "root"), [(samples.NUMERIC, False), (samples.UNSET, True), (samples.NAMED, "unknown")]
+)
+def test_root_has_three_states(user: Any, root: bool | str) -> None:
+    image = replace(samples.CLEAN, users=(user,))
+    made = document(samples.one(image, user, frozenset()))
+    assert made["containers"][0]["user"]["root"] == root
+    assert made["images"][image.written]["platforms"][0]["user"]["root"] == root
+
+
+@pytest.mark.parametrize("non_root", [True, False, None])
+def test_run_as_non_root_stands_beside_the_user(non_root: bool | None) -> None:
+    facts = ContainerFacts(
+        samples.container(samples.CLEAN.written), samples.container_user(samples.NAMED, non_root=non_root)
+    )
+    made = document(samples.Sample((facts,), (samples.CLEAN,), frozenset()))
+    assert made["containers"][0]["user"]["runAsNonRoot"] is non_root
+    assert made["containers"][0]["user"]["root"] == "unknown"
+
+
+def test_an_image() -> None:
+    image = of_image(samples.CLEAN)
+    assert (image["registry"], image["repository"], image["tag"]) == ("registry.example", "acme/web", "1.4")
+    assert image["reference"] == samples.CLEAN.written
+    assert image["isIndex"] is False
+    (platform,) = image["platforms"]
+    assert platform["platform"] == "linux/amd64"
+    assert platform["created"] == "2026-11-04T12:00:00.000000Z"
+    assert platform["ageHours"] == 480
+    assert (platform["layers"], platform["compressedBytes"]) == (1, 1_000_000)
+    assert platform["config"]["history"][1] == {"createdBy": "USER 10001", "emptyLayer": True}
+    assert platform["contents"]["status"] == "skipped"
+    assert platform["contents"]["shells"] == []
+    assert image["sboms"] == image["vex"] == image["provenance"] == image["lint"] == []
+
+
+@pytest.mark.parametrize(
+    "problems", [(), (Problem(Stage.REGISTRY, "registry-unreachable", retryable=True, msg="no answer"),)]
+)
+def test_absent_facts_are_null_and_a_problem_only_where_somebody_asked(problems: Sequence[Problem]) -> None:
+    image = of_image(replace(samples.MISSING, problems=tuple(problems)))
+    assert image["reference"] == samples.MISSING.written
+    assert (image["digest"], image["isIndex"]) == (None, None)
+    assert image["platforms"] == image["attestations"] == image["scans"] == []
+    assert image["problems"] == [
+        {"stage": "registry", "reason": "registry-unreachable", "retryable": True, "msg": "no answer"} for _ in problems
+    ]
+
+
+def test_what_is_no_reference() -> None:
+    made = document(samples.SAMPLES["no-reference"])
+    image = made["images"]["Not A Reference"]
+    assert [image[key] for key in ("reference", "registry", "repository", "tag", "digest")] == [None] * 5
+    assert made["containers"][0]["pinned"] is False
+    assert made["containers"][0]["digest"] is None
+
+
+def test_a_container_whose_image_has_no_facts() -> None:
+    made = document(replace(samples.SAMPLES["clean"], images=()))
+    assert made["containers"][0]["digest"] is None
+    assert made["containers"][0]["pinned"] is False
+    assert made["images"] == {}
+
+
+def test_attestations_verified_and_rejected() -> None:
+    (rejected,) = of_image(samples.REJECTED)["attestations"]
+    assert rejected["verified"] is False
+    assert rejected["reason"] == "attestation-untrusted"
+    assert rejected["message"] == "no configured key signed it"
+    assert rejected["signer"] is None
+    (verified,) = of_image(samples.CLEAN)["attestations"]
+    assert verified["verified"] is True
+    assert verified["signer"] == {"name": "ci", "kind": "key", "issuer": "", "identity": ""}
+    assert verified["carrier"] == "referrer"
+
+
+def test_a_scan() -> None:
+    image = of_image(samples.VULNERABLE)
+    (scan,) = image["scans"]
+    assert scan["scanner"] == {"name": "trivy", "version": "0.60.0", "dbBuiltAt": "2026-11-23T06:00:00.000000Z"}
+    assert (scan["scannedAt"], scan["ageHours"], scan["dbAgeHours"]) == ("2026-11-23T12:00:00.000000Z", 24, 30)
+    assert scan["attestation"] == image["attestations"][0]["digest"]
+    assert scan["counts"]["critical"] == 2
+    assert scan["counts"]["fixable"] == 2
+    assert scan["vulnerabilities"][0]["severity"] == "critical"
+
+
+def test_unknown_times_are_null_and_future_ones_negative() -> None:
+    scan = of_scan(samples.report(scanned_at=None, db_built_at=None), samples.AMD64)
+    assert (scan["scannedAt"], scan["ageHours"], scan["dbAgeHours"]) == (None, None, None)
+    scan = of_scan(samples.report(scanned_at=samples.NOW + timedelta(hours=2)), samples.AMD64)
+    assert scan["ageHours"] == -2
+
+
+# What the report says, the image's platforms, and what the document says.
+NAMES_AMD64 = {"target_digests": (samples.digest(f"manifest {samples.AMD64}"),)}
+NAMES_ARM64_CONFIG = {"target_image_id": samples.digest(f"config {samples.ARM64}")}
+PLATFORMS = [
+    ({}, None),
+    ({"target_digests": (samples.digest("index"),)}, None),
+    ({"platform": samples.AMD64}, "linux/amd64"),
+    ({"platform": Platform("linux", "arm64")}, "linux/arm64/v8"),
+    ({"platform": Platform("linux", "s390x")}, "linux/s390x"),
+    (NAMES_AMD64, "linux/amd64"),
+    (NAMES_ARM64_CONFIG, "linux/arm64/v8"),
+    ({**NAMES_ARM64_CONFIG, "platform": Platform("linux", "arm64")}, "linux/arm64/v8"),
+    ({"target_digests": (samples.digest("index"),), **NAMES_ARM64_CONFIG}, "linux/arm64/v8"),
+]
+
+
+@pytest.mark.parametrize(("fields", "platform"), PLATFORMS)
+def test_the_platform_that_a_report_is_about(fields: dict[str, Any], platform: str | None) -> None:
+    scan = of_scan(samples.report(**fields), samples.AMD64, samples.ARM64)
+    assert scan["platform"] == platform
+    assert scan["complete"] is True
+
+
+def test_a_report_that_contradicts_itself_is_not_complete() -> None:
+    scan = of_scan(samples.report(**NAMES_AMD64, platform=samples.ARM64), samples.AMD64, samples.ARM64)
+    assert scan["platform"] == "linux/amd64"
+    assert scan["complete"] is False
+    assert "linux/arm64/v8" in scan["incompleteBecause"]
+
+
+def test_a_variant_that_two_platforms_share_is_not_guessed() -> None:
+    report = samples.report(platform=Platform("linux", "arm"))
+    scan = of_scan(report, Platform("linux", "arm", "v6"), Platform("linux", "arm", "v7"))
+    assert scan["platform"] == "linux/arm"
+
+
+@pytest.mark.parametrize(
+    ("created", "text"),
+    [
+        (None, None),
+        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000000Z"),
+        (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5))), "0001-01-01T00:00:00.000000Z"),
+        (datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=5))), "9999-12-31T23:00:00.000000Z"),
+        (datetime(2026, 1, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1))), "2026-01-01T01:03:04.000005Z"),
+    ],
+)
+def test_times_are_utc_of_one_width_whatever_an_image_claims(created: datetime | None, text: str | None) -> None:
+    platform = samples.platform_image(image_config=samples.config(created=created))
+    image = of_image(replace(samples.CLEAN, resolved=samples.resolved(samples.PINNED, platform)))
+    assert image["platforms"][0]["created"] == text
+
+
+def test_a_time_without_a_zone_is_a_bug() -> None:
+    naive = samples.platform_image(image_config=samples.config(created=datetime(2026, 1, 1)))  # noqa: DTZ001
+    with pytest.raises(ValueError, match="zone"):
+        of_image(replace(samples.CLEAN, resolved=samples.resolved(samples.PINNED, naive)))
+
+
+def test_large_numbers_and_foreign_mappings_pass_unchanged() -> None:
+    sample = samples.SAMPLES["clean"]
+    workload = replace(sample.workload(), labels=MappingProxyType({"a": "b"}))
+    request = samples.request(workload)
+    raw = {**request.raw, "big": 2**70, "small": -(2**70), "exact": 2**53 + 1}
+    made = build_document(
+        now=samples.NOW,
+        request=replace(request, raw=raw),
+        workload=workload,
+        containers=(),
+        images=(),
+        limits=DEFAULT_LIMITS,
+    )
+    decoded = json.loads(made)
+    assert decoded["workload"]["labels"] == {"a": "b"}
+    assert [decoded["request"][key] for key in ("big", "small", "exact")] == [2**70, -(2**70), 2**53 + 1]
+
+
+def test_the_limit_of_the_document() -> None:
+    sample = samples.SAMPLES["clean"]
+    size = len(sample.document())
+    assert len(sample.document(replace(DEFAULT_LIMITS, document_bytes=size))) == size
+    with pytest.raises(TooLarge, match="documentBytes"):
+        sample.document(replace(DEFAULT_LIMITS, document_bytes=size - 1))
+
+
+def test_images_and_users_of_different_number_are_a_bug() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        of_image(replace(samples.CLEAN, users=()))
+
+
+def test_scans_keep_their_order() -> None:
+    reports = [samples.report(scanner=name) for name in ("trivy", "grype", "trivy")]
+    scans = [AttestedScan(report, samples.attestation(seed=report.scanner)) for report in reports]
+    image = of_image(replace(samples.CLEAN, evidence=Evidence(scans=tuple(scans))))
+    assert [scan["scanner"]["name"] for scan in image["scans"]] == ["trivy", "grype", "trivy"]

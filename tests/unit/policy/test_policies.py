@@ -1,0 +1,321 @@
+"""The default policies, by the OPA that is pinned: form, their own tests, sample documents, hostile input."""
+
+import copy
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes import samples
+from portcullis.limits import DEFAULT_LIMITS, MIB
+from portcullis.model.ruling import Mode
+from portcullis.policy.bundle import load_bundle
+from portcullis.policy.compiler import Compiler
+from portcullis.policy.schema import document_schema
+
+pytestmark = pytest.mark.opa
+
+FOLDER = Path(__file__).resolve().parents[3] / "policies"
+POLICIES = sorted(path.parent.name for path in FOLDER.glob("*/policy.rego"))
+SOURCES = sorted(path for path in FOLDER.rglob("*.rego") if not path.name.endswith("_test.rego"))
+COVERAGE = 95.0
+
+THREE_STATES = """package portcullis.policies.known
+
+deny contains "nothing of it is an error to OPA's type checker" if {
+	input.containers[_].digest == null
+	input.containers[_].digest == "sha256:"
+	input.containers[_].user.root == true
+	input.containers[_].user.root == "unknown"
+	input.containers[_].user.uid == null
+	input.containers[_].user.uid == 1
+	input.containers[_].user.runAsNonRoot == null
+	input.containers[_].user.runAsNonRoot == true
+	input.containers[_].spec.securityContext.privileged == true
+	input.workload.podSpec == null
+	input.workload.podSpec.hostNetwork == true
+	input.request.object.spec.replicas == 1
+	input.namespace.name == "shop"
+}
+"""
+
+BUILTINS_WITHOUT_PLACE = ("http.send", "net.lookup", "opa.runtime", "rand.", "time.now_ns")
+
+
+def opa(binary: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([binary, *arguments], cwd=FOLDER, input=stdin, capture_output=True, timeout=100, check=False)
+
+
+def test_the_policies_of_this_version() -> None:
+    expected = ["image-age", "image-pinned", "image-source", "image-user", "pod-privileges", "scan-required"]
+    assert expected == POLICIES
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_folder_holds_policy_tests_and_readme(name: str) -> None:
+    assert {path.name for path in (FOLDER / name).iterdir()} == {"policy.rego", "policy_test.rego", "README.md"}
+    source = (FOLDER / name / "policy.rego").read_text("utf-8")
+    assert f"\npackage portcullis.policies.{name.replace('-', '_')}\n" in source
+
+
+# What each policy is by default, and which facts it waits for.
+DESCRIBED = {
+    "image-age": ("warn", "low", {"request", "image", "config"}),
+    "image-pinned": ("warn", "medium", {"request"}),
+    "image-source": ("deny", "high", {"request"}),
+    "image-user": ("deny", "high", {"request", "image", "config"}),
+    "pod-privileges": ("deny", "high", {"request"}),
+    "scan-required": ("deny", "critical", {"request", "image", "attestations"}),
+}
+
+
+@pytest.mark.anyio
+async def test_metadata_and_needs(opa_binary: Path, tmp_path: Path) -> None:
+    bundle = load_bundle([FOLDER], parameters={}, enabled=None, limits=DEFAULT_LIMITS)
+    compiler = Compiler(binary=opa_binary, limits=DEFAULT_LIMITS, memory_bytes=256 * MIB)
+    compiled, _ = await compiler.compile(bundle, tmp_path)
+    found = {
+        policy.name: (str(policy.mode), policy.severity, {str(need) for need in policy.needs})
+        for policy in compiled.policies
+    }
+    assert found == DESCRIBED
+    for policy in compiled.policies:
+        assert policy.title
+        assert policy.description
+        assert policy.rules == (Mode.DENY,)
+
+
+def test_format(opa_binary: Path) -> None:
+    done = opa(opa_binary, "fmt", "--diff", "--fail", ".")
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def test_check(opa_binary: Path, tmp_path: Path) -> None:
+    """Strict, and against the schema of the input: ``input.imgae`` would be an error."""
+    schema = tmp_path / "input.json"
+    schema.write_text(json.dumps(document_schema()))
+    sources = [str(path) for path in SOURCES]
+    done = opa(opa_binary, "check", "--strict", "--schema", str(schema), *sources)
+    assert done.returncode == 0, done.stderr.decode()
+    known = tmp_path / "known.rego"
+    known.write_text(THREE_STATES)
+    done = opa(opa_binary, "check", "--strict", "--schema", str(schema), str(known))
+    assert done.returncode == 0, done.stderr.decode()
+    for misspelt in ("input.imgae", "input.containers[_].usr", "input.containers[_].user.rot"):
+        wrong = tmp_path / "wrong.rego"
+        wrong.write_text(f"package portcullis.policies.wrong\n\ndeny contains {misspelt}\n")
+        done = opa(opa_binary, "check", "--strict", "--schema", str(schema), str(wrong))
+        assert done.returncode != 0, misspelt
+        assert b"undefined ref" in done.stderr
+
+
+def test_rego_tests(opa_binary: Path) -> None:
+    done = opa(opa_binary, "test", ".", "--ignore", "testdata", "--verbose")
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def test_coverage(opa_binary: Path) -> None:
+    done = opa(opa_binary, "test", ".", "--ignore", "testdata", "--coverage", "--format", "json")
+    assert done.returncode == 0, done.stdout.decode()
+    report = json.loads(done.stdout)
+    print(f"coverage of the policies by their tests: {report['coverage']:.1f} %")
+    for file, found in sorted(report["files"].items()):
+        if not file.endswith("_test.rego"):
+            print(f"  {found['coverage']:6.1f} %  {file}")
+            assert found["coverage"] >= COVERAGE, file
+    assert report["coverage"] >= COVERAGE
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_no_network_clock_or_chance(source: Path) -> None:
+    text = source.read_text("utf-8")
+    assert not [builtin for builtin in BUILTINS_WITHOUT_PLACE if builtin in text]
+
+
+def judge(binary: Path, documents: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Violations per document and policy, in one run, strict about failing builtins as the gate is.
+
+    A policy that is undefined for a document is missing in the answer.
+    """
+    query = (
+        "{name: rulings | some name, document in input.documents; "
+        "rulings := {policy: rules.deny | some policy, rules in data.portcullis.policies "
+        "  with input as document with data.portcullis.parameters as input.parameters}}"
+    )
+    sources = [argument for path in SOURCES for argument in ("--data", str(path))]
+    done = opa(
+        binary,
+        "eval",
+        "--strict-builtin-errors",
+        "--stdin-input",
+        "--format",
+        "json",
+        *sources,
+        query,
+        stdin=json.dumps({"documents": documents, "parameters": parameters}).encode(),
+    )
+    assert done.returncode == 0, [
+        (error.get("message"), error.get("location")) for error in json.loads(done.stdout)["errors"]
+    ]
+    answer: dict[str, dict[str, Any]] = json.loads(done.stdout)["result"][0]["expressions"][0]["value"]
+    return {
+        name: {policy.replace("_", "-"): found for policy, found in rulings.items()} for name, rulings in answer.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def documents() -> dict[str, Any]:
+    return {name: json.loads(sample.document()) for name, sample in samples.SAMPLES.items()}
+
+
+def test_samples(opa_binary: Path, documents: dict[str, Any]) -> None:
+    """What each sample violates is written beside its facts, by hand."""
+    rulings = judge(opa_binary, documents, {})
+    assert set(rulings) == set(samples.SAMPLES)
+    for name, sample in samples.SAMPLES.items():
+        assert set(rulings[name]) == set(POLICIES), name
+        assert {policy for policy, found in rulings[name].items() if found} == sample.violates, name
+
+
+def test_every_violation_is_fit_for_people(opa_binary: Path, documents: dict[str, Any]) -> None:
+    for name, rulings in judge(opa_binary, documents, {}).items():
+        for policy, violations in rulings.items():
+            for violation in violations:
+                where = f"{name}: {policy}: {violation}"
+                assert set(violation) <= {"msg", "fix", "container", "image", "digest", "platform", "field", "details"}
+                assert violation["details"]["reason"], where
+                for words in (violation["msg"], violation["fix"]):
+                    assert 0 < len(words) <= 300, where
+                    assert not words.endswith("."), where
+                    assert "%!" not in words, where
+                assert violation.get("container", "web") in {"web", "files"}, where
+
+
+JUNK: tuple[object, ...] = (None, True, -7, "junk", [], [None], {})
+
+
+def mutants(document: Any) -> Iterator[tuple[str, Any]]:
+    """The document with one value replaced by junk, or left out, each in turn."""
+    for path in list(places(document)):
+        for junk in (*JUNK, ...):
+            changed = copy.deepcopy(document)
+            parent = changed
+            for step in path[:-1]:
+                parent = parent[step]
+            if junk is ...:
+                del parent[path[-1]]
+            else:
+                parent[path[-1]] = junk
+            yield f"{'/'.join(map(str, path))} := {junk!r}", changed
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield (*at, key)
+        yield from places(child, (*at, key))
+
+
+def bare(document: dict[str, Any]) -> dict[str, Any]:
+    """Without what no policy reads."""
+    kept = copy.deepcopy({key: document[key] for key in ("workload", "containers", "images")})
+    for key in ("labels", "annotations", "podMetadata", "kind", "apiVersion", "namespace", "name"):
+        del kept["workload"][key]
+    for image in kept["images"].values():
+        for platform in image["platforms"]:
+            del platform["config"], platform["contents"]
+    return kept
+
+
+PARAMETERS = {
+    "image-user": {"acceptRunAsNonRoot": True},
+    "image-source": {"allow": ["registry.example/**"], "deny": ["evil.example/**"]},
+    "pod-privileges": {"level": "restricted"},
+    "scan-required": {"maxDbAgeHours": 1000, "max": {"high": 1}, "scanners": ["trivy"], "onlyFixable": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "names"),
+    [({}, ("root-on-one-platform", "untrusted-scan")), (PARAMETERS, ("vulnerable", "privileged"))],
+    ids=["defaults", "parameters"],
+)
+def test_junk_anywhere_never_stops_a_policy(
+    opa_binary: Path, documents: dict[str, Any], parameters: Mapping[str, Any], names: tuple[str, ...]
+) -> None:
+    """A builtin that fails, or rules in conflict, would leave the policy undecided for a hostile document."""
+    tried: dict[str, Any] = {}
+    for name in names:
+        tried |= {f"{name} {where}": mutant for where, mutant in mutants(bare(documents[name]))}
+    assert len(tried) > 1000
+    rulings = judge(opa_binary, tried, parameters)
+    assert set(rulings) == set(tried)
+    assert [where for where, ruling in rulings.items() if set(ruling) != set(POLICIES)] == []
+
+
+# Facts that refuse, and the one change that may lift each: nothing else is allowed to.
+LIFTED = {
+    ("vulnerable", "scan-required"): {"vulnerabilities := []"},
+    ("untrusted-scan", "scan-required"): set(),
+    ("missing-image", "scan-required"): set(),
+    ("missing-image", "image-user"): set(),
+    ("missing-image", "image-age"): set(),
+    ("no-reference", "image-source"): set(),
+    ("root-on-one-platform", "image-user"): set(),
+}
+
+
+@pytest.mark.parametrize(("name", "policy"), list(LIFTED))
+def test_no_junk_turns_a_refusal_into_a_pass(
+    opa_binary: Path, documents: dict[str, Any], name: str, policy: str
+) -> None:
+    document = bare(documents[name])
+    tried = {
+        where: mutant
+        for where, mutant in mutants(document)
+        # Without containers there is nothing to judge; the schema says that they are a list of objects.
+        if not where.startswith(("containers :=", "containers/0 :="))
+    }
+    rulings = judge(opa_binary, tried, {})
+    passed = {where for where, ruling in rulings.items() if not ruling[policy]}
+    assert {where.rpartition("/")[2] for where in passed} == LIFTED[name, policy]
+
+
+DOCS = FOLDER.parent / "docs"
+
+
+def test_the_examples_for_authors_work(opa_binary: Path, tmp_path: Path) -> None:
+    """Every Rego block of docs/authors.md is formatted, compiles, and passes its own tests."""
+    blocks = re.findall(r"```rego\n(.*?)```", (DOCS / "authors.md").read_text("utf-8"), flags=re.DOTALL)
+    assert len(blocks) == 3
+    schema = tmp_path / "input.json"
+    schema.write_text(json.dumps(document_schema()))
+    folder = tmp_path / "my-policies"
+    folder.mkdir()
+    for number, block in enumerate(blocks):
+        kind = "_test" if "_test\n" in block else ""
+        (folder / f"{number}{kind}.rego").write_text(block)
+    for arguments in (
+        ("fmt", "--diff", "--fail", str(folder)),
+        ("check", "--strict", "--schema", str(schema), str(folder / "0.rego"), str(folder / "2.rego")),
+        ("test", str(folder), "--coverage", "--threshold", "95"),
+    ):
+        done = opa(opa_binary, *arguments)
+        assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+
+
+def test_the_page_of_policies_names_every_parameter_and_reason() -> None:
+    page = (DOCS / "policies.md").read_text("utf-8")
+    for name in POLICIES:
+        section = re.split(rf"^## {name}$", page, flags=re.MULTILINE)[1].split("\n## ")[0]
+        source = (FOLDER / name / "policy.rego").read_text("utf-8")
+        if name == "scan-required":
+            source += (FOLDER / "lib" / "attestations.rego").read_text("utf-8")
+        parameters = re.findall(r'"(\w+)": \{"type":', source)
+        reasons = re.findall(r'"reason": "([a-z-]+)"|said\("([a-z-]+)"', source)
+        for word in {*parameters, *("".join(found) for found in reasons)}:
+            assert f"`{word}`" in section, f"{name}: {word}"

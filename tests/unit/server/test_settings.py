@@ -1,0 +1,290 @@
+"""portcullis.yaml: strict, with lines, and overlaid by the environment."""
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from portcullis.errors import ConfigError
+from portcullis.limits import Limits
+from portcullis.model.ruling import Mode
+from portcullis.server.settings import Settings, configuration_schema, load_settings
+
+WHOLE = """
+server:
+  address: 0.0.0.0
+  port: 9443
+  pathSegment: 0123456789abcdef
+  healthAddress: "::"
+  healthPort: 9081
+  tls: {certFile: tls/tls.crt, keyFile: /etc/tls.key}
+  stopDelaySeconds: 1
+  drainSeconds: 7
+registries:
+  default: registry.example
+  allowed: [registry.example, "other.example:5000"]
+  hosts:
+    "localhost:5000": {insecure: true, private: true}
+    registry.example: {username: robot, passwordFile: secrets/robot}
+trust:
+  signers:
+    ci: {key: {pem: "-----BEGIN PUBLIC KEY-----\\nx\\n-----END PUBLIC KEY-----\\n"}}
+  rules:
+    - images: ["registry.example/acme/**"]
+      accept: [{predicates: [vulnerability, sbom], signers: [ci]}]
+policies:
+  folders: [policies]
+  builtin: false
+  enabled: [image-user]
+  modes: {"*": audit, image-user: deny}
+  namespaces: {legacy: {image-user: warn}}
+  parameters: {image-age: {maxDays: 90}}
+opa: {binary: /usr/bin/opa}
+audit: {database: "sqlite:///audit.db", journal: journal}
+cluster:
+  podSpecPaths: [{group: argoproj.io, kind: Rollout, path: spec.template.spec}]
+platforms: [linux/amd64, linux/arm/v7]
+limits: {reviewBytes: 1000, deadlineReserveSeconds: 1}
+"""
+
+
+def load(tmp_path: Path, text: str, environ: dict[str, str] | None = None) -> Settings:
+    path = tmp_path / "portcullis.yaml"
+    path.write_text(text)
+    return load_settings(path, environ or {})
+
+
+def fault(tmp_path: Path, text: str, environ: dict[str, str] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, environ)
+    return caught.value.message.replace(f"{tmp_path}/", "")
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    settings = load(tmp_path, WHOLE)
+    assert settings.server.port == 9443
+    assert settings.server.path_segment.get_secret_value() == "0123456789abcdef"
+    assert settings.server.tls.cert_file == tmp_path / "tls/tls.crt"
+    assert settings.server.tls.key_file == Path("/etc/tls.key")
+    assert settings.registries.hosts["localhost:5000"].insecure
+    assert settings.registries.hosts["registry.example"].password_file == tmp_path / "secrets/robot"
+    assert settings.trust.rules[0].accept[0].signers == ("ci",)
+    assert settings.policies.folders == (tmp_path / "policies",)
+    assert settings.policies.namespaces == {"legacy": {"image-user": Mode.WARN}}
+    assert settings.policies.parameters == {"image-age": {"maxDays": 90}}
+    assert settings.audit.database == f"sqlite:///{tmp_path}/audit.db"
+    assert settings.cluster.pod_spec_paths[0].path == "spec.template.spec"
+    assert settings.bounds() == Limits(review_bytes=1000, deadline_reserve_seconds=1)
+
+
+def test_nothing_gives_the_defaults(tmp_path: Path) -> None:
+    assert load_settings(None, {}) == load(tmp_path, "") == load(tmp_path, "# only words\n") == Settings()
+    assert Settings().bounds() == Limits()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("server:\n  prot: 1", "portcullis.yaml:2: server.prot: there is no such key; did you mean port?"),
+        ("serverr: {}", "portcullis.yaml:1: serverr: there is no such key; did you mean server?"),
+        ("opa:\n  zzz: 1", "portcullis.yaml:2: opa.zzz: there is no such key; there are binary"),
+        ("server:\n  port: high", "portcullis.yaml:2: server.port: a valid integer is expected"),
+        ("server:\n  port: 70000", "portcullis.yaml:2: server.port: less than or equal to 65535 is expected"),
+        ("server:\n\n  port: true", "portcullis.yaml:3: server.port: a valid integer is expected"),
+        ("server:\n  address: 12", "portcullis.yaml:2: server.address: a valid string is expected"),
+        ("server: []", "portcullis.yaml:1: server: an object is expected"),
+        ("- server", "portcullis.yaml:1: the configuration is not a map of sections"),
+        ("server:\n  tls: {certFile: a}", "portcullis.yaml:2: server.tls: certFile and keyFile go together"),
+        (
+            "server:\n  tls: {certFile: a, keyFile: b, selfManaged: {directory: c}}",
+            "portcullis.yaml:2: server.tls: either certFile and keyFile, or selfManaged",
+        ),
+        (
+            "server:\n  pathSegment: guess",
+            "portcullis.yaml:2: server.pathSegment: 16 to 128 letters, digits, '-' or '_' are expected",
+        ),
+        (
+            "policies:\n  modes:\n    image-user: block",
+            "portcullis.yaml:3: policies.modes.image-user: 'deny', 'warn' or 'audit' is expected",
+        ),
+        (
+            "trust:\n  signers:\n    ci:\n      keyless: {}",
+            "portcullis.yaml:4: trust.signers.ci.keyless: there is no such key; there are key",
+        ),
+        (
+            "trust:\n  rules: [{images: [a], accept: [{predicates: [sbom], signers: [ci]}]}]",
+            "portcullis.yaml:1: trust: a rule names the signer 'ci', which signers does not have",
+        ),
+        ("trust:\n  roots: {}", "portcullis.yaml:2: trust.roots: there is no such key; there are rules, signers"),
+        ("limits: {reviewBytes: 0}", "portcullis.yaml:1: limits.reviewBytes: greater than 0 is expected"),
+        (
+            "limits: {reviewByte: 1}",
+            "portcullis.yaml:1: limits.reviewByte: there is no such key; did you mean reviewBytes?",
+        ),
+        ("platforms:\n  - amd64", "portcullis.yaml:2: platforms.0: os/architecture or os/architecture/variant is"),
+        (
+            "registries:\n  hosts:\n    r.example: {username: a}",
+            "portcullis.yaml:3: registries.hosts.r.example: username and passwordFile go together",
+        ),
+        ("server: {port: 1}\nserver: {port: 2}", "portcullis.yaml:2: the key 'server' is there twice"),
+        ("opa: {binary: !!python/name:os.system x}", "portcullis.yaml:1: the tag "),
+        ("opa: [", "portcullis.yaml:2: "),
+        ("opa:\n  binary: \x00", "portcullis.yaml: not YAML: "),
+        ("limits: {bodySeconds: .inf}", "portcullis.yaml:1: '.inf' is no number that JSON knows"),
+        ("? [a]\n: b", "portcullis.yaml:1: a list or a map cannot be a key"),
+        ("a: &a {}\n<<: *a", "portcullis.yaml:2: '<<' is not supported"),
+    ],
+)
+def test_a_fault_names_file_line_and_key(tmp_path: Path, text: str, expected: str) -> None:
+    assert fault(tmp_path, text).startswith(expected)
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    lines = fault(tmp_path, "server:\n  port: x\nopa:\n  path: y").splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["portcullis.yaml:2", "portcullis.yaml:4"]
+
+
+def test_what_is_written_is_not_repeated(tmp_path: Path) -> None:
+    assert "hunter2hunter2" not in fault(tmp_path, "server:\n  pathSegment: hunter2hunter2!")
+    assert "hunter2" not in fault(tmp_path, "", {"PORTCULLIS_SERVER__PORT": "hunter2"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [{f'*a{n - 1},' * 9}]" for n in range(1, 8))]),
+        "a: &a [*a]",
+        "[" * 100_000,
+        "a: " + "{a: " * 100_000,
+        "- " * 10_000,
+    ],
+    ids=["aliases that multiply", "an alias of itself", "deep lists", "deep maps", "deep blocks"],
+)
+def test_yaml_that_grows_is_refused(tmp_path: Path, text: str) -> None:
+    assert "portcullis.yaml:" in fault(tmp_path, text)
+
+
+def test_an_alias_is_what_it_stands_for(tmp_path: Path) -> None:
+    settings = load(tmp_path, "policies: {modes: &m {a: warn}, namespaces: {x: *m, y: *m}}")
+    assert settings.policies.namespaces == {"x": {"a": Mode.WARN}, "y": {"a": Mode.WARN}}
+
+
+def test_file_bounds(tmp_path: Path) -> None:
+    path = tmp_path / "portcullis.yaml"
+    path.write_text("# " + "x" * 100)
+    with pytest.raises(ConfigError, match="has more than 50 bytes"):
+        load_settings(path, {}, Limits(config_file_bytes=50))
+    path.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="not UTF-8 at byte 0"):
+        load_settings(path, {})
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load_settings(tmp_path / "absent.yaml", {})
+
+
+def test_the_environment_wins(tmp_path: Path) -> None:
+    environ = {
+        "PORTCULLIS_SERVER__PORT": "1234",
+        "PORTCULLIS_SERVER__PATH_SEGMENT": "fedcba9876543210",
+        "PORTCULLIS_SERVER__TLS__SELFMANAGED__DIRECTORY": "certs",
+        "PORTCULLIS_POLICIES__MODES": '{"*": "warn"}',
+        "PORTCULLIS_POLICIES__BUILTIN": "false",
+        "PORTCULLIS_OPA__BINARY": "/opt/opa",
+        "PORTCULLIS_PLATFORMS": '["linux/s390x"]',
+        "PORTCULLIS_LIMITS__BODYSECONDS": "2.5",
+    }
+    settings = load(tmp_path, "server: {port: 1, address: 10.0.0.1}\npolicies: {modes: {a: deny}}", environ)
+    assert (settings.server.port, settings.server.address) == (1234, "10.0.0.1")
+    assert settings.server.path_segment.get_secret_value() == "fedcba9876543210"
+    assert settings.server.tls.self_managed is not None
+    assert settings.server.tls.self_managed.directory == tmp_path / "certs"
+    assert settings.policies.modes == {"*": Mode.WARN}
+    assert not settings.policies.builtin
+    assert settings.opa.binary == Path("/opt/opa")
+    assert settings.platforms == ("linux/s390x",)
+    assert settings.bounds().body_seconds == 2.5
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("PORTCULLIS_SERVER__PROT", "1", "PORTCULLIS_SERVER__PROT: server has no such key"),
+        ("PORTCULLIS_SRV__PORT", "1", "PORTCULLIS_SRV__PORT: the configuration has no such key"),
+        ("PORTCULLIS_SERVER__PORT__X", "1", "PORTCULLIS_SERVER__PORT__X: server.port has no such key"),
+        ("PORTCULLIS_SERVER__PORT", "0x1", "PORTCULLIS_SERVER__PORT: is neither a JSON number"),
+        ("PORTCULLIS_SERVER__PORT", "NaN", "PORTCULLIS_SERVER__PORT: is neither a JSON number"),
+        ("PORTCULLIS_SERVER__PORT", "70000", "PORTCULLIS_SERVER__PORT: server.port: less than"),
+        ("PORTCULLIS_POLICIES__MODES", '{"a": "x"}', "PORTCULLIS_POLICIES__MODES: policies.modes.a: 'deny'"),
+        ("PORTCULLIS_POLICIES__MODES", "[" * 100_000, "PORTCULLIS_POLICIES__MODES: is neither"),
+        ("PORTCULLIS_SERVER__ADDRESS", "x" * 200_000, "PORTCULLIS_SERVER__ADDRESS: is longer"),
+    ],
+)
+def test_a_fault_names_the_variable(tmp_path: Path, variable: str, value: str, expected: str) -> None:
+    assert fault(tmp_path, "server: {}", {variable: value}).startswith(expected)
+
+
+def test_two_variables_for_one_key(tmp_path: Path) -> None:
+    environ = {"PORTCULLIS_AUDIT__DATABASE": "a", "PORTCULLIS_AUDIT__DATA_BASE": "b"}
+    assert "sets the same key as" in fault(tmp_path, "", environ)
+
+
+def test_other_variables_do_not_matter() -> None:
+    """Kubernetes sets such variables for a service that is named portcullis."""
+    environ = {"PORTCULLIS_PORT": "tcp://10.0.0.1:443", "PORTCULLIS_SERVICE_HOST": "10.0.0.1", "PATH": "/bin"}
+    assert load_settings(None, environ) == Settings()
+
+
+def test_secrets_show_nowhere(tmp_path: Path) -> None:
+    settings = load(tmp_path, "server: {pathSegment: s3cret-s3cret-s3cret}")
+    assert "s3cret" not in repr(settings)
+    assert "s3cret" not in str(settings)
+    assert b"s3cret" not in settings.document
+    other = load(tmp_path, "server: {pathSegment: another-s3cret-words}")
+    assert settings.revision == other.revision
+
+
+def test_a_password_in_the_database_url_is_left_out(tmp_path: Path) -> None:
+    settings = load(tmp_path, 'audit: {database: "postgresql://gate:s3cret@db.example/audit"}')
+    assert b"s3cret" not in settings.document
+    assert b"gate@db.example" in settings.document
+
+
+def test_the_revision_follows_what_is_in_force(tmp_path: Path) -> None:
+    key = tmp_path / "ci.pub"
+    key.write_text("one")
+    text = "trust: {signers: {ci: {key: {file: ci.pub}}}}"
+    first = load(tmp_path, text)
+    assert first.revision == load(tmp_path, f"# said otherwise\n{text}").revision
+    assert first.revision != load(tmp_path, f"{text}\npolicies: {{modes: {{a: warn}}}}").revision
+    key.write_text("two")
+    assert first.revision != load(tmp_path, text).revision, "the key counts, not the name of its file"
+    key.unlink()
+    with pytest.raises(ConfigError, match=r"trust\.signers\.ci\.key\.file: .*ci\.pub cannot be read"):
+        _ = load(tmp_path, text).revision
+
+
+def test_more_policy_folders(tmp_path: Path) -> None:
+    settings = load(tmp_path, "policies: {folders: [a]}")
+    before = settings.revision
+    more = settings.with_policy_folders([Path("b")])
+    assert more.policies.folders == (tmp_path / "a", Path("b"))
+    assert more.revision != before
+
+
+def test_settings_are_frozen() -> None:
+    settings = Settings()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.server.port = 1  # type: ignore[misc]
+
+
+def test_the_schema_takes_what_the_reader_takes(tmp_path: Path) -> None:
+    import yaml
+
+    schema = configuration_schema()
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    assert list(validator.iter_errors(yaml.safe_load(WHOLE))) == []
+    assert list(validator.iter_errors({"server": {"prot": 1}}))
+    assert list(validator.iter_errors({"limits": {"reviewBytes": 0}}))
+    assert json.dumps(schema)
+    assert set(schema["properties"]) == set(yaml.safe_load(WHOLE))

@@ -1,0 +1,228 @@
+"""The audit store on SQL: records, judged inputs and bundles. SQLite in this version.
+
+SQLAlchemy's plain engine in threads, not its asyncio extension over aiosqlite. SQLite has one writer at a time
+whatever one does, so one thread that keeps one connection is all that writing can use; a batch then costs a single
+hand-over to that thread, where aiosqlite pays one for every statement, cursor and commit, and compressing inputs
+happens in the same thread and not on the event loop. Searches run in threads of their own, so that a slow one
+delays no answer to the API server.
+"""
+
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.sqlite import insert
+
+from portcullis.audit import codec
+from portcullis.audit.database import READERS, Database, database_path, refusing, wrapped
+from portcullis.audit.query import page
+from portcullis.audit.rows import Batch
+from portcullis.audit.tables import bundles, decisions, inputs, key
+from portcullis.audit.workers import Workers
+from portcullis.errors import ConfigError, RecordsError
+from portcullis.limits import DEFAULT_LIMITS, Limits
+from portcullis.model.record import AuditRecord, RecordFilter
+
+T = TypeVar("T")
+
+
+class SqlRecords:
+    """The audit log in a database file: a Records, and a Store for the writer of :mod:`portcullis.audit.writer`.
+
+    Args:
+        url: ``sqlite:////absolute/path``.
+        limits: bounds of searches and inputs.
+        read_only: for commands that only read: nothing is made, migrated or written.
+
+    Raises:
+        ConfigError: a URL of another kind.
+    """
+
+    def __init__(self, *, url: str, limits: Limits = DEFAULT_LIMITS, read_only: bool = False) -> None:
+        # Half of append_seconds: the writer learns that the store is locked before it must use the journal.
+        self._database = Database(path=database_path(url), busy_seconds=limits.append_seconds / 2, read_only=read_only)
+        self._limits = limits
+        self._writing = Workers(name="audit-writer")
+        self._reading = Workers(name="audit-reader", threads=READERS)
+        self._closed = False
+
+    @property
+    def bundles(self) -> "SqlBundles":
+        """The policy sets and configurations in the same file."""
+        return SqlBundles(self)
+
+    async def start(self) -> None:
+        """Opens the file, makes or migrates its tables.
+
+        Raises:
+            ConfigError: the file can never be used: no database, another program's, a newer version's.
+            RecordsError: it cannot be opened now.
+        """
+        await self._in(self._writing, self._database.open)
+
+    async def aclose(self) -> None:
+        """Closes the file; what was begun is finished first. Nothing can be asked afterwards."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._writing.run(self._database.close)
+        finally:
+            self._writing.close()
+            self._reading.close()
+
+    async def append(self, record: AuditRecord) -> None:
+        """Keeps one record in a commit of its own.
+
+        Raises:
+            RecordsError: it is not kept.
+        """
+        await self.append_many((record,))
+
+    async def append_many(self, records: Sequence[AuditRecord]) -> None:
+        """Keeps all records in one transaction; those whose decision is there already are skipped.
+
+        After a failure the file is opened anew by the next call.
+
+        Raises:
+            RecordRefused: the database does not take one of them.
+            RecordsError: the store is down; whether the records are kept is unknown.
+        """
+
+        def write() -> None:
+            with refusing(self._database.path):
+                batch = Batch(records)
+            self._write(batch.insert)
+
+        await self._in(self._writing, write)
+
+    async def get(self, decision_id: str) -> AuditRecord | None:
+        """The record of a decision with its judged input.
+
+        Raises:
+            RecordsError: the store is down, or what it holds is damaged.
+        """
+        statement = (
+            select(decisions.c.sequence, decisions.c.body, decisions.c.input_hash, inputs.c.content)
+            .join_from(decisions, inputs, isouter=True)
+            .where(decisions.c.id == key(decision_id))
+        )
+
+        def read(connection: Connection) -> AuditRecord | None:
+            row = connection.execute(statement).one_or_none()
+            if row is None:
+                return None
+            document = b""
+            if row.content is not None:
+                document = _inflate(row.content, self._limits.document_bytes)
+                if codec.input_hash(document) != row.input_hash:
+                    raise codec.CodecError(f"the input of decision {decision_id[:80]!r} is not the one that was judged")
+            return codec.decode_body(row.body, document=document, sequence=row.sequence)
+
+        return await self._in(self._reading, lambda: self._read(read))
+
+    async def search(self, query: RecordFilter) -> Sequence[AuditRecord]:
+        """The newest matching records without their inputs; :func:`portcullis.audit.query.page` says what matches.
+
+        Raises:
+            RecordsError: the store is down, what it holds is damaged, or too many rows are asked for.
+        """
+        statement = page(query, self._limits)
+
+        def read(connection: Connection) -> Sequence[AuditRecord]:
+            rows = connection.execute(statement).all()
+            return tuple(codec.decode_body(row.body, sequence=row.sequence) for row in rows)
+
+        return await self._in(self._reading, lambda: self._read(read))
+
+    async def put_bundle(self, revision: str, kind: str, content: bytes) -> None:
+        """See :meth:`SqlBundles.put`."""
+        row = {"revision": key(revision), "kind": key(kind), "content": zlib.compress(content)}
+        statement = insert(bundles).on_conflict_do_nothing(index_elements=["revision"])
+        await self._in(self._writing, lambda: self._write(lambda connection: connection.execute(statement, row)))
+
+    async def get_bundle(self, revision: str) -> bytes | None:
+        """See :meth:`SqlBundles.get`."""
+        statement = select(bundles.c.content).where(bundles.c.revision == key(revision))
+        content = await self._in(
+            self._reading, lambda: self._read(lambda connection: connection.execute(statement).scalar_one_or_none())
+        )
+        return None if content is None else _inflate(content, _BUNDLE_BYTES)
+
+    async def _in(self, workers: Workers, job: Callable[[], T]) -> T:
+        if self._closed:
+            raise RecordsError(f"the audit store {self._database.path} is closed")
+        return await workers.run(job)
+
+    def _write(self, change: Callable[[Connection], object]) -> None:
+        database = self._database
+        try:
+            with wrapped(database.path, "cannot write"):
+                connection = database.writer()
+                with refusing(database.path), connection.begin():
+                    change(connection)
+                database.check_still_there()
+        except ConfigError as error:  # the file was exchanged while we ran; at the start it would have been refused
+            raise RecordsError(error.message) from error
+        except BaseException:
+            # What state SQLite is in after an error of the disk is hard to tell; a new connection knows.
+            database.close_writer()
+            raise
+
+    def _read(self, read: Callable[[Connection], T]) -> T:
+        database = self._database
+        with wrapped(database.path, "cannot read"):
+            engine = database.readers
+            if engine is None:
+                raise RecordsError(f"the audit store {database.path} is not open")
+            with engine.connect() as connection:
+                return read(connection)
+
+
+class SqlBundles:
+    """Policy sets and configurations of an audit store: a Bundles. Raises only RecordsError."""
+
+    def __init__(self, records: SqlRecords) -> None:
+        self._records = records
+
+    async def put(self, revision: str, kind: str, content: bytes) -> None:
+        """Keeps ``content`` under its revision; what is there already stays."""
+        await self._records.put_bundle(revision, kind, content)
+
+    async def get(self, revision: str) -> bytes | None:
+        """What was put under that revision."""
+        return await self._records.get_bundle(revision)
+
+
+_BUNDLE_BYTES = 1024 * 1024 * 1024
+"""A policy set of ``Limits.policies`` times ``Limits.policy_bytes``, doubled for its parameters."""
+
+
+@asynccontextmanager
+async def open_records(url: str, limits: Limits = DEFAULT_LIMITS) -> AsyncIterator[SqlRecords]:
+    """The audit log for a command that reads it, beside a running server or without one.
+
+    Raises:
+        ConfigError: the URL or the file is not one of ours, or of another version.
+        RecordsError: there is no such file, or it cannot be read.
+    """
+    records = SqlRecords(url=url, limits=limits, read_only=True)
+    try:
+        await records.start()
+        yield records
+    finally:
+        await records.aclose()
+
+
+def _inflate(content: bytes, limit: int) -> bytes:
+    """What was compressed, if it is whole and not above ``limit``: the file may have been tampered with."""
+    inflater = zlib.decompressobj()
+    try:
+        plain = inflater.decompress(content, limit)
+    except zlib.error as error:
+        raise codec.CodecError(f"a stored input cannot be inflated: {error}") from None
+    if not inflater.eof:
+        raise codec.CodecError(f"a stored input is cut off, or larger than {limit} bytes")
+    return plain

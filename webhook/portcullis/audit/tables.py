@@ -1,0 +1,150 @@
+"""The tables of the audit store, for SQLite and PostgreSQL alike.
+
+``decisions.body`` holds the record; the columns beside it and the tables ``images`` and ``violations`` are what it
+is found by. Every index ends in the sequence, so that a page of the newest matches is read without sorting.
+The migrations make these tables; a test compares the two.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant, kept in UTC: SQLite has no type for it and would drop the zone without converting."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if not isinstance(value, datetime):
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+KEY_CHARS = 256
+"""Longest text of a searched column; PostgreSQL refuses index entries above 2,704 bytes."""
+
+_UNSTORABLE = {0: "\ufffd"} | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+"""NUL, which PostgreSQL refuses, and lone surrogates, which no database encodes."""
+
+
+def key(text: str) -> str:
+    """``text`` as searched columns hold it: storable, and at most KEY_CHARS long. What is longer ends in its hash,
+    so that equal stays equal and different stays different. The record itself keeps the text as it was."""
+    if len(text) > KEY_CHARS:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        text = f"{text[: KEY_CHARS - 72]}…sha256:{digest}"
+    return text if text.isascii() and "\0" not in text else text.translate(_UNSTORABLE)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+_SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite counts up only where the type is exactly INTEGER."""
+
+inputs = Table(
+    "inputs",
+    metadata,
+    Column("hash", String(80), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+"""Judged inputs, zlib-compressed, once per ``sha256:<hex>`` of the plain bytes."""
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("sequence", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("id", String(KEY_CHARS), nullable=False, unique=True),
+    Column("decided_at", UtcDateTime, nullable=False),
+    Column("uid", String(KEY_CHARS), nullable=False),
+    Column("username", String(KEY_CHARS), nullable=False),
+    Column("operation", String(KEY_CHARS), nullable=False),
+    Column("kind", String(KEY_CHARS), nullable=False),
+    Column("namespace", String(KEY_CHARS), nullable=False),
+    Column("name", String(KEY_CHARS), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("code", SmallInteger, nullable=False),
+    Column("because", String(16), nullable=False),
+    Column("dry_run", Boolean, nullable=False),
+    Column("caller", String(16), nullable=False),
+    Column("policy_revision", String(KEY_CHARS), nullable=False),
+    Column("config_revision", String(KEY_CHARS), nullable=False),
+    Column("elapsed_ms", Float, nullable=False),
+    Column("input_hash", String(80), ForeignKey(inputs.c.hash), nullable=True),
+    Column("body", Text, nullable=False),
+    Index(None, "decided_at", "sequence"),
+    Index(None, "username", "sequence"),
+    Index(None, "kind", "sequence"),
+    Index(None, "namespace", "sequence"),
+    Index(None, "name", "sequence"),
+    Index(None, "verdict", "sequence"),
+    Index(None, "input_hash"),
+    sqlite_autoincrement=True,
+)
+"""One row per record. AUTOINCREMENT: a sequence is never given twice, even after the newest rows are gone."""
+
+images = Table(
+    "images",
+    metadata,
+    Column("decision", _SEQUENCE, ForeignKey(decisions.c.sequence, ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("written", String(KEY_CHARS), nullable=False),
+    Column("digest", String(KEY_CHARS), nullable=False),
+    Index(None, "written", "decision"),
+    Index(None, "digest", "decision"),
+)
+
+violations = Table(
+    "violations",
+    metadata,
+    Column("decision", _SEQUENCE, ForeignKey(decisions.c.sequence, ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("policy", String(KEY_CHARS), nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("severity", String(KEY_CHARS), nullable=False),
+    Column("undecided", Boolean, nullable=False),
+    Index(None, "policy", "decision"),
+)
+"""Violated policies, and undecided ones with ``undecided`` set: both are what a policy did to a request."""
+
+bundles = Table(
+    "bundles",
+    metadata,
+    Column("revision", String(KEY_CHARS), primary_key=True),
+    Column("kind", String(KEY_CHARS), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+"""Policy sets and configurations by revision, zlib-compressed."""

@@ -1,0 +1,245 @@
+"""Decisions as JSON and as something to read: shared by ``check``, ``audit`` and ``demo``."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import HORIZONTALS
+from rich.table import Table
+from rich.text import Text
+
+from portcullis.model.decision import Because, Decision, JudgedImage, Problem, UndecidedPolicy, Verdict, Violation
+from portcullis.model.ruling import Mode
+from portcullis.text import clean
+
+NAME_CHARS = 253
+IMAGE_CHARS = 300
+MESSAGE_CHARS = 2000
+DIGEST_SHOWN = len("sha256:") + 12
+
+_VERDICTS: Mapping[str, tuple[str, str]] = {
+    Verdict.ADMITTED: ("✓", "green"),
+    Verdict.REFUSED: ("✗", "red"),
+    Verdict.UNDECIDED: ("?", "yellow"),
+}
+_MODES: Mapping[str, str] = {Mode.DENY: "red", Mode.WARN: "yellow", Mode.AUDIT: "cyan"}
+_PLACES: Mapping[str, str] = {"init": "init container", "ephemeral": "ephemeral container", "volume": "image volume"}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One object with its decision, or with the problem that kept it from being judged at all.
+
+    ``source`` names the document, ``file`` and ``line`` where it stands.
+    """
+
+    source: str
+    file: str
+    line: int
+    kind: str
+    namespace: str
+    name: str
+    decision: Decision | None
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.decision.verdict if self.decision is not None else Verdict.UNDECIDED
+
+    @property
+    def title(self) -> str:
+        return workload_title(self.kind, self.namespace, self.name)
+
+
+def workload_title(kind: str, namespace: str, name: str) -> str:
+    """``Deployment shop/checkout``; ``ClusterRole admin`` for what lives in no namespace."""
+    place = f"{namespace}/{name}" if namespace else name
+    return clean(f"{kind} {place}", 2 * NAME_CHARS).strip()
+
+
+# -- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def judged_json(judged: Judged) -> dict[str, Any]:
+    """One element of a DecisionList. Every key is always there."""
+    named = {"kind": judged.kind, "namespace": judged.namespace, "name": judged.name}
+    if judged.decision is None:
+        return {
+            "source": judged.source, "id": "", **named, "verdict": judged.verdict.value, "code": 400, "because": "",
+            "violations": [], "undecided": [], "problems": [problem_json(problem) for problem in judged.problems],
+            "warnings": [], "images": [], "policyRevision": "", "elapsedMs": 0.0,
+        }  # fmt: skip
+    return {"source": judged.source, "id": judged.decision.id, **named, **decision_json(judged.decision)}
+
+
+def decision_json(decision: Decision) -> dict[str, Any]:
+    return {
+        "verdict": decision.verdict.value,
+        "code": decision.code,
+        "because": decision.because.value,
+        "violations": [violation_json(violation) for violation in decision.violations],
+        "undecided": [undecided_json(policy) for policy in decision.undecided],
+        "problems": [problem_json(problem) for problem in decision.problems],
+        "warnings": list(decision.warnings),
+        "images": [{"written": image.written, "digest": image.digest} for image in decision.images],
+        "policyRevision": decision.policy_revision,
+        "elapsedMs": round(decision.elapsed_ms, 3),
+    }
+
+
+def violation_json(violation: Violation) -> dict[str, Any]:
+    return {
+        "policy": violation.policy,
+        "mode": violation.mode.value,
+        "severity": violation.severity,
+        "container": violation.container,
+        "containerKind": violation.container_kind,
+        "image": violation.image,
+        "digest": violation.digest,
+        "platform": violation.platform,
+        "field": violation.field,
+        "msg": violation.msg,
+        "fix": violation.fix,
+        "docs": violation.docs,
+        "details": violation.details,
+    }
+
+
+def undecided_json(policy: UndecidedPolicy) -> dict[str, Any]:
+    return {
+        "policy": policy.policy,
+        "mode": policy.mode.value,
+        "problems": [problem_json(problem) for problem in policy.problems],
+    }
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    return {
+        "stage": problem.stage.value,
+        "reason": problem.reason,
+        "retryable": problem.retryable,
+        "pending": problem.pending,
+        "image": problem.image,
+        "msg": problem.msg,
+    }
+
+
+def summary(judged: Sequence[Judged]) -> dict[str, int]:
+    """How many of each verdict."""
+    verdicts = [one.verdict for one in judged]
+    return {verdict.value: verdicts.count(verdict) for verdict in Verdict}
+
+
+# -- for people ------------------------------------------------------------------------------------------------------
+
+
+def verdict_text(verdict: str, because: str = Because.JUDGED) -> Text:
+    """``✓ admitted``, coloured; with ``unchanged`` below it where that is why."""
+    sign, style = _VERDICTS.get(verdict, ("?", "yellow"))
+    text = Text.assemble((f"{sign} {verdict}", f"bold {style}"))
+    if because not in (Because.JUDGED, ""):
+        text.append(f"\n  {because}", "dim")
+    return text
+
+
+def images_text(images: Sequence[JudgedImage]) -> Text:
+    """One image per line as written, and the digest it stood for below it."""
+    text = Text(overflow="fold")
+    for image in images:
+        written = clean(image.written, IMAGE_CHARS)
+        text.append("\n" if text else "").append(written)
+        if image.digest and image.digest not in written:
+            text.append(f"\n  @{image.digest[:DIGEST_SHOWN]}…", "dim")
+    return text
+
+
+def why_text(decision: Decision) -> Text:
+    """Every violation with its mode, place, words and remedy; then what could not be had."""
+    parts = [_violation_text(violation) for violation in sorted(decision.violations, key=_strongest_first)]
+    parts += [_problem_text(problem, policies) for problem, policies in by_problem(decision.undecided)]
+    skipped = [policy for policy in decision.undecided if not policy.problems]
+    if skipped and decision.violations:
+        names = ", ".join(policy.policy for policy in skipped)
+        parts.append(Text(f"Not asked, since the request alone is refused: {names}", style="dim"))
+    unattached = {problem for policy in decision.undecided for problem in policy.problems}
+    parts += [_problem_text(problem, []) for problem in decision.problems if problem not in unattached]
+    return Text("\n").join(parts)
+
+
+def by_problem(undecided: Iterable[UndecidedPolicy]) -> list[tuple[Problem, list[UndecidedPolicy]]]:
+    """Each problem once, with the policies that wait for it."""
+    waiting: dict[Problem, list[UndecidedPolicy]] = {}
+    for policy in undecided:
+        for problem in policy.problems:
+            waiting.setdefault(problem, []).append(policy)
+    return list(waiting.items())
+
+
+def _strongest_first(violation: Violation) -> int:
+    return list(Mode).index(violation.mode)
+
+
+def _violation_text(violation: Violation) -> Text:
+    text = Text(overflow="fold")
+    text.append(violation.policy, f"bold {_MODES[violation.mode]}")
+    if violation.mode is not Mode.DENY:
+        text.append(f" ({violation.mode})", _MODES[violation.mode])
+    place = _place(violation)
+    if place:
+        text.append(f"  {place}", "dim")
+    text.append("\n" + clean(violation.msg, MESSAGE_CHARS))
+    if violation.fix:
+        text.append("\n→ ", "green").append(clean(violation.fix, MESSAGE_CHARS), "green")
+    return text
+
+
+def _place(violation: Violation) -> str:
+    words = []
+    if violation.container:
+        kind = _PLACES.get(violation.container_kind, "container")
+        words.append(f"{kind} {clean(violation.container, NAME_CHARS)}")
+    if violation.platform:
+        words.append(f"on {clean(violation.platform, NAME_CHARS)}")
+    return " ".join(words)
+
+
+def _problem_text(problem: Problem, policies: Sequence[UndecidedPolicy]) -> Text:
+    text = Text(overflow="fold")
+    text.append(problem.reason, "bold yellow")
+    if problem.image:
+        text.append(f"  {clean(problem.image, IMAGE_CHARS)}", "dim")
+    text.append("\n" + clean(problem.msg, MESSAGE_CHARS))
+    if policies:
+        names = ", ".join(
+            policy.policy if policy.mode is Mode.DENY else f"{policy.policy} ({policy.mode})" for policy in policies
+        )
+        text.append(f"\nnot evaluated for want of it: {names}", "dim")
+    return text
+
+
+def decisions_table(judged: Sequence[Judged]) -> Table:
+    """The table of ``check``: verdict, workload with its images, why and what to do."""
+    table = Table(box=HORIZONTALS, show_lines=True, expand=True, border_style="dim", header_style="bold")
+    table.add_column("Verdict", no_wrap=True, width=11)
+    table.add_column("Workload and images", ratio=5, overflow="fold")
+    table.add_column("Why, and what to do", ratio=6, overflow="fold")
+    for one in judged:
+        workload = Text(overflow="fold").append(one.title or "(no object)", "bold")
+        workload.append(f"\n{clean(one.source, 300)}", "dim")
+        if one.decision is None:
+            why = Text("\n").join(_problem_text(problem, []) for problem in one.problems)
+            table.add_row(verdict_text(one.verdict), workload, why)
+            continue
+        if one.decision.images:
+            workload.append("\n").append_text(images_text(one.decision.images))
+        table.add_row(verdict_text(one.verdict, one.decision.because), workload, why_text(one.decision))
+    return table
+
+
+def summary_text(judged: Sequence[Judged]) -> Text:
+    """``1 admitted, 2 refused, 0 undecided``."""
+    parts = []
+    for verdict, count in summary(judged).items():
+        style = f"bold {_VERDICTS[verdict][1]}" if count else "dim"
+        parts.append(Text(f"{count} {verdict}", style))
+    return Text(", ").join(parts)

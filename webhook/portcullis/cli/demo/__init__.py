@@ -1,0 +1,1 @@
+"""``portcullis demo``: the whole gate on this machine, with images and attestations of its own."""

@@ -1,0 +1,36 @@
+"""The ``portcullis`` executable: one command per file, imported here; what they need is imported when they run."""
+
+import sys
+
+import typer
+
+from portcullis.cli.attest import attest
+from portcullis.cli.audit import audit
+from portcullis.cli.check import check
+from portcullis.cli.demo.command import demo
+from portcullis.cli.inspect import inspect
+from portcullis.cli.schema import schema
+from portcullis.cli.serve import serve
+from portcullis.cli.version import version
+
+app = typer.Typer(
+    name="portcullis",
+    help="A policy-as-code admission gate for Kubernetes: judges workloads by what their images really are.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (serve, demo, check, inspect, attest, schema, version):
+    app.command()(command)
+app.add_typer(audit, name="audit")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name from outside that the terminal's encoding cannot show must not end the command.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    app()

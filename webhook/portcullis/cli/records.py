@@ -1,0 +1,172 @@
+"""Audit records as JSON and as something to read."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.box import HORIZONTALS
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from portcullis.cli.decisions import (
+    IMAGE_CHARS,
+    NAME_CHARS,
+    decision_json,
+    verdict_text,
+    why_text,
+    workload_title,
+)
+from portcullis.model.decision import Decision, Verdict
+from portcullis.model.record import AuditRecord
+from portcullis.model.ruling import Mode
+from portcullis.text import clean
+
+
+def record_json(record: AuditRecord, *, document: bool) -> dict[str, Any]:
+    """A record; ``document`` adds the judged policy input."""
+    decision = record.decision
+    tree = {
+        "id": decision.id,
+        "sequence": record.sequence,
+        "decidedAt": decision.decided_at.isoformat().replace("+00:00", "Z"),
+        "uid": record.uid,
+        "user": {"username": record.username, "groups": list(record.groups)},
+        "caller": record.caller.value,
+        "operation": record.operation,
+        "kind": record.kind,
+        "apiVersion": record.api_version,
+        "resource": record.resource,
+        "subResource": record.sub_resource,
+        "namespace": record.namespace,
+        "name": record.name,
+        "dryRun": record.dry_run,
+        **decision_json(decision),
+        "message": decision.message,
+        "timings": {stage: round(milliseconds, 3) for stage, milliseconds in decision.timings.items()},
+        "configRevision": decision.config_revision,
+        "webhookVersion": record.webhook_version,
+    }
+    if document:
+        tree["input"] = json.loads(decision.document) if decision.document else None
+    return tree
+
+
+def records_table(records: Sequence[AuditRecord]) -> Table:
+    """The table of ``audit list``."""
+    table = Table(box=HORIZONTALS, expand=True, border_style="dim", header_style="bold", pad_edge=False)
+    table.add_column("When (UTC)", no_wrap=True, width=19)
+    table.add_column("Verdict", no_wrap=True, width=11)
+    table.add_column("Workload, and who asked", ratio=5, overflow="fold")
+    table.add_column("Why", ratio=4, overflow="fold")
+    table.add_column("Decision", no_wrap=True, width=8, style="dim")
+    for record in records:
+        asked = _title(record).append(f"\n{clean(_short_user(record.username), NAME_CHARS)}", "dim")
+        table.add_row(
+            f"{record.decision.decided_at:%Y-%m-%d %H:%M:%S}",
+            verdict_text(record.decision.verdict),
+            asked,
+            reasons_text(record.decision),
+            record.decision.id[:8],
+        )
+    return table
+
+
+def reasons_text(decision: Decision) -> Text:
+    """In few words: the policies that refuse, else why facts are missing, else why it was admitted."""
+    refusing = _names(violation.policy for violation in decision.violations if violation.mode is Mode.DENY)
+    if refusing:
+        return Text(refusing)
+    if decision.verdict is not Verdict.ADMITTED:
+        return Text(_names(problem.reason for problem in decision.problems))
+    words = [] if decision.because == "judged" else [decision.because.value]
+    warned = _names(violation.policy for violation in decision.violations)
+    if warned:
+        words.append(f"{warned} (not enforced)")
+    missing = _names(problem.reason for problem in decision.problems)
+    if missing:
+        words.append(f"{missing} (not enforced)")
+    return Text("; ".join(words), style="dim")
+
+
+def record_view(record: AuditRecord) -> RenderableType:
+    """The account of ``audit show``."""
+    decision = record.decision
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in _facts(record):
+        facts.add_row(name, value)
+    parts: list[RenderableType] = [_headline(record), Text(""), facts]
+    if decision.images:
+        parts += [Text("\nImages", style="bold"), Padding(_images_in_full(decision), (0, 0, 0, 2))]
+    why = why_text(decision)
+    if why:
+        parts += [Text("\nWhy", style="bold"), Padding(why, (0, 0, 0, 2))]
+    if decision.warnings:
+        warnings = Text("\n".join(clean(warning, IMAGE_CHARS) for warning in decision.warnings))
+        parts += [Text("\nWarnings shown to the requester", style="bold"), Padding(warnings, (0, 0, 0, 2))]
+    if decision.timings:
+        spent = "  ".join(f"{stage} {milliseconds:.1f}" for stage, milliseconds in decision.timings.items())
+        parts += [Text("\nMilliseconds", style="bold"), Padding(Text(spent), (0, 0, 0, 2))]
+    parts.append(Text(f"\nThe judged input: portcullis audit show {decision.id} -o json", style="dim"))
+    return Group(*parts)
+
+
+def _headline(record: AuditRecord) -> Text:
+    return Text.assemble(verdict_text(record.decision.verdict), "  ", (_title(record).plain, "bold"))
+
+
+def _facts(record: AuditRecord) -> Iterator[tuple[str, str]]:
+    decision = record.decision
+    groups = ", ".join(clean(group, NAME_CHARS) for group in record.groups)
+    who = clean(record.username, NAME_CHARS) or "(nobody named)"
+    yield "decision", decision.id
+    yield "when", f"{decision.decided_at:%Y-%m-%d %H:%M:%S.%f} UTC"
+    yield "who", f"{who}  ({groups})" if groups else who
+    resource = clean(record.resource, NAME_CHARS) + (f"/{record.sub_resource}" if record.sub_resource else "")
+    yield "what", clean(f"{record.operation} {resource} ({record.api_version})", 2 * NAME_CHARS)
+    if record.dry_run:
+        yield "dry run", "yes: nothing was stored in the cluster"
+    yield "answer", f"{decision.code}, {decision.because}, after {decision.elapsed_ms:.1f} ms"
+    yield "request", clean(record.uid, NAME_CHARS)
+    yield "sent by", _CALLERS.get(record.caller.value, record.caller.value)
+    yield "policies", decision.policy_revision or "(none)"
+    yield "config", decision.config_revision or "(none)"
+    yield "webhook", clean(record.webhook_version, NAME_CHARS)
+
+
+_CALLERS = {
+    "certificate": "the API server, by its client certificate",
+    "path": "the API server, by the secret path",
+    "unverified": "unverified: anybody who reaches the webhook could have sent it",
+    "local": "a command on this machine",
+}
+
+
+def _images_in_full(decision: Decision) -> Text:
+    text = Text(overflow="fold")
+    for image in decision.images:
+        text.append("\n" if text else "").append(clean(image.written, IMAGE_CHARS))
+        text.append(f"\n  {image.digest or 'not resolved'}", "dim")
+    return text
+
+
+def _title(record: AuditRecord) -> Text:
+    text = Text(workload_title(record.kind, record.namespace, record.name), overflow="fold")
+    marks = [record.operation.lower()] if record.operation != "CREATE" else []
+    if record.sub_resource:
+        marks.append(clean(record.sub_resource, NAME_CHARS))
+    if record.dry_run:
+        marks.append("dry run")
+    return text.append(f" ({', '.join(marks)})", "dim") if marks else text
+
+
+def _short_user(username: str) -> str:
+    """Service accounts without their common prefix."""
+    return username.removeprefix("system:serviceaccount:")
+
+
+def _names(names: Iterator[str]) -> str:
+    return ", ".join(clean(name, NAME_CHARS) for name in dict.fromkeys(names))

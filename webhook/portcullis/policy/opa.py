@@ -1,0 +1,177 @@
+"""The Engine over a supervised OPA."""
+
+import asyncio
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from portcullis.errors import EngineError, EngineMalformed, EngineTimeout, EngineUnavailable
+from portcullis.limits import Limits
+from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicyFailure, PolicyInfo, RuleHit, Ruling
+from portcullis.policy.answer import Answer, failed, read_answer, read_policy, undefined
+from portcullis.policy.client import OpaClient, Reply
+from portcullis.policy.compiler import Compiler
+from portcullis.policy.supervisor import OpaSupervisor
+from portcullis.policy.wrapper import ANSWER_PATH
+from portcullis.ports import Clock
+from portcullis.text import clean
+
+ALONE_AT_ONCE = 4
+"""Policies asked one by one at the same time, after all together failed."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class OpaEngine:
+    """Implements the Engine port.
+
+    Args:
+        supervisor: starts and keeps OPA; closed by whoever made it.
+        clock: ``monotonic`` is the scale of the deadlines.
+        limits: ``engine_answer_bytes``, ``violations``, ``message_chars`` and the bounds of the compiler apply.
+    """
+
+    def __init__(self, *, supervisor: OpaSupervisor, clock: Clock, limits: Limits) -> None:
+        self._supervisor = supervisor
+        self._clock = clock
+        self._limits = limits
+        self._compiling = asyncio.Lock()
+
+    async def compile(self, bundle: PolicyBundle) -> CompiledBundle:
+        """See :class:`portcullis.ports.Engine`."""
+        async with self._compiling:
+            compiler = Compiler(
+                binary=self._supervisor.binary(), limits=self._limits, memory_bytes=self._supervisor.memory_bytes
+            )
+            workspace = self._supervisor.workspace()
+            try:
+                compiled, folder = await compiler.compile(bundle, workspace)
+                await self._supervisor.serve(workspace, folder, compiled.revision)
+            except BaseException as error:
+                shutil.rmtree(workspace, ignore_errors=True)
+                if isinstance(error, OSError):
+                    raise EngineUnavailable(f"the files for OPA cannot be written: {error.strerror}") from error
+                raise
+            return compiled
+
+    async def evaluate(
+        self, compiled: CompiledBundle, policies: Sequence[str], document: bytes, deadline: float
+    ) -> Ruling:
+        """See :class:`portcullis.ports.Engine`."""
+        known = {policy.name: policy for policy in compiled.policies}
+        asked = [known[name] for name in dict.fromkeys(policies) if name in known]
+        failures = [undefined(name, "there is no such policy") for name in dict.fromkeys(policies) if name not in known]
+        if not asked:
+            return Ruling(judged=frozenset(), hits=(), failed=tuple(failures))
+        now_ns = _now_ns(document)
+        seconds = deadline - self._clock.monotonic()
+        if seconds <= 0:
+            raise EngineTimeout("there was no time left to evaluate the policies")
+        try:
+            async with asyncio.timeout(seconds), self._supervisor.client(compiled.revision) as client:
+                query = _Query(client, compiled.revision, now_ns, document, self._limits)
+                outcomes = await query.together(asked)
+        except TimeoutError as error:
+            raise EngineTimeout(f"the policies were not evaluated within {seconds:.1f} s") from error
+        failures.extend(outcome for outcome in outcomes.values() if isinstance(outcome, PolicyFailure))
+        hits = [hit for outcome in outcomes.values() if not isinstance(outcome, PolicyFailure) for hit in outcome]
+        judged = frozenset(name for name, outcome in outcomes.items() if not isinstance(outcome, PolicyFailure))
+        return Ruling(judged=judged, hits=tuple(hits), failed=tuple(failures))
+
+
+Outcome = tuple[RuleHit, ...] | PolicyFailure
+
+
+class _Query:
+    """The questions of one decision."""
+
+    def __init__(self, client: OpaClient, revision: str, now_ns: int, document: bytes, limits: Limits) -> None:
+        self._client = client
+        self._revision = revision
+        self._now_ns = now_ns
+        self._document = document
+        self._limits = limits
+
+    async def together(self, policies: Sequence[PolicyInfo]) -> Mapping[str, Outcome]:
+        """One request for all. Where that fails as a whole, each is asked alone, so that the one which failed is
+        known and the others are judged."""
+        answer = await self._ask(policies)
+        if not isinstance(answer, str):
+            return {policy.name: read_policy(policy, answer.results, self._limits) for policy in policies}
+        if len(policies) == 1:
+            return {policies[0].name: failed(policies[0].name, answer)}
+        gate = asyncio.Semaphore(ALONE_AT_ONCE)
+
+        async def alone(policy: PolicyInfo) -> Mapping[str, Outcome]:
+            async with gate:
+                return await self.together([policy])
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(alone(policy)) for policy in policies]
+        except* EngineError as errors:
+            raise _first(errors) from None
+        return {name: outcome for task in tasks for name, outcome in task.result().items()}
+
+    async def _ask(self, policies: Sequence[PolicyInfo]) -> Answer | str:
+        """OPA's answer, or why the evaluation failed."""
+        names = msgspec.json.encode([policy.name for policy in policies])
+        # The document goes as it is: it is large, and it is what is recorded.
+        parts = (b'{"input":{"evaluate":', names, b',"now_ns":%d,"document":' % self._now_ns, self._document, b"}}")
+        reply = await self._client.query(ANSWER_PATH, b"".join(parts), self._limits.engine_answer_bytes)
+        if reply is None:
+            return f"the answer exceeds the limit engineAnswerBytes ({self._limits.engine_answer_bytes})"
+        if reply.status == 500:
+            return _why(reply)
+        if reply.status != 200:
+            raise EngineMalformed(f"OPA refused the question ({reply.status}): {_why(reply)}")
+        answer = read_answer(reply.body)
+        if answer is None:
+            return Answer(revision=self._revision, results={})
+        if answer.revision != self._revision:
+            raise EngineUnavailable("OPA answered from another policy set than the one it was asked for")
+        return answer
+
+
+class _Time(msgspec.Struct):
+    now: datetime
+
+
+class _Document(msgspec.Struct):
+    time: _Time
+
+
+def _now_ns(document: bytes) -> int:
+    """``input.time.now`` in nanoseconds since 1970. Decoding also proves that the document is one JSON object,
+    so that putting it into the question cannot change the question."""
+    try:
+        now = msgspec.json.decode(document, type=_Document).time.now
+        return (now - _EPOCH) // timedelta(microseconds=1) * 1000
+    except (msgspec.MsgspecError, TypeError, RecursionError) as error:
+        raise EngineMalformed("the policy document has no time.now with a zone, or is no JSON") from error
+
+
+class _Detail(msgspec.Struct):
+    message: str = ""
+
+
+class _Failure(msgspec.Struct):
+    message: str = ""
+    errors: list[_Detail] = []
+
+
+def _why(reply: Reply) -> str:
+    """OPA's own words, without its stack and our file names."""
+    try:
+        failure = msgspec.json.decode(reply.body, type=_Failure)
+    except msgspec.MsgspecError:
+        return "OPA gave no reason"
+    words = "; ".join(detail.message for detail in failure.errors[:3]) or failure.message
+    return clean(words, 500) or "OPA gave no reason"
+
+
+def _first(errors: BaseExceptionGroup[EngineError]) -> EngineError:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

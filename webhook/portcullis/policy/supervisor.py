@@ -1,0 +1,242 @@
+"""Keeps OPA running: one server per policy set, restarted when it dies, replaced when the set changes.
+
+A new set gets a new server, which must answer with the set's revision before anything is asked of it; then one
+assignment makes it the serving one. The older server goes on for the requests that began with its set, and ends
+afterwards. A set that does not start never replaces one that does.
+"""
+
+import asyncio
+import contextlib
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from portcullis.errors import EngineError, EngineMalformed, EngineUnavailable
+from portcullis.limits import Limits
+from portcullis.policy.client import OpaClient
+from portcullis.policy.process import OpaServer
+from portcullis.policy.wrapper import ANSWER_PATH
+
+FIRST_DELAY_SECONDS = 0.1
+LAST_DELAY_SECONDS = 10.0
+STEADY_SECONDS = 30.0
+"""A server that lived this long starts again with the first delay."""
+
+LONGEST_REQUEST_SECONDS = 30.0
+"""What Kubernetes allows a webhook at most: so long the server of the previous set is kept."""
+
+MEMORY_BYTES = 1024**3
+"""Go's soft limit for one OPA (GOMEMLIMIT). A decision over a document of 32 MiB takes some 300 MiB."""
+
+
+class OpaSupervisor:
+    """The OPA servers of this process. Belongs to the event loop that it is first used in.
+
+    Args:
+        binary: OPA; None looks for ``opa`` on PATH.
+        limits: ``engine_start_seconds`` and ``engine_answer_bytes`` apply.
+        memory_bytes: GOMEMLIMIT of each server.
+        keep_seconds: how long the server of the previous set still answers after a switch.
+    """
+
+    def __init__(
+        self,
+        *,
+        binary: Path | None,
+        limits: Limits,
+        memory_bytes: int = MEMORY_BYTES,
+        keep_seconds: float = LONGEST_REQUEST_SECONDS,
+    ) -> None:
+        self._chosen = binary
+        self._limits = limits
+        self._memory_bytes = memory_bytes
+        self._keep_seconds = keep_seconds
+        self._serving: _Kept | None = None
+        self._previous: dict[_Kept, asyncio.Task[None]] = {}
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the serving set can be asked now."""
+        return self._serving is not None and self._serving.healthy
+
+    @property
+    def revision(self) -> str:
+        """Of the serving set; "" before the first."""
+        return self._serving.revision if self._serving is not None else ""
+
+    @property
+    def pid(self) -> int:
+        """Process id of the serving OPA; 0 while there is none."""
+        return self._serving.pid if self._serving is not None else 0
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._memory_bytes
+
+    def binary(self) -> Path:
+        """Raises EngineUnavailable where there is no OPA."""
+        found = self._chosen or shutil.which("opa")
+        if found is None or not Path(found).is_file():
+            raise EngineUnavailable(
+                f"OPA was not found ({self._chosen or 'no opa on PATH'}); set opa.binary to its path"
+            )
+        return Path(found).resolve()
+
+    def workspace(self) -> Path:
+        """A new directory that only we can enter, for one set: its bundle and its socket. Whoever asks for it
+        removes it, unless :meth:`serve` takes it over."""
+        try:
+            return Path(tempfile.mkdtemp(prefix="portcullis-"))
+        except OSError as error:
+            raise EngineUnavailable(f"there is no room for OPA's files: {error.strerror}") from error
+
+    async def serve(self, workspace: Path, bundle: Path, revision: str) -> None:
+        """Starts a server over ``bundle``, has it prove that it answers from ``revision``, and makes it the
+        serving one. From its return on, ``workspace`` is ours to remove.
+
+        Raises:
+            EngineUnavailable: it does not start.
+            EngineMalformed: it answers from something else.
+        """
+        kept = _Kept(self.binary(), workspace, bundle, revision, self._limits, self._memory_bytes)
+        await kept.start()
+        before, self._serving = self._serving, kept
+        if before is not None:
+            for older in self._previous:
+                older.hurry.set()
+            task = asyncio.create_task(self._retire(before))
+            self._previous[before] = task
+
+    @contextlib.asynccontextmanager
+    async def client(self, revision: str) -> AsyncIterator[OpaClient]:
+        """The connection to the server of that set, which is not stopped meanwhile.
+
+        Raises:
+            EngineUnavailable: it is down, or that set is served no longer.
+        """
+        for kept in (self._serving, *self._previous):
+            if kept is not None and kept.revision == revision:
+                async with kept.lease() as client:
+                    yield client
+                return
+        raise EngineUnavailable("OPA does not serve this policy set")
+
+    async def aclose(self) -> None:
+        """Stops every server of ours, and nothing else, and removes their files."""
+        for task in self._previous.values():
+            task.cancel()
+        await asyncio.gather(*self._previous.values(), return_exceptions=True)
+        servers = [*self._previous, *([self._serving] if self._serving is not None else [])]
+        self._serving = None
+        self._previous.clear()
+        await asyncio.gather(*(kept.stop() for kept in servers))
+
+    async def _retire(self, kept: "_Kept") -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._keep_seconds):
+                await kept.hurry.wait()
+        await kept.unused.wait()
+        await kept.stop()
+        self._previous.pop(kept, None)
+
+
+class _Kept:
+    """The server of one set, started again whenever it ends by itself."""
+
+    def __init__(
+        self, binary: Path, workspace: Path, bundle: Path, revision: str, limits: Limits, memory_bytes: int
+    ) -> None:
+        self.revision = revision
+        self.hurry = asyncio.Event()
+        self.unused = asyncio.Event()
+        self.unused.set()
+        self._binary = binary
+        self._workspace = workspace
+        self._bundle = bundle
+        self._limits = limits
+        self._memory_bytes = memory_bytes
+        self._server: OpaServer | None = None
+        self._starts = 0
+        self._leases = 0
+        self._why = "it is starting"
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def healthy(self) -> bool:
+        return self._server is not None
+
+    @property
+    def pid(self) -> int:
+        return self._server.pid if self._server is not None else 0
+
+    async def start(self) -> None:
+        self._server = await self._started()
+        self._watch = asyncio.create_task(self._supervise(self._server))
+
+    @contextlib.asynccontextmanager
+    async def lease(self) -> AsyncIterator[OpaClient]:
+        if self._server is None:
+            raise EngineUnavailable(f"OPA is down and being started again: {self._why}")
+        self._leases += 1
+        self.unused.clear()
+        try:
+            yield self._server.client
+        finally:
+            self._leases -= 1
+            if not self._leases:
+                self.unused.set()
+
+    async def stop(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop()
+        await asyncio.to_thread(shutil.rmtree, self._workspace, ignore_errors=True)
+
+    async def _started(self) -> OpaServer:
+        """A server that has proved its revision: by the bundle that OPA says it answers from, and by the answer."""
+        self._starts += 1
+        server = OpaServer(
+            binary=self._binary,
+            bundle=self._bundle,
+            socket=self._workspace / f"opa-{self._starts}.sock",
+            memory_bytes=self._memory_bytes,
+        )
+        await server.start(self._limits.engine_start_seconds)
+        try:
+            async with asyncio.timeout(self._limits.engine_start_seconds):
+                proven = await server.client.revisions(ANSWER_PATH, self._limits.engine_answer_bytes)
+            if proven != {self.revision}:
+                raise EngineMalformed("OPA answers from another policy set than the one it was given")
+        except TimeoutError as error:
+            await server.stop()
+            raise EngineUnavailable("OPA started and does not answer") from error
+        except BaseException:
+            await server.stop()
+            raise
+        return server
+
+    async def _supervise(self, server: OpaServer) -> None:
+        loop = asyncio.get_running_loop()
+        failures = 0
+        began = loop.time()
+        while True:
+            self._why = await server.wait()
+            self._server = None
+            await server.stop()
+            failures = 0 if loop.time() - began > STEADY_SECONDS else failures
+            while self._server is None:
+                delay = min(LAST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2**failures)
+                failures = min(failures + 1, 16)
+                await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+                try:
+                    server = await self._started()
+                except EngineError as error:
+                    self._why = error.message
+                else:
+                    began = loop.time()
+                    self._server = server

@@ -1,0 +1,104 @@
+"""Image configurations: bytes to ImageConfig.
+
+Source: OCI image specification 1.1, config.md. Environment values are dropped here, at the rim: they may be
+secrets, and nothing behind this point needs them.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Final
+
+from portcullis.errors import Malformed
+from portcullis.limits import Limits
+from portcullis.model.image import HistoryEntry, ImageConfig, Platform
+from portcullis.registry.documents import Fields, parse_object
+from portcullis.text import clean
+
+_FIELDS: Final = frozenset(
+    {"created", "author", "architecture", "os", "os.version", "os.features", "variant", "config", "rootfs", "history"}
+)
+_SETTINGS: Final = frozenset(
+    {
+        "User",
+        "ExposedPorts",
+        "Env",
+        "Entrypoint",
+        "Cmd",
+        "Volumes",
+        "WorkingDir",
+        "Labels",
+        "StopSignal",
+        "Memory",
+        "MemorySwap",
+        "CpuShares",
+        "Healthcheck",
+        "ArgsEscaped",
+        "Shell",
+        "OnBuild",
+    }
+)
+_HEALTHCHECK: Final = frozenset({"Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"})
+_HISTORY: Final = frozenset({"created", "created_by", "author", "comment", "empty_layer"})
+
+_MOMENT: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+)
+_UNSET_YEAR: Final = 1
+"""Go writes 0001-01-01 for a time that was never set."""
+
+
+def read_config(content: bytes, limits: Limits, what: str) -> tuple[Platform, ImageConfig]:
+    """Reads the configuration of an image, and the platform that it says it is for ("unknown" where it does not).
+
+    Raises:
+        Malformed: it is no image configuration, or one that could be read in two ways.
+        TooLarge: it nests too deep.
+    """
+    document = Fields.of(parse_object(content, depth=limits.json_depth, what=what), what, _FIELDS)
+    settings = document.object("config", _SETTINGS)
+    platform = Platform(
+        document.text("os") or "unknown", document.text("architecture") or "unknown", document.text("variant")
+    )
+    config = ImageConfig(
+        user=settings.text("User"),
+        created=read_moment(document.text("created"), what),
+        entrypoint=settings.texts("Entrypoint"),
+        cmd=settings.texts("Cmd"),
+        working_dir=settings.text("WorkingDir"),
+        env_names=tuple(variable.partition("=")[0] for variable in settings.texts("Env")),
+        exposed_ports=tuple(settings.mapping("ExposedPorts")),
+        volumes=tuple(settings.mapping("Volumes")),
+        labels=settings.text_mapping("Labels"),
+        healthcheck=settings.object("Healthcheck", _HEALTHCHECK).texts("Test"),
+        history=tuple(_history(entry, what) for entry in document.items("history")),
+    )
+    return platform, config
+
+
+def read_moment(text: str, what: str) -> datetime | None:
+    """A time of RFC 3339 in UTC; None for "" and for Go's unset time. Nanoseconds are cut to microseconds.
+
+    Raises:
+        Malformed: it is no such time.
+    """
+    if not text:
+        return None
+    match = _MOMENT.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError
+        day, clock, fraction, sign, hours, minutes = match.groups()
+        moment = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6]:0<6}+00:00")
+        if moment.year == _UNSET_YEAR:
+            return None
+        if sign is not None:
+            offset = timezone(timedelta(hours=int(hours), minutes=int(minutes)) * (1 if sign == "+" else -1))
+            moment = moment.replace(tzinfo=offset).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise Malformed(f"{what} has the time {clean(repr(text), 60)}, which is none of RFC 3339") from error
+    return moment
+
+
+def _history(entry: object, what: str) -> HistoryEntry:
+    fields = Fields.of(entry, f"the history of {what}", _HISTORY)
+    return HistoryEntry(created_by=fields.text("created_by"), empty_layer=fields.flag("empty_layer"))

@@ -1,0 +1,134 @@
+"""The webhook program: the application, and its life from start to graceful stop."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import sys
+
+import structlog
+import uvloop
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from portcullis import __version__
+from portcullis.errors import ConfigError, PortcullisError
+from portcullis.server.checks import checks, observe
+from portcullis.server.compose import Parts, compose
+from portcullis.server.health import create_health_app
+from portcullis.server.http import Receive, Scope, Send, failure
+from portcullis.server.lifecycle import address_of, background, bound, running, server, stop_signals
+from portcullis.server.recording import Recorder
+from portcullis.server.sections import Server as ServerSection
+from portcullis.server.settings import Settings
+from portcullis.server.telemetry import Metrics, configure_logging
+from portcullis.server.tls import ServerTls, pair_source
+from portcullis.server.validate import ReviewHandler
+from portcullis.text import clean
+
+log = structlog.get_logger(__name__)
+
+
+class Webhook:
+    """The application of the webhook port: reviews go straight to their handler, all else to FastAPI."""
+
+    def __init__(self, *, reviews: ReviewHandler, policy_revision: str) -> None:
+        self.reviews = reviews
+        self.api = FastAPI(title="Portcullis", docs_url=None, redoc_url=None, openapi_url=None)
+
+        @self.api.get("/version")
+        async def version() -> dict[str, str]:
+            return {"version": __version__, "policyRevision": policy_revision}
+
+        @self.api.exception_handler(HTTPException)
+        async def not_found(_: Request, error: HTTPException) -> Response:
+            reason = "method-not-allowed" if error.status_code == 405 else "not-found"
+            answer = failure(error.status_code, reason, "there is nothing here; reviews go to /validate")
+            return Response(answer.body, answer.status, media_type=JSONResponse.media_type)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self.reviews.serves(scope["path"]):
+            await self.reviews(scope, receive, send)
+        else:
+            await self.api(scope, receive, send)
+
+
+def create_app(parts: Parts, metrics: Metrics) -> Webhook:
+    """The webhook over composed parts, which must record."""
+    assert parts.records is not None
+    recorder = Recorder(
+        records=parts.records,
+        clock=parts.clock,
+        metrics=metrics,
+        policy_revision=parts.compiled.revision,
+        config_revision=parts.settings.revision,
+    )
+    reviews = ReviewHandler(
+        gate=parts.gate,
+        recorder=recorder,
+        clock=parts.clock,
+        limits=parts.limits,
+        metrics=metrics,
+        path_segment=parts.settings.server.path_segment.get_secret_value(),
+    )
+    return Webhook(reviews=reviews, policy_revision=parts.compiled.revision)
+
+
+def serve(settings: Settings) -> None:
+    """Runs the webhook until SIGTERM or SIGINT, then stops gracefully and returns.
+
+    Raises:
+        SystemExit: 1, if it cannot start; one line on stderr says why.
+    """
+    configure_logging()
+    try:
+        uvloop.run(_run(settings))
+    except PortcullisError as error:
+        sys.stderr.write(f"portcullis: {clean(error.message, 4000)}\n")
+        sys.exit(1)
+
+
+async def _run(settings: Settings) -> None:
+    section = settings.server
+    metrics = Metrics()
+    with bound(section.address, section.port) as port, bound(section.health_address, section.health_port) as health:
+        async with compose(settings, with_audit=True) as parts:
+            tls = ServerTls(source=pair_source(section), clock=parts.clock)
+            webhook = create_app(parts, metrics)
+            observe(parts, tls, metrics)
+            main = server(webhook, tls.context, section.drain_seconds)
+            health_app = create_health_app(checks=checks(parts, tls, webhook.reviews), metrics=metrics)
+            side = server(health_app, None, drain_seconds=1)
+            async with background(tls.watch()), running(side, health), running(main, port) as ended:
+                stop = stop_signals()
+                log.info(
+                    "serving",
+                    version=__version__,
+                    address=address_of(port),
+                    health=address_of(health),
+                    policies=len(parts.compiled.policies),
+                    policy_revision=parts.compiled.revision,
+                    config_revision=settings.revision,
+                )
+                gc.collect()
+                gc.freeze()
+                await _until_stopped(webhook, section, stop, ended)
+    log.info("stopped")
+
+
+async def _until_stopped(
+    webhook: Webhook, section: ServerSection, stop: "asyncio.Queue[signal.Signals]", ended: asyncio.Task[None]
+) -> None:
+    """Waits for a signal; then readiness goes off, and after a while the caller may close the port."""
+    signalled = asyncio.create_task(stop.get())
+    await asyncio.wait({signalled, ended}, return_when=asyncio.FIRST_COMPLETED)
+    webhook.reviews.draining = True
+    if not signalled.done():
+        signalled.cancel()
+        raise ConfigError("the webhook's port was closed from outside")
+    delay = section.stop_delay_seconds if signalled.result() is signal.SIGTERM else 0.0
+    log.info("stopping", signal=signalled.result().name, delay=delay, in_flight=webhook.reviews.in_flight)
+    with contextlib.suppress(TimeoutError):
+        # A second signal ends the wait.
+        await asyncio.wait_for(stop.get(), delay)

@@ -1,0 +1,86 @@
+"""What the health port says of the running parts."""
+
+import functools
+
+from portcullis.audit.writer import AuditLog
+from portcullis.server.compose import Parts
+from portcullis.server.health import Check
+from portcullis.server.telemetry import Metrics
+from portcullis.server.tls import ServerTls
+from portcullis.server.validate import ReviewHandler
+
+
+def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler) -> list[Check]:
+    """Decisive: what this replica needs for itself. The audit log and the newest certificate files are shown."""
+
+    async def stopping() -> str:
+        return "the program is stopping" if reviews.draining else ""
+
+    async def certificate() -> str:
+        now, state = parts.clock.now(), tls.state
+        if now < state.not_before:
+            return f"the certificate holds only from {state.not_before.isoformat()}"
+        return "" if now < state.not_after else f"the certificate expired at {state.not_after.isoformat()}"
+
+    async def certificate_files() -> str:
+        return tls.state.problem
+
+    async def policies() -> str:
+        return "" if parts.compiled.revision else "no policy set is loaded"
+
+    async def opa() -> str:
+        if not parts.supervisor.healthy:
+            return "OPA is down and being started again"
+        return "" if parts.supervisor.revision == parts.compiled.revision else "OPA serves another policy set"
+
+    async def audit() -> str:
+        assert parts.records is not None
+        return parts.records.problem
+
+    return [
+        Check("running", stopping),
+        Check("certificate", certificate, remark=lambda: f"until {tls.state.not_after.isoformat()}"),
+        Check("certificate-files", certificate_files, decisive=False),
+        Check("policies", policies, remark=lambda: f"{len(parts.compiled.policies)}, {parts.compiled.revision}"),
+        Check("opa", opa),
+        Check("audit", audit, decisive=False),
+    ]
+
+
+def observe(parts: Parts, tls: ServerTls, metrics: Metrics) -> None:
+    """Binds gauges to the parts; they are read when Prometheus asks."""
+
+    def not_after() -> float:  # asks for the state each time, since a new certificate is a new state
+        return tls.state.not_after.timestamp()
+
+    metrics.gauge("certificate_not_after_seconds", "When the served certificate expires (Unix time).").set_function(
+        not_after
+    )
+    metrics.gauge("opa_up", "Whether OPA can be asked.").set_function(lambda: float(parts.supervisor.healthy))
+    metrics.gauge("policies", "Policies in use.").set(len(parts.compiled.policies))
+    if parts.records is not None:
+        _observe_audit(parts.records, metrics)
+
+
+def _observe_audit(audit: AuditLog, metrics: Metrics) -> None:
+    counted = {
+        "committed": "Records that the store has.",
+        "commits": "Transactions of the store.",
+        "journaled": "Records that went to the journal.",
+        "replayed": "Records that went from the journal to the store.",
+        "failed": "Records that could be kept nowhere.",
+        "late": "Commits that came after their records were journaled.",
+        "set_aside": "Records that the store refused for good.",
+        "outages": "Outages of the store.",
+    }
+    for name, text in counted.items():
+        metrics.count_function(f"audit_{name}", text, functools.partial(_count, audit, name))
+    metrics.gauge("audit_queued_records", "Records that wait for their commit.").set_function(
+        lambda: float(audit.queued)
+    )
+    metrics.gauge("audit_journal_records", "Records in the journal.").set_function(lambda: float(audit.journal_records))
+    metrics.gauge("audit_journal_bytes", "Bytes of the journal.").set_function(lambda: float(audit.journal_bytes))
+
+
+def _count(audit: AuditLog, name: str) -> float:
+    return float(getattr(audit.counters, name))

@@ -1,0 +1,260 @@
+"""Puts the parts together, as the configuration says; the only place that knows them all."""
+
+import asyncio
+import contextlib
+import difflib
+import json
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from portcullis.admission.workloads import CustomKind, WorkloadReader
+from portcullis.audit.database import database_path
+from portcullis.audit.journal import Journal
+from portcullis.audit.sql import SqlRecords
+from portcullis.audit.writer import AuditLog
+from portcullis.decision.modes import ANY_POLICY, Modes
+from portcullis.errors import ConfigError, RecordsError
+from portcullis.evidence.gather import EvidenceGatherer
+from portcullis.evidence.trust import Accept, SignerKey, Trust, TrustRule
+from portcullis.evidence.verifier import KeyVerifier
+from portcullis.gate import Gate
+from portcullis.limits import Limits
+from portcullis.model.image import Credential
+from portcullis.model.ruling import CompiledBundle, PolicyBundle
+from portcullis.policy.bundle import builtin_policies, load_bundle
+from portcullis.policy.opa import OpaEngine
+from portcullis.policy.supervisor import OpaSupervisor
+from portcullis.ports import Bundles, Clock, Engine, Keychain, Registry
+from portcullis.registry.facts import CachingRegistry
+from portcullis.registry.hosts import HostRules
+from portcullis.registry.http import HttpRegistry
+from portcullis.registry.keychain import StaticKeychain
+from portcullis.server.clock import SystemClock
+from portcullis.server.sections import platform_of
+from portcullis.server.settings import Settings, read_small
+
+POLICIES_KIND = "policies"
+CONFIGURATION_KIND = "configuration"
+RETRY_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All parts of the running gate. ``records`` and ``bundles`` are None for commands that record nothing."""
+
+    settings: Settings
+    limits: Limits
+    clock: Clock
+    keychain: Keychain
+    registry: Registry
+    gatherer: EvidenceGatherer
+    supervisor: OpaSupervisor
+    engine: Engine
+    compiled: CompiledBundle
+    gate: Gate
+    records: AuditLog | None
+    bundles: Bundles | None
+
+
+@asynccontextmanager
+async def compose(settings: Settings, *, with_audit: bool) -> AsyncIterator[Parts]:
+    """Starts the parts, and stops them in the opposite order.
+
+    Args:
+        with_audit: whether decisions will be recorded.
+
+    Raises:
+        ConfigError: something in the configuration cannot be used.
+        PolicyCompileError: the policies cannot be used.
+        EngineError: OPA does not start.
+    """
+    limits = settings.bounds()
+    clock = SystemClock()
+    keychain = StaticKeychain(credentials=credentials_of(settings))
+    trust = trust_of(settings)
+    bundle = _bundle(settings, limits)
+    reader = WorkloadReader(custom=_custom_kinds(settings), limits=limits)
+    async with AsyncExitStack() as stack:
+        records: AuditLog | None = None
+        bundles: Bundles | None = None
+        if with_audit:
+            records, bundles = await _open_audit(settings, limits, clock, stack)
+        http = HttpRegistry(
+            keychain=keychain,
+            hosts=host_rules_of(settings),
+            platforms=tuple(platform_of(text) for text in settings.platforms),
+            limits=limits,
+        )
+        await http.start()
+        stack.push_async_callback(http.aclose)
+        registry = CachingRegistry(registry=http, keychain=keychain, clock=clock, limits=limits)
+        stack.push_async_callback(registry.aclose)
+        gatherer = EvidenceGatherer(
+            registry=registry, verifier=KeyVerifier(trust=trust, limits=limits), trust=trust, limits=limits
+        )
+        supervisor = OpaSupervisor(binary=settings.opa.binary, limits=limits)
+        stack.push_async_callback(supervisor.aclose)
+        engine = OpaEngine(supervisor=supervisor, clock=clock, limits=limits)
+        compiled = await engine.compile(bundle)
+        gate = Gate(
+            reader=reader,
+            registry=registry,
+            gatherer=gatherer,
+            engine=engine,
+            compiled=compiled,
+            modes=_modes(settings, {policy.name for policy in compiled.policies}),
+            clock=clock,
+            limits=limits,
+            default_registry=settings.registries.default,
+            config_revision=settings.revision,
+        )
+        if bundles is not None:
+            contents = {
+                compiled.revision: (POLICIES_KIND, bundle_document(bundle)),
+                settings.revision: (CONFIGURATION_KIND, settings.document),
+            }
+            await _keep(bundles, contents, stack)
+        yield Parts(
+            settings=settings,
+            limits=limits,
+            clock=clock,
+            keychain=keychain,
+            registry=registry,
+            gatherer=gatherer,
+            supervisor=supervisor,
+            engine=engine,
+            compiled=compiled,
+            gate=gate,
+            records=records,
+            bundles=bundles,
+        )
+
+
+def bundle_document(bundle: PolicyBundle) -> bytes:
+    """A policy set as it is kept under its revision: JSON {sources: [{path, text}], parameters}."""
+    sources = [{"path": source.path, "text": source.text} for source in bundle.sources]
+    document = {"sources": sources, "parameters": dict(bundle.parameters)}
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+async def _open_audit(
+    settings: Settings, limits: Limits, clock: Clock, stack: AsyncExitStack
+) -> tuple[AuditLog, Bundles]:
+    if not settings.audit.database:
+        raise ConfigError("audit.database is missing: say where decisions are recorded (sqlite:////path/audit.db)")
+    database = database_path(settings.audit.database)
+    store = SqlRecords(url=settings.audit.database, limits=limits)
+    path = settings.audit.journal or database.with_name(f"{database.name}.journal")
+    records = AuditLog(store=store, journal=Journal(path=path, limits=limits), limits=limits, clock=clock)
+    await records.start()
+    stack.push_async_callback(records.aclose)
+    return records, store.bundles
+
+
+async def _keep(bundles: Bundles, contents: Mapping[str, tuple[str, bytes]], stack: AsyncExitStack) -> None:
+    """Stores what records refer to; where the store is down, in the background as soon as it is back."""
+
+    async def put_all() -> None:
+        for revision, (kind, content) in contents.items():
+            await bundles.put(revision, kind, content)
+
+    async def put_later() -> None:
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            with contextlib.suppress(RecordsError):
+                return await put_all()
+
+    try:
+        await put_all()
+    except RecordsError as error:
+        log.warning("policies and configuration are not stored yet", problem=error.message)
+        task = asyncio.create_task(put_later())
+        stack.push_async_callback(_cancelled, task)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def credentials_of(settings: Settings) -> dict[str, Credential]:
+    """Credentials by host, passwords read from their files.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    found = {}
+    for host, section in settings.registries.hosts.items():
+        if section.password_file is not None:
+            key = f"registries.hosts.{host}.passwordFile"
+            password = read_small(section.password_file, key).removesuffix("\n").removesuffix("\r")
+            if not password:
+                raise ConfigError(f"{key}: {section.password_file} is empty")
+            found[host] = Credential(section.username, password)
+    return found
+
+
+def host_rules_of(settings: Settings) -> HostRules:
+    """Which registries may be asked, and how."""
+    hosts = settings.registries.hosts
+    return HostRules(
+        allowed=settings.registries.allowed,
+        insecure=frozenset(host for host, section in hosts.items() if section.insecure),
+        private=frozenset(host for host, section in hosts.items() if section.private),
+    )
+
+
+def trust_of(settings: Settings) -> Trust:
+    """Who may say what about which image.
+
+    Raises:
+        ConfigError: a key or a rule cannot be used.
+    """
+    rules = [
+        TrustRule(
+            images=rule.images,
+            accept=tuple(Accept(predicates=accept.predicates, signers=accept.signers) for accept in rule.accept),
+        )
+        for rule in settings.trust.rules
+    ]
+    signers = [SignerKey(name=name, public_key_pem=pem.encode()) for name, pem in settings.public_keys.items()]
+    try:
+        return Trust(signers=signers, rules=rules)
+    except ConfigError as error:
+        raise ConfigError(f"trust: {error.message}") from None
+
+
+def _bundle(settings: Settings, limits: Limits) -> PolicyBundle:
+    folders: list[Path] = [builtin_policies()] if settings.policies.builtin else []
+    return load_bundle(
+        [*folders, *settings.policies.folders],
+        parameters=settings.policies.parameters,
+        enabled=settings.policies.enabled or None,
+        limits=limits,
+    )
+
+
+def _custom_kinds(settings: Settings) -> list[CustomKind]:
+    return [
+        CustomKind(entry.group, entry.kind, tuple(entry.path.split(".")), entry.version)
+        for entry in settings.cluster.pod_spec_paths
+    ]
+
+
+def _modes(settings: Settings, names: Collection[str]) -> Modes:
+    """A mode for a policy that does not exist would be a misspelt one, which stays in its default."""
+    tables = {"policies.modes": settings.policies.modes}
+    tables |= {f"policies.namespaces.{name}": table for name, table in settings.policies.namespaces.items()}
+    for key, table in tables.items():
+        for name in table:
+            if name != ANY_POLICY and name not in names:
+                close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+                hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(names)) or 'none'}"
+                raise ConfigError(f"{key}.{name[:80]}: there is no such policy in use; {hint}")
+    return Modes(modes=settings.policies.modes, namespaces=settings.policies.namespaces)

@@ -1,0 +1,266 @@
+"""The sections of portcullis.yaml. Every model is strict, closed and frozen; keys are in camel case."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from portcullis.limits import Limits
+from portcullis.model.evidence import PredicateClass
+from portcullis.model.image import Platform
+from portcullis.model.ruling import Mode
+
+_SQLITE = "sqlite:///"
+_SEGMENT = re.compile(r"[A-Za-z0-9_-]{16,128}")
+_PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_.-]+){1,2}")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+    )
+
+
+def _anchored(path: Path, info: ValidationInfo) -> Path:
+    """Relative paths are relative to the configuration file, wherever the program is started."""
+    base = (info.context or {}).get("base", Path())
+    return Path(base) / path.expanduser()
+
+
+ConfigPath = Annotated[Path, AfterValidator(_anchored)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(ge=0, le=3600)]
+
+
+class SelfManaged(Section):
+    """The webhook makes its own CA and certificate, and renews both."""
+
+    directory: ConfigPath
+    """Where they are kept; ``ca.crt`` in it is what clients trust."""
+    names: tuple[str, ...] = ()
+    """DNS names and addresses beside localhost and the address that is served."""
+
+
+class Tls(Section):
+    """The webhook's certificate: files, or self-managed."""
+
+    cert_file: ConfigPath | None = None
+    """PEM chain, leaf first. The pair is read again when the files change."""
+    key_file: ConfigPath | None = None
+    self_managed: SelfManaged | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Tls":
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("certFile and keyFile go together")
+        if self.cert_file is not None and self.self_managed is not None:
+            raise ValueError("either certFile and keyFile, or selfManaged")
+        return self
+
+    @property
+    def configured(self) -> bool:
+        return self.cert_file is not None or self.self_managed is not None
+
+
+class Server(Section):
+    """The webhook and its health port."""
+
+    address: str = "127.0.0.1"
+    port: Port = 8443
+    """0 takes any free port; the log names it."""
+    path_segment: SecretStr = SecretStr("")
+    """An unguessable word: reviews that come to /<segment>/validate are recorded as ``caller: path``."""
+    health_address: str = "127.0.0.1"
+    health_port: Port = 8081
+    tls: Tls = Tls()
+    stop_delay_seconds: Seconds = 5.0
+    """After SIGTERM: how long requests are still accepted while readiness is off already, so that the cluster can
+    take the pod out of the service. Ctrl-C does not wait."""
+    drain_seconds: Annotated[int, Field(ge=1, le=3600)] = 20
+    """How long requests in flight may take after that."""
+
+    @field_validator("path_segment")
+    @classmethod
+    def _unguessable(cls, segment: SecretStr) -> SecretStr:
+        text = segment.get_secret_value()
+        if text and not _SEGMENT.fullmatch(text):
+            raise ValueError("16 to 128 letters, digits, '-' or '_' are expected")
+        return segment
+
+
+class Host(Section):
+    """One registry host, ``host[:port]``."""
+
+    insecure: bool = False
+    """Plain HTTP is allowed."""
+    private: bool = False
+    """Private, loopback and link-local addresses are allowed."""
+    username: str = ""
+    password_file: ConfigPath | None = None
+
+    @model_validator(mode="after")
+    def _whole_credential(self) -> "Host":
+        if bool(self.username) != (self.password_file is not None):
+            raise ValueError("username and passwordFile go together")
+        return self
+
+
+class Registries(Section):
+    """Which registries may be asked, and as whom."""
+
+    default: str = "docker.io"
+    """The registry of images that name none."""
+    allowed: tuple[str, ...] = ()
+    """The only hosts that may be asked; empty means any public address."""
+    hosts: dict[str, Host] = Field(default_factory=dict)
+
+
+class SignerKeySource(Section):
+    """An ECDSA P-256 public key in PEM: from a file, or here."""
+
+    file: ConfigPath | None = None
+    pem: str = ""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "SignerKeySource":
+        if bool(self.pem) == (self.file is not None):
+            raise ValueError("either file or pem")
+        return self
+
+
+class SignerSource(Section):
+    key: SignerKeySource
+
+
+class AcceptRule(Section):
+    predicates: Annotated[tuple[PredicateClass, ...], Field(min_length=1)]
+    signers: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class ImagesRule(Section):
+    images: Annotated[tuple[str, ...], Field(min_length=1)]
+    accept: Annotated[tuple[AcceptRule, ...], Field(min_length=1)]
+
+
+class TrustSection(Section):
+    """Who may say what about which image."""
+
+    signers: dict[str, SignerSource] = Field(default_factory=dict)
+    rules: tuple[ImagesRule, ...] = ()
+
+    @model_validator(mode="after")
+    def _known_signers(self) -> "TrustSection":
+        for rule in self.rules:
+            for accept in rule.accept:
+                for name in accept.signers:
+                    if name not in self.signers:
+                        raise ValueError(f"a rule names the signer {name[:80]!r}, which signers does not have")
+        return self
+
+
+class Policies(Section):
+    """Which policies there are, and what each does."""
+
+    folders: tuple[ConfigPath, ...] = ()
+    """Folders of policies beside the built-in ones."""
+    builtin: bool = True
+    enabled: tuple[str, ...] = ()
+    """Names of the policies that count; empty means all."""
+    modes: dict[str, Mode] = Field(default_factory=dict)
+    """Mode by policy name, ``*`` for every policy."""
+    namespaces: dict[str, dict[str, Mode]] = Field(default_factory=dict)
+    """The same by namespace, which wins."""
+    parameters: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+    """Settings by policy name; each policy's page says which it knows."""
+
+
+class Opa(Section):
+    """The policy engine, which the webhook starts and watches."""
+
+    binary: ConfigPath | None = None
+    """The opa program; without it, the one on PATH."""
+
+
+def _anchored_url(url: str, info: ValidationInfo) -> str:
+    path = url.removeprefix(_SQLITE)
+    if url.startswith(_SQLITE) and path and not path.startswith(("/", ":")):
+        return f"{_SQLITE}{Path((info.context or {}).get('base', Path())).absolute() / path}"
+    return url
+
+
+class Audit(Section):
+    """Where decisions are recorded."""
+
+    database: Annotated[str, AfterValidator(_anchored_url)] = ""
+    """``sqlite:////absolute/path/audit.db``; with three slashes the path is relative to this file."""
+    journal: ConfigPath | None = None
+    """The file that takes records while the database is down; by default beside the database, ``.journal`` added."""
+
+
+class PodSpecPath(Section):
+    """A custom resource that carries a pod spec."""
+
+    group: str
+    kind: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
+    """Such as ``spec.template.spec``."""
+    version: str = ""
+    """Empty means every version."""
+
+
+class Cluster(Section):
+    """What the gate knows of the cluster."""
+
+    pod_spec_paths: tuple[PodSpecPath, ...] = ()
+
+
+def _platform(text: str) -> str:
+    if not _PLATFORM.fullmatch(text):
+        raise ValueError("os/architecture or os/architecture/variant is expected, such as linux/arm64")
+    return text
+
+
+PlatformText = Annotated[str, AfterValidator(_platform)]
+
+
+def platform_of(text: str) -> Platform:
+    """The platform of a validated ``os/architecture[/variant]``."""
+    return Platform(*text.split("/"))
+
+
+class LimitsSection(Section):
+    """Every bound of limits.py under its name in camel case."""
+
+    def bounds(self) -> Limits:
+        return Limits(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Limits)})
+
+
+def _limits_model() -> type[LimitsSection]:
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(Limits):
+        assert isinstance(field.type, type)
+        fields[field.name] = (Annotated[field.type, Field(gt=0)], field.default)
+    return create_model("Limits", __base__=LimitsSection, __doc__=LimitsSection.__doc__, **fields)
+
+
+LimitsModel = _limits_model()

@@ -1,0 +1,225 @@
+"""The configuration: portcullis.yaml and PORTCULLIS_SECTION__KEY, read strictly.
+
+Why pydantic alone and not pydantic-settings: the environment is handed in (a test or a command may have another),
+an error names the file's line or the variable, and a variable that names no key is refused, which is what makes
+``PORTCULLIS_SERVER__PROT`` an error instead of a silence.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from portcullis.errors import ConfigError
+from portcullis.limits import DEFAULT_LIMITS, Limits
+from portcullis.server import sections
+from portcullis.server.environment import overlay
+from portcullis.server.sections import LimitsModel, PlatformText, Section
+from portcullis.server.yamlfile import Location, read_yaml
+from portcullis.text import clean
+
+KEY_FILE_BYTES = 64 * 1024
+"""A public key or a password."""
+
+
+class Settings(Section):
+    """The whole configuration. Make one with :func:`load_settings`, or ``Settings()`` for the defaults."""
+
+    server: sections.Server = sections.Server()
+    registries: sections.Registries = sections.Registries()
+    trust: sections.TrustSection = sections.TrustSection()
+    policies: sections.Policies = sections.Policies()
+    opa: sections.Opa = sections.Opa()
+    audit: sections.Audit = sections.Audit()
+    cluster: sections.Cluster = sections.Cluster()
+    platforms: tuple[PlatformText, ...] = ("linux/amd64", "linux/arm64")
+    limits: LimitsModel = LimitsModel()  # type: ignore[valid-type]
+
+    def bounds(self) -> Limits:
+        """The limits as the rest of the program takes them."""
+        limits: sections.LimitsSection = self.limits
+        return limits.bounds()
+
+    def with_policy_folders(self, folders: Sequence[Path]) -> "Settings":
+        """The same with more policy folders, which come after those of the file."""
+        policies = self.policies.model_copy(update={"folders": (*self.policies.folders, *folders)})
+        kept = {name: getattr(self, name) for name in type(self).model_fields}
+        return Settings.model_construct(**{**kept, "policies": policies})  # a copy would keep the cached revision
+
+    def effective(self) -> dict[str, Any]:
+        """All of it as JSON, defaults included and secrets left out; public keys are written out, because a
+        decision hangs on the key and not on the name of its file.
+
+        Raises:
+            ConfigError: a key file cannot be read.
+        """
+        tree = self.model_dump(mode="json", by_alias=True)
+        tree["server"].pop("pathSegment")
+        tree["audit"]["database"] = _without_password(tree["audit"]["database"])
+        pems = self.public_keys
+        for name, signer in tree["trust"]["signers"].items():
+            signer["key"] = {"pem": pems[name]}
+        return tree
+
+    @cached_property
+    def public_keys(self) -> Mapping[str, str]:
+        """PEM by signer, read once.
+
+        Raises:
+            ConfigError: a key file cannot be read.
+        """
+        return {
+            name: signer.key.pem or read_small(signer.key.file, f"trust.signers.{name}.key.file")
+            for name, signer in self.trust.signers.items()
+        }
+
+    @cached_property
+    def revision(self) -> str:
+        """``sha256:…`` of :meth:`document`."""
+        return f"sha256:{hashlib.sha256(self.document).hexdigest()}"
+
+    @cached_property
+    def document(self) -> bytes:
+        """The effective configuration as it is kept with the records that were made under it."""
+        return json.dumps(self.effective(), sort_keys=True, separators=(",", ":")).encode()
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str], limits: Limits = DEFAULT_LIMITS) -> Settings:
+    """Reads ``path`` (None: defaults only), overlaid with ``environ``.
+
+    Raises:
+        ConfigError: one line per fault, each with ``file:line`` or the variable's name, and the key.
+    """
+    value: Any = {}
+    lines: Mapping[Location, int] = {}
+    if path is not None:
+        marked = read_yaml(_read(path, limits), str(path))
+        value, lines = ({} if marked.value is None else marked.value), marked.lines
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path}:1: the configuration is not a map of sections")
+    value, variables = overlay(value, environ, Settings)
+    try:
+        text = json.dumps(value, ensure_ascii=True)
+        context = {"base": path.absolute().parent if path is not None else Path.cwd()}
+        return Settings.model_validate_json(text, context=context)
+    except ValidationError as error:
+        faults = [_fault(detail, path, lines, variables) for detail in error.errors(include_url=False)]
+        raise ConfigError("\n".join(faults)) from None
+
+
+def configuration_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of portcullis.yaml."""
+    schema = Settings.model_json_schema(by_alias=True)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "portcullis.yaml",
+    }
+
+
+def read_small(path: Path | None, key: str) -> str:
+    """The text of a small file that the configuration names under ``key``.
+
+    Raises:
+        ConfigError: it is not there, too large, or no text.
+    """
+    assert path is not None
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(KEY_FILE_BYTES + 1)
+        text = content.decode()
+    except OSError as error:
+        raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{key}: {path} is no text") from None
+    if len(content) > KEY_FILE_BYTES:
+        raise ConfigError(f"{key}: {path} has more than {KEY_FILE_BYTES} bytes")
+    return text
+
+
+def _read(path: Path, limits: Limits) -> str:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(limits.config_file_bytes + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > limits.config_file_bytes:
+        raise ConfigError(f"{path}: has more than {limits.config_file_bytes} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 at byte {error.start}") from None
+
+
+def _fault(
+    detail: ErrorDetails, path: Path | None, lines: Mapping[Location, int], variables: Mapping[Location, str]
+) -> str:
+    location = tuple(part for part in detail["loc"] if part != "[key]")
+    key = ".".join(clean(str(part), 80) for part in location) or "the configuration"
+    return f"{_where(location, path, lines, variables)}{key}: {_problem(detail, location)}"
+
+
+def _where(
+    location: Location, path: Path | None, lines: Mapping[Location, int], variables: Mapping[Location, str]
+) -> str:
+    """``file:line: `` or ``VARIABLE: `` of the value or of the nearest thing around it."""
+    for end in range(len(location), -1, -1):
+        if (variable := variables.get(location[:end])) is not None:
+            return f"{variable}: "
+        if (line := lines.get(location[:end])) is not None:
+            return f"{path}:{line}: "
+    return f"{path}: " if path is not None else ""
+
+
+def _problem(detail: ErrorDetails, location: Location) -> str:
+    if detail["type"] == "extra_forbidden":
+        known = sorted(_known_keys(Settings, location[:-1]))
+        close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.6)
+        if close:
+            return f"there is no such key; did you mean {close[0]}?"
+        return f"there is no such key; there are {', '.join(known)}" if known else "there is no such key"
+    if detail["type"] == "missing":
+        return "is required"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return message if detail["type"] == "value_error" else f"{clean(message, 300)} is expected"
+
+
+def _known_keys(model: type[BaseModel], location: Location) -> set[str]:
+    """The keys of the section at ``location``."""
+    schema = model.model_json_schema(by_alias=True)
+    node: Any = schema
+    for part in location:
+        node = _child(_resolved(node, schema), part)
+    return set(_resolved(node, schema).get("properties", {}))
+
+
+def _resolved(node: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``node`` with its $ref followed, and the object of ``X | None``."""
+    for choice in node.get("anyOf", ()):
+        if "$ref" in choice:
+            node = choice
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    assert isinstance(node, dict)
+    return node
+
+
+def _child(node: Mapping[str, Any], part: str | int) -> Any:
+    if isinstance(part, int):
+        return node.get("items", {})
+    extra = node.get("additionalProperties")
+    return node.get("properties", {}).get(part) or (extra if isinstance(extra, dict) else {})
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return parts._replace(netloc=f"{parts.username}@{parts.netloc.rpartition('@')[2]}").geturl()

@@ -1,0 +1,166 @@
+"""Logs and metrics: one JSON object per line on stderr, and Prometheus metrics whose labels are words of our own.
+
+Text from outside may be in a log line (a name, an error's message): every string is shortened and every line is
+ASCII, so that nothing in it can end a line or drive a terminal.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import IO, Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from portcullis import __version__
+from portcullis.model.decision import Decision, Problem, Stage
+
+LOGGED_CHARS = 2000
+"""Longest string of a log line."""
+LOGGED_TRACEBACK_CHARS = 20_000
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0)
+"""Buckets up to the longest time-out that a webhook can have."""
+
+_REASON = re.compile(r"[a-z][a-z0-9-]{0,63}")
+_MAX_REASONS = 200
+
+
+def configure_logging(stream: IO[str] | None = None, level: int = logging.INFO) -> None:
+    """Sends structlog and the standard library's loggers to ``stream`` (stderr) as JSON lines."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _bounded,
+                structlog.processors.JSONRenderer(ensure_ascii=True, sort_keys=False, default=_shown),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # uvicorn's own words on starting and stopping say less than ours.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _bounded(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ARG001
+    for key, value in event.items():
+        if isinstance(value, str):
+            limit = LOGGED_TRACEBACK_CHARS if key == "exception" else LOGGED_CHARS
+            if len(value) > limit:
+                event[key] = f"{value[: limit - 1]}…"
+    return event
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:LOGGED_CHARS]
+
+
+class _Counted(Collector):
+    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
+        self._name, self._text, self._read = name, text, read
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(self._name, self._text, value=self._read())
+
+
+class Metrics:
+    """The metrics of one program, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._reasons: set[str] = set()
+        build = Gauge("portcullis_build_info", "The running version.", ["version"], registry=self.registry)
+        build.labels(__version__).set(1)
+        self._decisions = self._counter("decisions", "Decisions.", "verdict", "code", "because")
+        self._problems = self._counter("problems", "Facts that could not be had.", "stage", "reason")
+        self._violations = self._counter("violations", "Violations by policy.", "policy", "mode")
+        self._answers = self._counter("http_answers", "Answers on the webhook port.", "status")
+        self._shed = self._counter("reviews_shed", "Reviews refused because too many were in flight.")
+        self._unrecorded = self._counter("decisions_unrecorded", "Decisions that could not be recorded.", "answered")
+        self._seconds = Histogram(
+            "portcullis_review_seconds",
+            "From the first byte of a review to its answer.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._stages = Histogram(
+            "portcullis_stage_seconds", "Time per stage.", ["stage"], buckets=SECONDS, registry=self.registry
+        )
+        self._in_flight = Gauge("portcullis_reviews_in_flight", "Reviews being judged.", registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"portcullis_{name}", text, labels, registry=self.registry)
+
+    def gauge(self, name: str, text: str) -> Gauge:
+        """A gauge whose value the caller sets, or binds with ``set_function``."""
+        return Gauge(f"portcullis_{name}", text, registry=self.registry)
+
+    def count_function(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A counter that somebody else counts."""
+        self.registry.register(_Counted(f"portcullis_{name}", text, read))
+
+    def decided(self, decision: Decision) -> None:
+        self._decisions.labels(str(decision.verdict), str(decision.code), str(decision.because)).inc()
+        for problem in decision.problems:
+            self.problem(problem)
+        for violation in decision.violations:
+            # Policy names are those of the compiled set, so they are few.
+            self._violations.labels(violation.policy, str(violation.mode)).inc()
+        self.stages(decision.timings)
+
+    def problem(self, problem: Problem) -> None:
+        self._problems.labels(str(problem.stage), self._reason(problem.reason)).inc()
+
+    def stages(self, timings: Mapping[str, float]) -> None:
+        """Milliseconds per stage."""
+        for stage, milliseconds in timings.items():
+            if stage in Stage.__members__.values():
+                self._stages.labels(str(stage)).observe(milliseconds / 1000)
+
+    def answered(self, status: int, seconds: float) -> None:
+        self._answers.labels(str(status)).inc()
+        self._seconds.observe(seconds)
+
+    def shed(self) -> None:
+        self._shed.inc()
+
+    def unrecorded(self, *, answered: bool) -> None:
+        """``answered``: the decision was given all the same, because nothing is enforced there."""
+        self._unrecorded.labels("as-decided" if answered else "audit-unavailable").inc()
+
+    def in_flight(self, count: int) -> None:
+        self._in_flight.set(count)
+
+    def page(self) -> bytes:
+        """Text format 0.0.4."""
+        return generate_latest(self.registry)
+
+    def _reason(self, reason: str) -> str:
+        """Reasons are codes of ours; should one ever hold something else, the label stays bounded."""
+        if reason in self._reasons:
+            return reason
+        if not _REASON.fullmatch(reason) or len(self._reasons) >= _MAX_REASONS:
+            return "other"
+        self._reasons.add(reason)
+        return reason

@@ -1,0 +1,182 @@
+"""The webhook's TLS: at least 1.2, HTTP/1.1 only, and a certificate that is changed while connections go on.
+
+HTTP/2 is not offered: the API server speaks it to loopback hosts only, and a GOAWAY costs admissions. New bytes are
+proven in a context of their own first, because ``load_cert_chain`` with a key that does not match leaves a context
+without any usable pair.
+"""
+
+import asyncio
+import hashlib
+import os
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+from cryptography import x509
+
+from portcullis.cluster.certificate import Pair, SelfManagedCertificate
+from portcullis.errors import ConfigError
+from portcullis.ports import Clock
+from portcullis.server.sections import Server as ServerSection
+from portcullis.text import clean
+
+FILE_BYTES = 256 * 1024
+POLL_SECONDS = 5.0
+"""Mounted Secrets are swapped by a symbolic link, which file watches miss: the content is compared."""
+
+_WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared, not listened on
+
+log = structlog.get_logger(__name__)
+
+PairSource = Callable[[datetime], Pair]
+"""Reads the pair to serve with at that time; may block. Raises ConfigError."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateState:
+    """What is served now. ``problem`` says why the newest files are not, "" where they are."""
+
+    not_before: datetime
+    not_after: datetime
+    problem: str = ""
+
+
+def files_source(cert_file: Path, key_file: Path) -> PairSource:
+    """The pair in two PEM files."""
+
+    def read(now: datetime) -> Pair:  # noqa: ARG001 - files are what they are at any time
+        return Pair(_read(cert_file, "server.tls.certFile"), _read(key_file, "server.tls.keyFile"))
+
+    return read
+
+
+def pair_source(section: ServerSection) -> PairSource:
+    """Where the configuration says that the pair comes from.
+
+    Raises:
+        ConfigError: it does not say.
+    """
+    tls = section.tls
+    if tls.cert_file is not None and tls.key_file is not None:
+        return files_source(tls.cert_file, tls.key_file)
+    if tls.self_managed is None:
+        raise ConfigError("server.tls is missing: set certFile and keyFile, or selfManaged.directory")
+    served = () if section.address in _WILDCARDS else (section.address,)
+    names = ("localhost", "127.0.0.1", "::1", *served, *tls.self_managed.names)
+    return SelfManagedCertificate(directory=tls.self_managed.directory, names=names).ensure
+
+
+class ServerTls:
+    """An SSL context whose pair follows its source.
+
+    Raises:
+        ConfigError: there is no usable pair at the start.
+    """
+
+    def __init__(self, *, source: PairSource, clock: Clock) -> None:
+        self._source = source
+        self._clock = clock
+        self.context = _new_context()
+        pair = source(clock.now())
+        self._served = _hash(pair)
+        self.state = _load(self.context, pair)
+
+    async def watch(self, interval: float = POLL_SECONDS) -> None:
+        """Follows the source until cancelled."""
+        while True:
+            await asyncio.sleep(interval)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Takes up what the source has now. What cannot be used is reported in ``state`` and in the log, and the
+        pair before it goes on being served."""
+        try:
+            pair = await asyncio.to_thread(self._source, self._clock.now())
+            digest = _hash(pair)
+            if digest == self._served:
+                self._report("")
+                return
+            state = self._prove(pair)
+            _load(self.context, pair)
+        except ConfigError as error:
+            self._report(error.message)
+            return
+        self._served, self.state = digest, state
+        log.info("certificate changed", not_after=state.not_after.isoformat())
+
+    def _prove(self, pair: Pair) -> CertificateState:
+        """Raises ConfigError unless the pair works and is no step back."""
+        state = _load(_new_context(), pair)
+        now = self._clock.now()
+        if not state.not_before <= now < state.not_after and now < self.state.not_after:
+            raise ConfigError(
+                f"the new certificate holds from {state.not_before.isoformat()} to {state.not_after.isoformat()}, "
+                "which is not now"
+            )
+        return state
+
+    def _report(self, problem: str) -> None:
+        if problem and problem != self.state.problem:
+            log.error("certificate not changed", problem=problem)
+        self.state = CertificateState(self.state.not_before, self.state.not_after, problem)
+
+
+def _new_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _load(context: ssl.SSLContext, pair: Pair) -> CertificateState:
+    try:
+        leaf = x509.load_pem_x509_certificates(pair.certificate_pem)[0]
+        with _one_file(pair) as path:
+            # A password is given so that OpenSSL never asks the terminal for one.
+            context.load_cert_chain(path, password="")
+    except (ValueError, IndexError):
+        raise ConfigError("the certificate is no PEM certificate chain") from None
+    except ssl.SSLError as error:
+        reason = clean(error.reason or str(error), 120)
+        raise ConfigError(f"certificate and key cannot be used together: {reason}") from None
+    except OSError as error:
+        raise ConfigError(f"the certificate cannot be loaded: {error.strerror}") from None
+    return CertificateState(leaf.not_valid_before_utc, leaf.not_valid_after_utc)
+
+
+@contextmanager
+def _one_file(pair: Pair) -> Iterator[str]:
+    """Certificate and key as one file, because OpenSSL's Python face reads files only: in memory where the system
+    can, so that the very bytes that were hashed are those that are loaded."""
+    content = pair.certificate_pem + b"\n" + pair.key_pem
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb") as memory:
+            memory.write(content)
+            memory.flush()
+            yield f"/proc/self/fd/{memory.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile("wb") as temporary:
+            temporary.write(content)
+            temporary.flush()
+            yield temporary.name
+
+
+def _hash(pair: Pair) -> bytes:
+    return hashlib.sha256(pair.certificate_pem + b"\0" + pair.key_pem).digest()
+
+
+def _read(path: Path, key: str) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}") from None
+    if len(content) > FILE_BYTES:
+        raise ConfigError(f"{key}: {path} has more than {FILE_BYTES} bytes")
+    return content
