@@ -30,6 +30,7 @@ from portcullis.model.workload import Unchanged, Workload
 from portcullis.policy.document import build_document
 from portcullis.ports import Clock, Engine, Registry
 from portcullis.reference.parse import parse_reference
+from portcullis.text import clean
 
 EVALUATION_SHARE = 0.25
 """Part of the remaining time that is kept for the evaluation when facts are collected."""
@@ -289,4 +290,4 @@ def _name_of(request: AdmissionRequest) -> str:
     """``Deployment shop/checkout``, with the sub-resource where there is one."""
     name = f"{request.namespace}/{request.name}" if request.namespace else request.name
     kind = f"{request.kind.kind} ({request.sub_resource})" if request.sub_resource else request.kind.kind
-    return texts.clean(f"{kind} {name}", 2 * texts.NAME_CHARS)
+    return clean(f"{kind} {name}", 2 * texts.NAME_CHARS)

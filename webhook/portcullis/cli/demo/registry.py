@@ -77,7 +77,8 @@ async def serve_loopback(app: Any, *, port: int = 0) -> AsyncIterator[str]:
         timeout_graceful_shutdown=1,
     )
     server = _Server(config)
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+    # asyncio turns Nagle's algorithm off only for sockets that say they are TCP; else every answer waits 40 ms.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         listener.listen()  # from here on, connections wait until the server is up
