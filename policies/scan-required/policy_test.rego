@@ -217,6 +217,15 @@ test_every_scanner_with_a_recent_scan_counts if {
 	fixtures.reasons(violations) == {"vulnerabilities"}
 }
 
+test_a_newer_scan_does_not_stand_for_that_of_another_scanner if {
+	bad := {"scanner": by("grype"), "vulnerabilities": [fixtures.finding("CVE-1", "critical")]}
+	violations := scan_required.deny with input as fixtures.judged(
+		{},
+		{"scans": [fixtures.scan({}), object.union(older, bad)]},
+	)
+	fixtures.reasons(violations) == {"vulnerabilities"}
+}
+
 test_a_stale_scan_of_another_scanner_does_not_hurt if {
 	other := object.union(older, {"scanner": by("grype"), "ageHours": 1000})
 	scan_required.deny == set() with input as fixtures.judged({}, {"scans": [fixtures.scan({}), other]})

@@ -404,6 +404,15 @@ async def test_too_many_images_are_refused_and_not_fetched(bench: Bench) -> None
     assert {problem.reason for problem in decision.problems} == {"too-large"}
 
 
+async def test_a_volume_with_the_name_of_a_container_is_told_apart_by_its_image(bench: Bench) -> None:
+    model = "registry.example/acme/model:1"
+    bench.registry.add_image("registry.example/acme/model", "1")
+    bench.engine.hits = [RuleHit(policy=LATE, rule=Mode.DENY, msg="is wrong", container="web", image=model)]
+    spec = {**pod()["spec"], "volumes": [{"name": "web", "image": {"reference": model}}]}
+    decision = await bench.decide(asking({**pod(), "spec": spec}))
+    assert [(violation.container_kind, violation.image) for violation in decision.violations] == [("volume", model)]
+
+
 async def test_inspect_shows_facts_and_problems(bench: Bench) -> None:
     loop = asyncio.get_running_loop()
     facts = await bench.gate().inspect(IMAGE, Access(), loop.time() + 5)

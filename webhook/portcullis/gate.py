@@ -26,7 +26,7 @@ from portcullis.model.facts import ContainerFacts, ImageFacts
 from portcullis.model.image import Access
 from portcullis.model.request import AdmissionRequest
 from portcullis.model.ruling import CompiledBundle, Mode, Need, PolicyInfo, RuleHit
-from portcullis.model.workload import Unchanged, Workload
+from portcullis.model.workload import Container, Unchanged, Workload
 from portcullis.policy.document import build_document
 from portcullis.ports import Clock, Engine, Registry
 from portcullis.reference.parse import parse_reference
@@ -209,7 +209,7 @@ class Gate:
 
     def _violation(self, run: _Run, request: AdmissionRequest, policy: PolicyInfo, hit: RuleHit) -> Violation:
         assert run.workload is not None
-        container = next((one for one in run.workload.containers if one.name == hit.container), None)
+        container = _container(run.workload, hit)
         image = hit.image or (container.image if container is not None else "")
         return Violation(
             policy=policy.name,
@@ -268,6 +268,13 @@ def _unmet(policy: PolicyInfo, problems: Sequence[Problem]) -> tuple[Problem, ..
         message = "this version of Portcullis does not watch the cluster"
         unmet += (Problem(Stage.GATE, "inventory-unavailable", retryable=False, msg=message),)
     return unmet
+
+
+def _container(workload: Workload, hit: RuleHit) -> Container | None:
+    """The container that a rule names. An image volume may have the name of a container: then the image tells."""
+    named = [container for container in workload.containers if container.name == hit.container]
+    same = [container for container in named if container.image == hit.image]
+    return next(iter(same or named), None)
 
 
 def _digests(images: Sequence[ImageFacts]) -> Mapping[str, str]:

@@ -41,8 +41,10 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     "no-body": ('deny contains "x"', REQUEST),
     "root": ('deny contains "x" if { some c in input.containers; not c.user.root == false }', CONFIG),
     "helper": (
-        'deny contains "x" if { some container in input.containers; not nonroot(container) }\n'
-        "nonroot(container) if container.user.root == false",
+        (
+            'deny contains "x" if { some container in input.containers; not nonroot(container) }\n'
+            "nonroot(container) if container.user.root == false"
+        ),
         CONFIG,
     ),
     "digest": ('deny contains "x" if { some c in input.containers; c.digest == null }', IMAGE),
@@ -68,7 +70,7 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     "chain": ('deny contains "x" if { a := input; b := a.images; c := b[_]; d := c.scans; d[_].complete }', ATTESTED),
     "import-alias": ('import input.images as pictures\ndeny contains "x" if pictures[_].isIndex', IMAGE),
     "by-key": ('deny contains "x" if { some c in input.containers; input.images[c.image].digest == null }', IMAGE),
-    "field-by-name": ('deny contains "x" if { f := "user"; input.containers[_][f].root }', ALL - {Need.INVENTORY}),
+    "field-by-name": ('deny contains "x" if { f := "user"; input.containers[_][f].root }', CONFIG),
     "field-iterated": ('deny contains k if { some k, v in input.containers[0]; v == "x" }', CONFIG),
     "get": ('deny contains "x" if { some c in input.containers; object.get(c, "digest", "") == "" }', IMAGE),
     "get-request": ('deny contains "x" if { some c in input.containers; object.get(c, "image", "") == "" }', REQUEST),
@@ -112,8 +114,10 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
         CONFIG,
     ),
     "join-on-set": (
-        'deny contains "x" if { some u; users[u]; data.portcullis.lib.shared.pinned[u] }\n'
-        "users contains c.user.name if some c in input.containers",
+        (
+            'deny contains "x" if { some u; users[u]; data.portcullis.lib.shared.pinned[u] }\n'
+            "users contains c.user.name if some c in input.containers"
+        ),
         CONFIG,
     ),
     # -- used whole
@@ -155,8 +159,10 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
         CONFIG,
     ),
     "nested-set": (
-        'deny contains "x" if { some j in bad["a"]; j > 1 }\n'
-        "bad[written] contains j if { some written, j; input.images[written].platforms[j].ageHours > 3 }",
+        (
+            'deny contains "x" if { some j in bad["a"]; j > 1 }\n'
+            "bad[written] contains j if { some written, j; input.images[written].platforms[j].ageHours > 3 }"
+        ),
         CONFIG,
     ),
     "function-result": ('deny contains "x" if { of(input.containers[0]).root }\nof(c) := c.user', CONFIG),
@@ -178,7 +184,7 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
         REQUEST,
     ),
     "lib-identity-user": (
-        'import data.portcullis.lib.shared.same\ndeny contains "x" if { some c in input.containers; same(c).user.root }',
+        'import data.portcullis.lib.shared.same\ndeny contains "x" if same(input.containers[_]).user.root',
         CONFIG,
     ),
     "lib-found": ('deny contains "x" if data.portcullis.lib.shared.named("a").pinned', REQUEST),
@@ -206,19 +212,25 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     ),
     "with-constant": ('deny contains "x" if { bad with input as {} }\nbad if input.containers[_].pinned', REQUEST),
     "with-builtin": (
-        'deny contains "x" if { bad with count as look }\nbad if count(input.containers) == 1\n'
-        "look(x) := 1 if x[0].user.root",
+        (
+            'deny contains "x" if { bad with count as look }\nbad if count(input.containers) == 1\n'
+            "look(x) := 1 if x[0].user.root"
+        ),
         ALL,
     ),
     "with-builtin-constant": ('deny contains "x" if { bad with time.now_ns as 3 }\nbad if time.now_ns() == 3', REQUEST),
     "with-function": (
-        'deny contains "x" if { bad with data.portcullis.lib.shared.same as look }\n'
-        "bad if data.portcullis.lib.shared.same(input.containers[0]) == true\nlook(c) := c.user.root",
+        (
+            'deny contains "x" if { bad with data.portcullis.lib.shared.same as look }\n'
+            "bad if data.portcullis.lib.shared.same(input.containers[0]) == true\nlook(c) := c.user.root"
+        ),
         ALL,
     ),
     "with-parameters": (
-        'deny contains "x" if { bad with data.portcullis.parameters.a as input.images["a"].digest }\n'
-        "bad if data.portcullis.parameters.a == null",
+        (
+            'deny contains "x" if { bad with data.portcullis.parameters.a as input.images["a"].digest }\n'
+            "bad if data.portcullis.parameters.a == null"
+        ),
         IMAGE,
     ),
     # -- METADATA widens
@@ -254,7 +266,7 @@ async def test_needs(compiled: Compiled, name: str) -> None:
     assert sorted(compiled.policies[name].needs) == sorted(CASES[name][1])
 
 
-# -- the other way round: facts outside the needs change no ruling ------------------------------------------------------
+# -- the other way round: facts outside the needs change no ruling ------------------------------
 
 
 def without_config(document: dict[str, Any]) -> None:
@@ -274,7 +286,7 @@ def without_contents(document: dict[str, Any]) -> None:
 
 def without_attestations(document: dict[str, Any]) -> None:
     for image in document["images"].values():
-        image.update(dict.fromkeys(("attestations", "scans", "sboms", "vex", "provenance", "lint"), ["changed"]))
+        image.update({key: ["changed"] for key in ("attestations", "scans", "sboms", "vex", "provenance", "lint")})
 
 
 def without_image(document: dict[str, Any]) -> None:

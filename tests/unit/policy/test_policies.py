@@ -302,7 +302,7 @@ def test_the_examples_for_authors_work(opa_binary: Path, tmp_path: Path) -> None
     for arguments in (
         ("fmt", "--diff", "--fail", str(folder)),
         ("check", "--strict", "--schema", str(schema), str(folder / "0.rego"), str(folder / "2.rego")),
-        ("test", str(folder), "--coverage", "--threshold", "95"),
+        ("test", str(folder / "0.rego"), str(folder / "1_test.rego"), "--coverage", "--threshold", "95"),
     ):
         done = opa(opa_binary, *arguments)
         assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()

@@ -13,6 +13,7 @@ from portcullis.limits import Limits
 from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicyInfo, PolicySource
 from portcullis.policy.bundle import LIBRARY, plain_json, policy_name
 from portcullis.policy.capabilities import arities, restricted
+from portcullis.policy.inputs import closed
 from portcullis.policy.metadata import read_metadata
 from portcullis.policy.needs import derive_needs
 from portcullis.policy.process import OpaServer, run_opa
@@ -139,7 +140,7 @@ class Compiler:
                     severity=metadata.severity,
                     mode=metadata.mode,
                     docs=metadata.docs,
-                    needs=derive_needs(rules, own, known) | metadata.needs,
+                    needs=closed(derive_needs(rules, own, known) | metadata.needs),
                     rules=verdict_rules(own),
                 )
             )

@@ -20,11 +20,13 @@ from portcullis.policy.client import OpaClient
 from portcullis.text import clean
 
 # argv: the parent's process id, then the program and its arguments. 1 is PR_SET_PDEATHSIG. The signal is tied to
-# the thread that started the child: the event loop's, which lives as long as anybody could use the child.
+# the thread that started the child: the event loop's, which lives as long as anybody could use the child. LC_CTYPE
+# is what Python itself adds to an environment without a locale (PEP 538).
 _LEASH = """
 import ctypes, os, signal, sys
 if ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != int(sys.argv[1]):
     os._exit(71)
+os.environ.pop("LC_CTYPE", None)
 os.execve(sys.argv[2], sys.argv[2:], os.environ)
 """
 

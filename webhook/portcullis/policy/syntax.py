@@ -128,17 +128,23 @@ def find_problems(rules: RuleSet) -> list[CompileProblem]:
     and references to data that is not there (which would be undefined without a word)."""
     problems: list[CompileProblem] = []
     for name, modules in rules.policies().items():
-        if not verdict_rules(modules):
+        if not any(_verdict(module, rule) for module in modules for rule in module.rules):
             source = modules[0].source
             problems.append(problem_at(source, "package", f"policy {name} defines none of deny, warn, audit"))
     for module in rules.modules:
         for rule in module.rules:
-            verdict = rule.path[3] if policy_name(module.package) and len(rule.path) > 3 else ""
-            if verdict in set(Mode) and not (rule.is_set and len(rule.path) == 4 and not rule.keys):
+            verdict = _verdict(module, rule)
+            if verdict and not (rule.is_set and len(rule.path) == 4 and not rule.keys):
                 message = f"{verdict} must be a set of messages: `{verdict} contains … if {{ … }}`"
                 problems.append(problem_at(module.source, verdict, message))
         problems.extend(_unknown_data(rules, module))
     return problems
+
+
+def _verdict(module: Module, rule: Rule) -> str:
+    """``deny``, ``warn`` or ``audit`` for a rule of a policy that has anything to do with it."""
+    name = rule.path[3] if policy_name(module.package) else ""
+    return name if name in set(Mode) else ""
 
 
 def _unknown_data(rules: RuleSet, module: Module) -> Iterator[CompileProblem]:
