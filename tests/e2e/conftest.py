@@ -1,0 +1,56 @@
+"""The demo, left running, for tests that talk to it."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.support import RunningDemo
+
+START_SECONDS = 110
+STOP_SECONDS = 30
+
+
+@pytest.fixture(scope="session")
+def running_demo() -> Iterator[RunningDemo]:
+    """``portcullis demo --keep``, ended by Ctrl-C; afterwards nothing of it may be left."""
+    assert shutil.which("opa"), "opa is not on PATH: run these tests through `make e2e`"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "portcullis", "demo", "--keep"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "120"},
+    )
+    watchdog = threading.Timer(START_SECONDS, process.kill)
+    watchdog.start()
+    try:
+        demo = _read(process)
+        watchdog.cancel()
+        yield demo
+    finally:
+        watchdog.cancel()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=STOP_SECONDS)
+    assert process.returncode == 0, errors
+    assert not demo.config.parent.exists(), "the demo leaves its folder behind"
+
+
+def _read(process: "subprocess.Popen[str]") -> RunningDemo:
+    assert process.stdout is not None
+    printed: list[str] = []
+    lines: dict[str, str] = {}
+    for line in process.stdout:
+        printed.append(line)
+        if found := re.match(r"(webhook|health|CA|config|log|try|inspect|audit) +(\S.*)$", line):
+            lines[found[1]] = found[2]
+        if "audit" in lines:
+            return RunningDemo(lines, "".join(printed))
+    assert process.stderr is not None
+    pytest.fail(f"the demo ended early:\n{''.join(printed)}\n{process.stderr.read()}")

@@ -1,0 +1,61 @@
+"""The demo from end to end: real registry, real OPA, real TLS, the webhook as its own process."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from e2e.support import RunningDemo
+from portcullis.cli.demo.expected import load_expected
+
+
+def folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("portcullis-demo-*"))
+
+
+def test_the_demo_shows_every_verdict_and_the_audit_list(running_demo: RunningDemo) -> None:
+    output = running_demo.output
+    assert f"All {len(load_expected())} verdicts are as expected" in output
+    for words in ("Deployment shop/legacy", "CronJob shop/reporter", "PodTemplate shop/model", "ephemeralcontainers"):
+        assert words in output
+    for words in ("✓ admitted", "✗ refused", "? undecided", "unchanged", "image-user", "scan-required"):
+        assert words in output
+    _, _, listed = output.partition("$ portcullis audit list")
+    assert "When (UTC)" in listed
+    assert "kube-system:replicaset-controller" in listed
+
+
+def test_the_example_call_that_is_printed_works(running_demo: RunningDemo) -> None:
+    done = subprocess.run(running_demo.lines["try"], shell=True, capture_output=True, text=True, timeout=30)
+    assert '"allowed":false' in done.stdout, done.stderr
+    assert "[image-user]" in done.stdout
+
+
+def test_the_health_that_is_printed_answers(running_demo: RunningDemo) -> None:
+    done = subprocess.run(["curl", "-sf", running_demo.lines["health"]], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_demo_leaves_nothing_behind(number: signal.Signals) -> None:
+    before = folders()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "portcullis", "demo"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("starting the gate"):
+            break
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode in (130, 143), errors
+    assert "Traceback" not in errors
+    assert folders() <= before

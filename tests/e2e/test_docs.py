@@ -1,0 +1,155 @@
+"""Every command that the documentation shows is run, in the order in which it stands there.
+
+What stands in a block marked ``sh`` is a command. ``registry.example/acme/web:1.4`` stands for an image of the
+demo's registry. Programs that are not ours are only known by name.
+"""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from e2e.support import RunningDemo, portcullis
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/authors.md", "docs/operators.md", "docs/policies.md", "docs/reasons.md")
+OTHERS = frozenset({"trivy", "curl", "kubectl"})
+"""Programs of others, whose use is shown but not tested here."""
+
+EXAMPLE = "registry.example/acme/web:1.4"
+
+
+def commands(page: str) -> list[list[str]]:
+    """The commands of a page; a backslash at the end of a line continues it."""
+    text = (ROOT / page).read_text("utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def rego_blocks(page: str) -> list[str]:
+    return re.findall(r"^```rego\n(.*?)^```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, running_demo: RunningDemo, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a reader of the pages has: manifests, policies, a key, a configuration, a scan report."""
+    image = f"{running_demo.registry}/acme/web:1.4.2"
+    hosts = json.dumps({running_demo.registry: {"insecure": True, "private": True}})
+    monkeypatch.setenv("PORTCULLIS_REGISTRIES__HOSTS", hosts)
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"containers": [{"name": "web", "image": image}]},
+    }
+    (tmp_path / "deploy").mkdir()
+    for name in ("deploy.yaml", "deploy/web.yaml"):
+        (tmp_path / name).write_text(json.dumps(pod))
+    _write_policies(tmp_path)
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "ci.pem").write_bytes(pem)
+    (tmp_path / "portcullis.yaml").write_text(
+        "server: {port: 0, healthPort: 0, stopDelaySeconds: 0, tls: {selfManaged: {directory: tls}}}\n"
+        "audit: {database: 'sqlite:///audit.db'}\n"
+    )
+    inspected = portcullis("inspect", image, "-o", "json")
+    assert inspected.returncode == 0, inspected.stderr
+    digest = re.search(r"sha256:[0-9a-f]{64}", inspected.stdout)
+    assert digest is not None
+    (tmp_path / "report.json").write_text(json.dumps(_report(image, digest[0])))
+    return tmp_path
+
+
+def _write_policies(folder: Path) -> None:
+    first, tests, *_ = rego_blocks("docs/authors.md")
+    for name, text in (("policy", first), ("policy_test", tests)):
+        path = folder / "my-policies" / "image-labelled" / f"{name}.rego"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def _report(image: str, digest: str) -> dict[str, object]:
+    return {
+        "SchemaVersion": 2,
+        "CreatedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "ArtifactName": image,
+        "ArtifactType": "container_image",
+        "Metadata": {
+            "OS": {"Family": "debian", "Name": "12"},
+            "RepoDigests": [f"{image.rpartition(':')[0]}@{digest}"],
+            "ImageConfig": {"os": "linux", "architecture": "amd64"},
+        },
+        "Results": [{"Target": image, "Class": "os-pkgs", "Type": "debian", "Vulnerabilities": []}],
+    }
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_works(page: str, folder: Path, running_demo: RunningDemo) -> None:
+    image = f"{running_demo.registry}/acme/web:1.4.2"
+    if page == "README.md":
+        (first,) = rego_blocks(page)
+        path = folder / "my-policies" / "team-label" / "policy.rego"
+        path.parent.mkdir()
+        path.write_text(first)
+    for words in commands(page):
+        run([word.replace(EXAMPLE, image) for word in words], folder)
+
+
+def test_the_pages_do_show_commands() -> None:
+    assert {words[0] for page in PAGES for words in commands(page)} >= {"make", "portcullis", "opa"}
+
+
+def run(words: Sequence[str], folder: Path) -> None:
+    target = ""
+    if ">" in words:
+        *words, _, target = words
+    program, *arguments = words
+    if program == "make":
+        done = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+    elif program == "portcullis" and arguments[0] == "serve":
+        serve(arguments, folder)
+    elif program in ("portcullis", "opa"):
+        command = [sys.executable, "-m", "portcullis"] if program == "portcullis" else ["opa"]
+        done = subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+        # 1 is a refusal, which is an answer; the example's image is not scanned by anyone this folder trusts.
+        allowed = {0, 1} if arguments[0] == "check" else {0}
+        assert done.returncode in allowed, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        if target:
+            (folder / target).write_text(done.stdout)
+    else:
+        assert program in OTHERS, f"{program} is neither ours nor known here: {shlex.join(words)}"
+
+
+def serve(arguments: Sequence[str], folder: Path) -> None:
+    """Starts it, waits until it serves, and ends it as a cluster would."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "portcullis", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ,
+    )
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if '"serving"' in line:
+            process.send_signal(signal.SIGTERM)
+            break
+    process.communicate(timeout=30)
+    assert process.returncode == 0, "".join(seen)
