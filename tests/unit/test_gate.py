@@ -411,12 +411,3 @@ async def test_a_volume_with_the_name_of_a_container_is_told_apart_by_its_image(
     spec = {**pod()["spec"], "volumes": [{"name": "web", "image": {"reference": model}}]}
     decision = await bench.decide(asking({**pod(), "spec": spec}))
     assert [(violation.container_kind, violation.image) for violation in decision.violations] == [("volume", model)]
-
-
-async def test_inspect_shows_facts_and_problems(bench: Bench) -> None:
-    loop = asyncio.get_running_loop()
-    facts = await bench.gate().inspect(IMAGE, Access(), loop.time() + 5)
-    assert facts.resolved is not None
-    assert facts.evidence is not None
-    missing = await bench.gate().inspect("registry.example/acme/none:1", Access(), loop.time() + 5)
-    assert [problem.reason for problem in missing.problems] == ["image-not-found"]

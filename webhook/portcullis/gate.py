@@ -116,12 +116,6 @@ class Gate:
             self._give_up(run, request, Problem(Stage.GATE, "internal-error", retryable=True, msg=message))
         return self._conclude(run, request)
 
-    async def inspect(self, image: str, access: Access, deadline: float) -> ImageFacts:
-        """Every fact of one image, for people who look at it."""
-        needs = (Need.IMAGE, Need.CONFIG, Need.ATTESTATIONS)
-        (facts,) = await self._collector.collect([image], needs, access, deadline)
-        return facts
-
     def enforces(self, namespace: str) -> bool:
         """Whether any policy is in mode deny there. Where none is, nothing is ever refused."""
         return any(self._modes.strongest(policy, namespace) is Mode.DENY for policy in self._compiled.policies)

@@ -91,7 +91,7 @@ def test_the_summary_counts_each_verdict() -> None:
 
 
 def test_the_table_says_what_is_wrong_where_and_what_to_do() -> None:
-    shown = table(judged(refused()))
+    shown = table(judged(refused()), width=200)
     for words in (
         "✗ refused",
         "Deployment shop/checkout",
@@ -99,13 +99,32 @@ def test_the_table_says_what_is_wrong_where_and_what_to_do() -> None:
         "registry.example/acme/web:1.4",
         "@sha256:abababababab…",
         "image-user",
-        "container web on linux/arm64",
-        "runs as root: the image names no USER",
+        "container web on linux/arm64: runs as root: the image names no USER",
         "→ set USER to a numeric id",
         "image-pinned (warn)",
     ):
         assert words in shown
     assert shown.index("image-user") < shown.index("image-pinned"), "what refuses comes first"
+
+
+def test_violations_with_one_remedy_name_it_once() -> None:
+    twice = (VIOLATION, replace(VIOLATION, container="sidecar", container_kind="init"))
+    shown = table(judged(replace(refused(), violations=twice)), width=200)
+    assert shown.count("→ set USER") == 1
+    assert "init container sidecar on linux/arm64: runs as root" in shown
+
+
+def test_what_refuses_comes_before_what_warns() -> None:
+    waiting = replace(undecided(), violations=(refused().violations[0],))
+    shown = table(judged(waiting))
+    assert shown.index("registry-unreachable") < shown.index("image-pinned (warn)")
+
+
+def test_a_pinned_image_is_shown_by_name_and_short_digest() -> None:
+    pinned = JudgedImage(f"registry.example/acme/web:1.4@{DIGEST}", DIGEST)
+    shown = table(judged(decision(images=(pinned,))))
+    assert "registry.example/acme/web:1.4 " in shown
+    assert shown.count("sha256") == 1
 
 
 def test_the_table_tells_outages_from_violations() -> None:

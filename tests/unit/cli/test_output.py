@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from portcullis.cli.output import EXIT_INTERRUPTED, print_json, reported
-from portcullis.errors import ConfigError
+from portcullis.errors import ConfigError, Unreachable
 
 
 def test_an_error_of_ours_is_one_block_on_stderr_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,8 +22,17 @@ def test_an_error_of_ours_is_one_block_on_stderr_and_exit_code_2(capsys: pytest.
     assert streams.err.splitlines() == [
         "error: portcullis.yaml:3: server.prot: unknown key",
         "  did you mean port?",
-        "  reason: config-invalid",
     ]
+
+
+def test_the_reason_code_of_an_outage_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    @reported
+    def command() -> None:
+        raise Unreachable("no connection")
+
+    with pytest.raises(typer.Exit):
+        command()
+    assert "reason: registry-unreachable" in capsys.readouterr().err
 
 
 def test_hostile_text_in_errors_is_cleaned(capsys: pytest.CaptureFixture[str]) -> None:

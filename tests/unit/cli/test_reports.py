@@ -10,6 +10,7 @@ from fakes.decisions import VIOLATION, decision, judged, refused, undecided, unr
 from portcullis.cli.decisions import Judged
 from portcullis.cli.junit import junit
 from portcullis.cli.sarif import sarif
+from portcullis.model.decision import UndecidedPolicy
 from portcullis.model.ruling import Mode, Need, PolicyInfo
 
 POLICY = PolicyInfo(
@@ -60,6 +61,12 @@ def test_sarif_of_what_could_not_be_decided_is_no_success() -> None:
         assert invocation["executionSuccessful"] is False
         assert invocation["toolExecutionNotifications"]
     assert [result["ruleId"] for result in run_of(judged(undecided()))["results"]] == ["image-user", "image-age"]
+
+
+def test_sarif_leaves_out_what_was_not_asked() -> None:
+    skipped = (UndecidedPolicy("scan-required", Mode.DENY, ()),)
+    results = run_of(judged(replace(refused(), undecided=skipped)))["results"]
+    assert [result["ruleId"] for result in results] == ["image-pinned", "image-user"]
 
 
 def test_sarif_of_the_admitted_is_empty_and_a_success() -> None:

@@ -35,7 +35,10 @@ def attest(
     ] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Sign a report for an image and push it as a referrer (Sigstore bundle v0.3)."""
+    """Sign a report for an image and push it beside it.
+
+    It becomes a referrer of the image: a Sigstore bundle v0.3, as cosign makes it.
+    """
     from portcullis.cli.clients import require_image_name
     from portcullis.cli.predicates import predicate_type_of
     from portcullis.evidence.keys import load_private_key

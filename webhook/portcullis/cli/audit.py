@@ -92,7 +92,8 @@ def show(
         raise ConfigError(f"an id of a decision is 36 hexadecimal digits and dashes, or its first {SHORTEST_PREFIX}")
     record = asyncio.run(_get(config, decision))
     if output is Format.JSON:
-        print_json({"apiVersion": API_VERSION, "kind": "AuditRecord", **record_json(record, document=True)})
+        tree = record_json(record, document=True)
+        print_json({"apiVersion": API_VERSION, "kind": "AuditRecord", "record": tree})
     else:
         stdout().print(record_view(record))
 

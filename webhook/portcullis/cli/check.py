@@ -44,7 +44,7 @@ class CheckFormat(StrEnum):
 @reported
 def check(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH…", help="Files, folders, or - for standard input; YAML or JSON.")
+        list[str], typer.Argument(metavar="PATH", help="Files, folders, or - for standard input; YAML or JSON.")
     ],
     policies: Annotated[
         list[Path] | None, typer.Option("--policies", help="A folder of policies beside the others; repeatable.")

@@ -143,26 +143,29 @@ def verdict_text(verdict: str, because: str = Because.JUDGED) -> Text:
 
 
 def images_text(images: Sequence[JudgedImage]) -> Text:
-    """One image per line as written, and the digest it stood for below it."""
+    """Each image as written, and below it the digest that it stood for, shortened."""
     text = Text(overflow="fold")
     for image in images:
-        written = clean(image.written, IMAGE_CHARS)
-        text.append("\n" if text else "").append(written)
-        if image.digest and image.digest not in written:
-            text.append(f"\n  @{image.digest[:DIGEST_SHOWN]}…", "dim")
+        name, _, pinned = image.written.partition("@")
+        text.append("\n" if text else "").append(clean(name, IMAGE_CHARS))
+        if digest := image.digest or pinned:
+            text.append(f"\n  @{clean(digest, DIGEST_SHOWN + 1)}", "dim")
     return text
 
 
 def why_text(decision: Decision) -> Text:
-    """Every violation with its mode, place, words and remedy; then what could not be had."""
-    parts = [_violation_text(violation) for violation in sorted(decision.violations, key=_strongest_first)]
-    parts += [_problem_text(problem, policies) for problem, policies in by_problem(decision.undecided)]
-    skipped = [policy for policy in decision.undecided if not policy.problems]
+    """What refuses first: violations with places, words and remedy, then what could not be had; then the rest."""
+    problems = by_problem(decision.undecided)
+    blocking = [any(policy.mode is Mode.DENY for policy in policies) for _, policies in problems]
+    parts = [_violations_text(group) for group in _grouped(decision.violations, deny=True)]
+    parts += [_problem_text(*pair) for pair, blocks in zip(problems, blocking, strict=True) if blocks]
+    parts += [_violations_text(group) for group in _grouped(decision.violations, deny=False)]
+    parts += [_problem_text(*pair) for pair, blocks in zip(problems, blocking, strict=True) if not blocks]
+    attached = {problem for problem, _ in problems}
+    parts += [_problem_text(problem, []) for problem in decision.problems if problem not in attached]
+    skipped = [policy.policy for policy in decision.undecided if not policy.problems]
     if skipped and decision.violations:
-        names = ", ".join(policy.policy for policy in skipped)
-        parts.append(Text(f"Not asked, since the request alone is refused: {names}", style="dim"))
-    unattached = {problem for policy in decision.undecided for problem in policy.problems}
-    parts += [_problem_text(problem, []) for problem in decision.problems if problem not in unattached]
+        parts.append(Text(f"not asked, since the request alone is refused: {', '.join(skipped)}", style="dim"))
     return Text("\n").join(parts)
 
 
@@ -175,21 +178,27 @@ def by_problem(undecided: Iterable[UndecidedPolicy]) -> list[tuple[Problem, list
     return list(waiting.items())
 
 
-def _strongest_first(violation: Violation) -> int:
-    return list(Mode).index(violation.mode)
+def _grouped(violations: Sequence[Violation], *, deny: bool) -> list[list[Violation]]:
+    """Violations of one policy that have one remedy stand together."""
+    groups: dict[tuple[str, Mode, str], list[Violation]] = {}
+    for violation in violations:
+        if (violation.mode is Mode.DENY) is deny:
+            groups.setdefault((violation.policy, violation.mode, violation.fix), []).append(violation)
+    return list(groups.values())
 
 
-def _violation_text(violation: Violation) -> Text:
+def _violations_text(violations: Sequence[Violation]) -> Text:
+    first = violations[0]
     text = Text(overflow="fold")
-    text.append(violation.policy, f"bold {_MODES[violation.mode]}")
-    if violation.mode is not Mode.DENY:
-        text.append(f" ({violation.mode})", _MODES[violation.mode])
-    place = _place(violation)
-    if place:
-        text.append(f"  {place}", "dim")
-    text.append("\n" + clean(violation.msg, MESSAGE_CHARS))
-    if violation.fix:
-        text.append("\n→ ", "green").append(clean(violation.fix, MESSAGE_CHARS), "green")
+    text.append(clean(first.policy, NAME_CHARS), f"bold {_MODES[first.mode]}")
+    if first.mode is not Mode.DENY:
+        text.append(f" ({first.mode})", _MODES[first.mode])
+    for violation in violations:
+        place = _place(violation)
+        text.append("\n").append(f"{place}: " if place else "", "dim")
+        text.append(clean(violation.msg, MESSAGE_CHARS))
+    if first.fix:
+        text.append("\n→ ", "green").append(clean(first.fix, MESSAGE_CHARS), "green")
     return text
 
 

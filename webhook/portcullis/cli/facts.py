@@ -107,6 +107,7 @@ def _attestations(attestations: Sequence[JSON]) -> RenderableType:
             why.append(f"\n{clean(one['message'], SHORT)}", "not bold")
         what = Text(clean(one["predicateClass"] or "", SHORT))
         what.append(f"\n{clean(one['predicateType'] or 'of an unknown type', SHORT)}", "dim")
+        what.append(f"\n{one['digest'][:DIGEST_SHOWN]}…", "dim")
         table.add_row(verdict, what, clean(signer, SHORT), why)
     return table
 

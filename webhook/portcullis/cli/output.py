@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from portcullis.errors import PortcullisError
+from portcullis.errors import ConfigError, PortcullisError
 from portcullis.text import clean
 
 API_VERSION: Final = "portcullis.dev/v1"
@@ -59,11 +59,24 @@ def _console(stream: Any) -> Console:
 
 
 @contextmanager
-def progress(text: str) -> Iterator[Callable[[str], None]]:
-    """A line on stderr that says what goes on while it goes on: nothing where stderr is no terminal. Gives the
-    function that changes the line."""
-    with stderr().status(Text(text, style="dim")) as status:
-        yield lambda words: status.update(Text(clean(words, 200), style="dim"))
+def progress(text: str, *, log: bool = False) -> Iterator[Callable[[str], None]]:
+    """A line on stderr that says what goes on while it goes on; gives the function that changes it.
+
+    Args:
+        log: where stderr is no terminal, one line for each text instead of nothing.
+    """
+    console = stderr()
+    if console.is_terminal:
+        with console.status(Text(text, style="dim")) as status:
+            yield lambda words: status.update(Text(clean(words, 200), style="dim"))
+        return
+
+    def say(words: str) -> None:
+        if log:
+            console.print(Text(clean(words, 200)), soft_wrap=True)
+
+    say(text)
+    yield say
 
 
 def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -92,7 +105,8 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except PortcullisError as error:
             first, _, rest = error.message.partition("\n")
-            print_error(first, rest, f"reason: {error.reason}")
+            hint = "" if isinstance(error, ConfigError) else f"reason: {error.reason}"
+            print_error(first, rest, hint)
         except BrokenPipeError:
             # The reader (head, less) has gone: nothing more to say, and nothing to say it on at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

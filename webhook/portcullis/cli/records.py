@@ -149,7 +149,8 @@ def _images_in_full(decision: Decision) -> Text:
     text = Text(overflow="fold")
     for image in decision.images:
         text.append("\n" if text else "").append(clean(image.written, IMAGE_CHARS))
-        text.append(f"\n  {image.digest or 'not resolved'}", "dim")
+        if not image.digest or image.digest not in image.written:
+            text.append(f"\n  {image.digest or 'not resolved'}", "dim")
     return text
 
 

@@ -62,7 +62,8 @@ def _results(judged: Judged) -> Iterator[dict[str, Any]]:
     for violation in judged.decision.violations:
         yield _result(judged, violation.policy, violation.mode, _words(violation), violation.container)
     for policy in judged.decision.undecided:
-        yield _result(judged, policy.policy, policy.mode, _undecided_words(policy), "")
+        if policy.problems:  # one without was not asked, since the request is refused already
+            yield _result(judged, policy.policy, policy.mode, _undecided_words(policy), "")
 
 
 def _result(judged: Judged, policy: str, mode: Mode, words: str, container: str) -> dict[str, Any]:
@@ -102,4 +103,4 @@ def _words(violation: Violation) -> str:
 
 def _undecided_words(policy: UndecidedPolicy) -> str:
     why = "; ".join(dict.fromkeys(problem.reason for problem in policy.problems))
-    return f"not evaluated ({why})." if why else "not evaluated, since the request alone is refused."
+    return f"not evaluated ({why})."

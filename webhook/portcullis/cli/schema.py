@@ -21,7 +21,7 @@ def schema(
         Subject, typer.Argument(help="What policies see as `input`, or the configuration file.")
     ] = Subject.INPUT,
 ) -> None:
-    """Print the JSON Schema of the policy input or of the configuration."""
+    """Print the JSON Schema of the policy input or the configuration."""
     if subject is Subject.INPUT:
         from portcullis.policy.schema import document_schema
 

@@ -10,7 +10,7 @@ from portcullis.cli.output import API_VERSION, Format, FormatOption, print_json,
 
 @reported
 def version(output: FormatOption = Format.TABLE) -> None:
-    """Print the versions of Portcullis and of the OPA it would use."""
+    """Print the versions of Portcullis and of its OPA."""
     opa_path = shutil.which("opa")
     facts = {
         "version": __version__,

@@ -37,7 +37,7 @@ async def run(folder: Path, *, keep: bool) -> Sequence[str]:
     # SIGTERM ends the demo as Ctrl-C does: processes and the folder go first.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with contextlib.AsyncExitStack() as stack:
-        with progress("starting a registry on loopback") as say:
+        with progress("starting a registry on loopback", log=True) as say:
             registry = await stack.enter_async_context(serve_registry())
             webhook_port, health_port, down_port = free_ports(3)
             down = f"127.0.0.1:{down_port}"
@@ -119,7 +119,7 @@ def _report(answers: Sequence[Answer], registry: str, seconds: float) -> Sequenc
     console.print(Text(title, style="bold"))
     console.print(answers_table(answers))
     if found:
-        console.print(Text(f"{len(found)} differences from the expected verdicts:", style="bold red"))
+        console.print(Text(f"not as expected ({len(found)}):", style="bold red"))
         for line in found:
             console.print(Text(f"  {line}"), soft_wrap=True)
     else:

@@ -15,7 +15,7 @@ import aiohttp
 
 from portcullis.errors import PortcullisError
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 ANSWER_BYTES = 1024 * 1024
 LOG_LINES = 20
