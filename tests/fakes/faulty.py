@@ -43,12 +43,14 @@ NOT_FOUND = Answer(404, body=b"nothing here")
 
 @dataclass
 class FaultyServer:
-    """Listens on 127.0.0.1; ``host`` and ``name`` are two names of it. A path without a route is 404."""
+    """Listens on 127.0.0.1; ``host`` and ``name`` are two names of it. What has no route gets
+    ``default``, 404."""
 
     port: int = 0
     routes: dict[str, Route] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
+    default: Route = NOT_FOUND
 
     @property
     def host(self) -> str:
@@ -69,7 +71,7 @@ class FaultyServer:
         try:
             while (asked := await _read(reader)) is not None:
                 self.asked.append(asked)
-                route = self.routes.get(asked.path, NOT_FOUND)
+                route = self.routes.get(asked.path, self.default)
                 answer = route(asked) if callable(route) else route
                 await _write(writer, answer, head=asked.method == "HEAD")
                 if answer.hang_up or answer.endless or answer.declared is not None:

@@ -103,10 +103,23 @@ class Limits:
     """Violations of one policy in one decision."""
     document_bytes: int = 32 * MIB
     """The policy input of one decision."""
+    engine_bytes: int = 16 * MIB
+    """Policy inputs that OPA has in hand at once; many small values take thirty times their bytes there."""
     engine_answer_bytes: int = 16 * MIB
     """OPA's answer to one decision."""
     message_chars: int = 2000
     """Text of one violation."""
+
+    # -- connections of the webhook port -------------------------------------------------------------------
+    head_bytes: int = 32 * KIB
+    """Request line and headers; the API server sends about 300 bytes."""
+    head_seconds: float = 10.0
+    """From the first byte of a request to the end of its headers."""
+    connections: int = 1000
+    """Open at once; an API server keeps 25 idle ones and opens about 100 under load."""
+    keep_alive_seconds: float = 120.0
+    """How long an idle connection stays. The API server drops its own after 90 s; were we first, an admission
+    would be lost now and then."""
 
     # -- the answer --------------------------------------------------------------------------------------
     in_flight: int = 200

@@ -157,7 +157,8 @@ def test_enabled(tmp_path: Path) -> None:
     assert paths(bundle) == ["mine/a/x.rego", "mine/lib/x.rego"]
     assert bundle.parameters == {"image-a": {"x": 1}}
     assert load(folder, enabled=[]) == load(folder)
-    for options in ({"enabled": ["image_a"]}, {"parameters": {"image_a": {}}}, {"enabled": ["image-a", "c"]}):
+    wrong: list[dict[str, Any]] = [{"enabled": ["image_a"]}, {"parameters": {"image_a": {}}}, {"enabled": ["b", "c"]}]
+    for options in wrong:
         with pytest.raises(PolicyCompileError, match="there is no policy named"):
             load(folder, **options)
 

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from fakes import opa, samples
-from portcullis.model.ruling import CompiledBundle, Need, PolicyInfo
+from portcullis.limits import DEFAULT_LIMITS
+from portcullis.model.ruling import CompiledBundle, Need, PolicyInfo, PolicySource
+from portcullis.policy.bundle import builtin_policies, load_bundle
+from portcullis.policy.opa import OpaEngine
 
 pytestmark = [pytest.mark.anyio, pytest.mark.opa]
 
@@ -238,17 +241,17 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
 }
 
 
-def source(name: str) -> opa.PolicySource:
+def source(name: str) -> PolicySource:
     made = opa.policy(name, CASES[name][0])
     if name == "widened":
-        return opa.PolicySource(made.path, f"# METADATA\n# custom: {{needs: [config]}}\n{made.text}")
+        return PolicySource(made.path, f"# METADATA\n# custom: {{needs: [config]}}\n{made.text}")
     return made
 
 
 class Compiled:
-    """All cases in one set, compiled once, with an engine that serves them."""
+    """All cases and the built-in policies in one set, compiled once, with an engine that serves them."""
 
-    def __init__(self, engine: opa.OpaEngine, bundle: CompiledBundle) -> None:
+    def __init__(self, engine: OpaEngine, bundle: CompiledBundle) -> None:
         self.engine = engine
         self.bundle = bundle
         self.policies = {policy.name: policy for policy in bundle.policies}
@@ -257,8 +260,9 @@ class Compiled:
 @pytest.fixture(scope="module")
 async def compiled(opa_binary: Path, anyio_backend: str) -> Any:
     async with opa.running(opa_binary) as engine:
-        sources = [source(name) for name in CASES]
-        yield Compiled(engine, await engine.compile(opa.bundle(*sources, opa.library("shared", LIBRARY))))
+        builtin = load_bundle([builtin_policies()], parameters={}, enabled=None, limits=DEFAULT_LIMITS)
+        sources = [*map(source, CASES), opa.library("shared", LIBRARY), *builtin.sources]
+        yield Compiled(engine, await engine.compile(opa.bundle(*sources)))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -53,7 +53,7 @@ def server(binary: Path, socket: Path) -> OpaServer:
 
 async def test_a_server_that_ends_at_once_says_why(tmp_path: Path) -> None:
     binary = program(tmp_path, "echo 'no \033[31mluck' >&2; exit 4")
-    with pytest.raises(EngineUnavailable, match="status 4: no .*luck") as caught:
+    with pytest.raises(EngineUnavailable, match=r"status 4: no .*luck") as caught:
         await server(binary, Path("s")).start(30)
     assert "\033" not in caught.value.message
 
@@ -64,7 +64,7 @@ async def test_a_server_that_never_answers(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="did not answer"):
         await one.start(0.5)
     with pytest.raises(ProcessLookupError):
-        os.killpg(one.pid, 0)
+        os.kill(one.pid, 0)
 
 
 async def test_a_socket_with_a_long_path(tmp_path: Path) -> None:

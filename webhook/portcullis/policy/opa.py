@@ -13,6 +13,7 @@ from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicyFailure,
 from portcullis.policy.answer import Answer, failed, read_answer, read_policy, undefined
 from portcullis.policy.client import OpaClient, Reply
 from portcullis.policy.compiler import Compiler
+from portcullis.policy.room import Room
 from portcullis.policy.supervisor import OpaSupervisor
 from portcullis.policy.wrapper import ANSWER_PATH
 from portcullis.ports import Clock
@@ -30,7 +31,8 @@ class OpaEngine:
     Args:
         supervisor: starts and keeps OPA; closed by whoever made it.
         clock: ``monotonic`` is the scale of the deadlines.
-        limits: ``engine_answer_bytes``, ``violations``, ``message_chars`` and the bounds of the compiler apply.
+        limits: ``engine_bytes``, ``engine_answer_bytes``, ``violations``, ``message_chars`` and the bounds of
+            the compiler apply.
     """
 
     def __init__(self, *, supervisor: OpaSupervisor, clock: Clock, limits: Limits) -> None:
@@ -38,6 +40,7 @@ class OpaEngine:
         self._clock = clock
         self._limits = limits
         self._compiling = asyncio.Lock()
+        self._room = Room(limits.engine_bytes)
 
     async def compile(self, bundle: PolicyBundle) -> CompiledBundle:
         """See :class:`portcullis.ports.Engine`."""
@@ -71,7 +74,7 @@ class OpaEngine:
             raise EngineTimeout("there was no time left to evaluate the policies")
         try:
             async with asyncio.timeout(seconds), self._supervisor.client(compiled.revision) as client:
-                query = _Query(client, compiled.revision, now_ns, document, self._limits)
+                query = _Query(client, compiled.revision, now_ns, document, self._limits, self._room)
                 outcomes = await query.together(asked)
         except TimeoutError as error:
             raise EngineTimeout(f"the policies were not evaluated within {seconds:.1f} s") from error
@@ -87,12 +90,15 @@ Outcome = tuple[RuleHit, ...] | PolicyFailure
 class _Query:
     """The questions of one decision."""
 
-    def __init__(self, client: OpaClient, revision: str, now_ns: int, document: bytes, limits: Limits) -> None:
+    def __init__(
+        self, client: OpaClient, revision: str, now_ns: int, document: bytes, limits: Limits, room: Room
+    ) -> None:
         self._client = client
         self._revision = revision
         self._now_ns = now_ns
         self._document = document
         self._limits = limits
+        self._room = room
 
     async def together(self, policies: Sequence[PolicyInfo]) -> Mapping[str, Outcome]:
         """One request for all. Where that fails as a whole, each is asked alone, so that the one which failed is
@@ -120,7 +126,8 @@ class _Query:
         names = msgspec.json.encode([policy.name for policy in policies])
         # The document goes as it is: it is large, and it is what is recorded.
         parts = (b'{"input":{"evaluate":', names, b',"now_ns":%d,"document":' % self._now_ns, self._document, b"}}")
-        reply = await self._client.query(ANSWER_PATH, b"".join(parts), self._limits.engine_answer_bytes)
+        async with self._room.take(len(self._document)):
+            reply = await self._client.query(ANSWER_PATH, b"".join(parts), self._limits.engine_answer_bytes)
         if reply is None:
             return f"the answer exceeds the limit engineAnswerBytes ({self._limits.engine_answer_bytes})"
         if reply.status == 500:
