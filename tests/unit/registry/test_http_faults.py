@@ -180,7 +180,8 @@ async def test_a_certificate_of_a_stranger() -> None:
 
 async def test_plain_http_where_tls_is_due() -> None:
     async with serve_faulty(image_routes()) as server:
-        error = await failure(server, rules=HostRules(private=frozenset({server.host})))
+        rules = HostRules(private=frozenset({server.host}))
+        error = await failure(server, rules=rules, limits=Limits(connect_seconds=0.3))
     assert type(error) is Unreachable
     assert server.asked == []
 

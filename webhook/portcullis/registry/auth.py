@@ -135,7 +135,7 @@ class Authenticator:
         except ValueError as error:
             raise Malformed(f"the challenge of {grant.host} makes no address of a token endpoint") from error
         body = await self._fetch(url, headers)
-        return self._read(body, f"the token from {clean(realm.raw_host or '', 100)}")
+        return self._read(body, f"the token from {clean(realm.host_port_subcomponent or '', 100)}")
 
     def _realm(self, grant: Grant, origin: URL, text: str) -> URL:
         try:
@@ -147,7 +147,7 @@ class Authenticator:
             raise Malformed(f"{grant.host} names {clean(repr(text), 100)} as its token endpoint, which is no address")
         if realm.scheme == "http" and not self._hosts.is_insecure(origin):
             raise Denied(
-                f"{grant.host} names a token endpoint without TLS at {clean(realm.raw_host or '', 100)}, "
+                f"{grant.host} names a token endpoint without TLS at {clean(realm.host_port_subcomponent or '', 100)}, "
                 "and the registry is not configured as insecure"
             )
         return realm.with_fragment(None)

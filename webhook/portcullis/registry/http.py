@@ -11,6 +11,7 @@ The proof of what ``resolve`` returns, in numbers that the code repeats:
 """
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
@@ -47,7 +48,7 @@ from portcullis.registry.manifests import (
     read_manifest,
 )
 from portcullis.registry.platforms import candidates
-from portcullis.registry.together import together
+from portcullis.registry.together import aside, together
 from portcullis.registry.transport import Call, Transport, read_body, read_pieces
 from portcullis.text import clean
 
@@ -99,7 +100,7 @@ class HttpRegistry:
             manifest = await self.manifest(repository, reference.digest, access)
         else:
             manifest = await self._tagged(repository, reference.tag or "latest", access)
-        found = read_manifest(manifest, self._limits, what)  # 3
+        found = await aside(manifest.content, lambda: read_manifest(manifest, self._limits, what))  # 3
         if isinstance(found, ImageIndex):
             platforms = await self._children(repository, found, what, access)
         else:
@@ -120,7 +121,8 @@ class HttpRegistry:
         _check_size(manifest.content, child, what)
         if manifest.media_type and manifest.media_type != child.media_type:
             raise Malformed(f"{what} is listed as {clean(repr(child.media_type), 100)} and was sent as another type")
-        found = read_manifest(Manifest(child.media_type, child.digest, manifest.content), self._limits, what)  # 3
+        typed = Manifest(child.media_type, child.digest, manifest.content)
+        found = await aside(typed.content, lambda: read_manifest(typed, self._limits, what))  # 3
         if isinstance(found, ImageIndex):
             raise Malformed(f"{what} is an index in an index")
         return await self._image(repository, child.digest, found, child.platform, access)
@@ -144,7 +146,7 @@ class HttpRegistry:
         ):
             content += piece
         _check_size(content, descriptor, what)  # 4: the iterator has ended, so the digest holds
-        return read_config(bytes(content), self._limits, what)
+        return await aside(content, lambda: read_config(bytes(content), self._limits, what))
 
     async def manifest(self, repository: Repository, digest: Digest, access: Access) -> Manifest:
         """As the port says; ``media_type`` is the Content-Type, and nothing of the content was read."""
@@ -229,16 +231,18 @@ class HttpRegistry:
                 what=what,
                 url=following,
                 headers={"Accept": OCI_INDEX},
-                expected=frozenset() if following else _NO_API,
+                expected=_NO_API,
             )
             async with self._transport.send(call) as response:
+                if response.status in _NO_API and following is not None:
+                    raise Malformed(f"{what} continue at a page that is not there")
                 if response.status in _NO_API:
                     return None
                 limit = self._limits.manifest_bytes
                 content = await read_body(response, limit, what, f"the limit manifestBytes of {limit}")
                 if _content_type(response) != OCI_INDEX:
                     raise Malformed(f"{what} came as {clean(repr(_content_type(response)), 100)}, not as an OCI index")
-                found += read_descriptors(content, self._limits, what)
+                found += await aside(content, functools.partial(read_descriptors, content, self._limits, what))
                 self._check_count(len(found), what)
                 following = _next_page(response, what)
             if following is None:
@@ -253,7 +257,8 @@ class HttpRegistry:
         except NotFound:
             return ()
         what = f"the referrers in {clean(str(repository), 300)}:{tag}"
-        children = read_index(manifest, self._limits, what).children
+        index = await aside(manifest.content, lambda: read_index(manifest, self._limits, what))
+        children = index.children
         self._check_count(len(children), what)
         return children
 

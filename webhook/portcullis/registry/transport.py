@@ -130,7 +130,7 @@ class Transport:
         await self.start()
         session = self._private if self._hosts.may_be_private(url) else self._public
         assert session is not None
-        where = clean(url.raw_host or "", 100)
+        where = _shown(url)
         plain = {"Accept-Encoding": "identity", **headers}
         with _translated(where, what):
             async with session.request(method, url, headers=plain, data=body, allow_redirects=False) as response:
@@ -146,7 +146,7 @@ class Transport:
             usable = usable and target.user is None and target.port is not None
         except ValueError:
             usable = False
-        where = clean(url.raw_host or "", 100)
+        where = _shown(url)
         if not usable:
             raise Malformed(f"{where} redirects {call.what} to no address")
         if target.scheme == "http" and not self._hosts.is_insecure(target):
@@ -160,7 +160,7 @@ class Transport:
         status = response.status
         if 200 <= status < 300 or status in call.expected:
             return
-        where = clean(response.url.raw_host or "", 100)
+        where = _shown(response.url)
         if status in {401, 403, 451}:
             # Docker Hub and others answer 401 for what does not exist, too.
             reason = ": it does not exist there, or needs a credential, and none is configured" if anonymous else ""
@@ -175,7 +175,7 @@ class Transport:
 
     async def _fetch_token(self, url: URL, headers: Mapping[str, str]) -> bytes:
         """Redirects of a token endpoint are not followed: nobody needs them, and they could carry a credential."""
-        where = clean(url.raw_host or "", 100)
+        where = _shown(url)
         asked = {"Accept": "application/json", **headers}
         async with self._request("GET", url, asked, None, "a token") as response:
             if response.status == 429:
@@ -269,3 +269,8 @@ def _translated(where: str, what: str) -> Iterator[None]:
 
 def _brief(error: object) -> str:
     return clean(str(error), 160)
+
+
+def _shown(url: URL) -> str:
+    """Host and port of a URL. Never more of it: the query of a redirect may hold a signature that grants access."""
+    return clean(url.host_port_subcomponent or "", 100)
