@@ -81,8 +81,7 @@ async def test_killed_at_any_moment_no_answered_record_is_lost(tmp_path: Path) -
                     other.execute("BEGIN EXCLUSIVE")
                 process.stdin.write(f"r{number}\n".encode())
                 child = int((await line_of(process)).removeprefix("child "))
-                for _ in range(chance.randrange(1, 150)):
-                    answered.append(await line_of(process))
+                answered += [await line_of(process) for _ in range(chance.randrange(1, 150))]
                 await asyncio.sleep(chance.random() / 500)
                 os.kill(child, signal.SIGKILL)
                 while (line := await line_of(process)) != "dead":

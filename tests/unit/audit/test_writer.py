@@ -1,6 +1,7 @@
 """AuditLog: group commit, and what happens when the store is late, down, full or picky."""
 
 import asyncio
+import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
@@ -35,6 +36,7 @@ class ScriptedStore(InMemoryRecords):
         self.batches: list[list[str]] = []
         self.called = asyncio.Event()
         self.wrong: Exception | None = None
+        self.seconds = 0.0
 
     async def start(self) -> None:
         if self.wrong is not None:
@@ -50,6 +52,7 @@ class ScriptedStore(InMemoryRecords):
     async def _append_many(self, records: Sequence[AuditRecord]) -> None:
         self.called.set()
         await self.open.wait()
+        await asyncio.sleep(self.seconds)
         if self.wrong is not None:
             raise self.wrong
         ids = [record.decision.id for record in records]
@@ -256,6 +259,44 @@ async def test_many_records_in_the_journal_keep_their_order_under_load(make: Mak
         await log.append(numbered(number, number + 1)[0])
     await until(lambda: log.health is Health.OK)
     assert store.ids == ids(0, 200)
+
+
+async def test_a_slow_store_is_caught_up_with_while_records_keep_coming(make: Make) -> None:
+    """Without a moment in which new records wait for the last piece, the journal would never be empty."""
+    store = ScriptedStore()
+    log = make(store, PATIENT)
+    await log.start()
+    store.wrong = RecordsError("down")
+    await append_all(log, numbered(0, 10))
+    store.wrong, store.seconds = None, 0.02
+    numbers = itertools.count(10)
+
+    async def client() -> None:
+        while log.health is not Health.OK:
+            await log.append(a_record(a_decision(f"d-{next(numbers)}")))
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(client())
+    assert store.ids == ids(0, len(store.ids))
+
+
+async def test_a_store_that_hangs_in_the_replay_keeps_no_new_record_waiting(make: Make) -> None:
+    store = ScriptedStore()
+    log = make(store, PATIENT)
+    await log.start()
+    store.wrong = RecordsError("down")
+    await append_all(log, numbered(0, 1))
+    store.wrong = None
+    store.open.clear()
+    store.called.clear()
+    await store.called.wait()
+    async with asyncio.timeout(20):
+        await append_all(log, numbered(1, 3))
+    assert log.journal_records == 3
+    store.open.set()
+    await until(lambda: log.health is Health.OK)
+    assert store.ids == ids(0, 3)
 
 
 async def test_a_crowded_queue_does_not_wait_for_a_hanging_store(make: Make) -> None:

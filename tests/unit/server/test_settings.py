@@ -110,7 +110,7 @@ def test_nothing_gives_the_defaults(tmp_path: Path) -> None:
         ),
         (
             "trust:\n  signers:\n    ci:\n      keyless: {}",
-            "portcullis.yaml:4: trust.signers.ci.keyless: there is no such key; there are key",
+            "portcullis.yaml:4: trust.signers.ci.keyless: there is no such key; did you mean key?",
         ),
         (
             "trust:\n  rules: [{images: [a], accept: [{predicates: [sbom], signers: [ci]}]}]",
@@ -137,7 +137,7 @@ def test_nothing_gives_the_defaults(tmp_path: Path) -> None:
     ],
 )
 def test_a_fault_names_file_line_and_key(tmp_path: Path, text: str, expected: str) -> None:
-    assert fault(tmp_path, text).startswith(expected)
+    assert any(line.startswith(expected) for line in fault(tmp_path, text).splitlines()), fault(tmp_path, text)
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:

@@ -13,6 +13,13 @@ from portcullis.model.record import AuditRecord
 
 Row = dict[str, Any]
 
+_INSERT_INPUTS = insert(inputs).on_conflict_do_nothing(index_elements=["hash"])
+_INSERT_DECISIONS = (
+    insert(decisions).on_conflict_do_nothing(index_elements=["id"]).returning(decisions.c.id, decisions.c.sequence)
+)
+_INSERT_IMAGES = insert(images)
+_INSERT_VIOLATIONS = insert(violations)
+
 
 class Batch:
     """The rows of some records, made before the database is locked for them."""
@@ -29,26 +36,21 @@ class Batch:
         """Inserts what is not there yet, in the order of the records, inside the connection's transaction."""
         if self._inputs:
             connection.execute(
-                insert(inputs).on_conflict_do_nothing(index_elements=["hash"]),
+                _INSERT_INPUTS,
                 [{"hash": digest, "content": content} for digest, content in self._inputs.items()],
             )
         if not self._decisions:
             return
-        inserted = connection.execute(
-            insert(decisions)
-            .on_conflict_do_nothing(index_elements=["id"])
-            .returning(decisions.c.id, decisions.c.sequence),
-            [*self._decisions.values()],
-        )
+        inserted = connection.execute(_INSERT_DECISIONS, [*self._decisions.values()])
         sequences = {row.id: row.sequence for row in inserted}
-        for table, rows_of in ((images, self._images), (violations, self._violations)):
+        for statement, rows_of in ((_INSERT_IMAGES, self._images), (_INSERT_VIOLATIONS, self._violations)):
             rows = [
                 row | {"decision": sequence, "position": position}
                 for decision_id, sequence in sequences.items()
                 for position, row in enumerate(rows_of[decision_id])
             ]
             if rows:
-                connection.execute(insert(table), rows)
+                connection.execute(statement, rows)
 
     def _add(self, record: AuditRecord) -> None:
         decision_id = key(record.decision.id)

@@ -242,6 +242,10 @@ class AuditLog:
             self._finish_job(self._job)
             return
         if self._job is None and now >= self._retry_at and not self._closing:
+            # Decided before the read, while nothing is on its way to the journal: otherwise a steady stream of records
+            # always slips in behind what is read. And only for a store that has answered since it failed: another
+            # may hang once more, and new records are not to wait for it.
+            self._handing_over = self._proven and self._journal.pending <= self._limits.commit_records
             self._job = asyncio.create_task(self._replay())
         if not self._queue:
             await self._pause(until=self._retry_at if self._job is None else None)
@@ -279,8 +283,7 @@ class AuditLog:
         chunk = await self._disk.run(
             lambda: self._journal.read(records=limits.commit_records, size=limits.commit_bytes)
         )
-        # A store that has not answered since it failed may hang once more; new records do not wait for it.
-        self._handing_over = chunk.last and self._proven
+        self._handing_over = self._handing_over and chunk.last
         unreadable = [entry for entry in chunk.entries if entry.record is None]
         records = [entry.record for entry in chunk.entries if entry.record is not None]
         try:

@@ -15,10 +15,11 @@ from starlette.exceptions import HTTPException
 from portcullis import __version__
 from portcullis.errors import ConfigError, PortcullisError
 from portcullis.server.checks import checks, observe
+from portcullis.server.clock import SystemClock
 from portcullis.server.compose import Parts, compose
 from portcullis.server.health import create_health_app
 from portcullis.server.http import Receive, Scope, Send, failure
-from portcullis.server.lifecycle import address_of, background, bound, running, server, stop_signals
+from portcullis.server.lifecycle import address_of, background, bound, on_stop_signal, running, server
 from portcullis.server.recording import Recorder
 from portcullis.server.sections import Server as ServerSection
 from portcullis.server.settings import Settings
@@ -84,6 +85,8 @@ def serve(settings: Settings) -> None:
     configure_logging()
     try:
         uvloop.run(_run(settings))
+    except asyncio.CancelledError:
+        log.info("stopped before it was ready")
     except PortcullisError as error:
         sys.stderr.write(f"portcullis: {clean(error.message, 4000)}\n")
         sys.exit(1)
@@ -92,16 +95,21 @@ def serve(settings: Settings) -> None:
 async def _run(settings: Settings) -> None:
     section = settings.server
     metrics = Metrics()
+    starting = asyncio.current_task()
+    assert starting is not None
+    on_stop_signal(starting.cancel)
     with bound(section.address, section.port) as port, bound(section.health_address, section.health_port) as health:
+        tls = ServerTls(source=pair_source(section), clock=SystemClock())
         async with compose(settings, with_audit=True) as parts:
-            tls = ServerTls(source=pair_source(section), clock=parts.clock)
             webhook = create_app(parts, metrics)
             observe(parts, tls, metrics)
-            main = server(webhook, tls.context, section.drain_seconds)
+            main = server(webhook, tls.context, drain_seconds=section.drain_seconds, limits=parts.limits)
             health_app = create_health_app(checks=checks(parts, tls, webhook.reviews), metrics=metrics)
-            side = server(health_app, None, drain_seconds=1)
+            side = server(health_app, None, drain_seconds=1, limits=parts.limits)
             async with background(tls.watch()), running(side, health), running(main, port) as ended:
-                stop = stop_signals()
+                webhook.reviews.listening = True
+                stop: asyncio.Queue[signal.Signals] = asyncio.Queue()
+                on_stop_signal(stop.put_nowait)
                 log.info(
                     "serving",
                     version=__version__,

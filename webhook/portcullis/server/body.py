@@ -87,13 +87,22 @@ class BodyReader:
             piece: bytes = message.get("body", b"")
             more: bool = message.get("more_body", False)
             self._size += len(piece)
-            if self._size <= self._limits.review_bytes:
-                if not self._budget.take(len(piece), self._share):
-                    return Ending.CROWDED, more
-                self._held += len(piece)
-                if piece:
-                    self._pieces.append(piece)
-            elif not more or self._size > 2 * self._limits.review_bytes:
-                return Ending.TOO_LARGE, more
+            if self._size > self._limits.review_bytes:
+                self._keep_head(piece)
+                if not more or self._size > 2 * self._limits.review_bytes:
+                    return Ending.TOO_LARGE, more
+                continue
+            if not self._budget.take(len(piece), self._share):
+                return Ending.CROWDED, more
+            self._held += len(piece)
+            if piece:
+                self._pieces.append(piece)
             if not more:
                 return Ending.WHOLE, False
+
+    def _keep_head(self, piece: bytes) -> None:
+        """Of what is too large only the beginning is of use."""
+        room = self._limits.review_head_bytes
+        head = b"".join(self._pieces)[:room]
+        self.release()
+        self._pieces.append(head + piece[: room - len(head)])

@@ -13,7 +13,9 @@ from portcullis.server.validate import ReviewHandler
 def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler) -> list[Check]:
     """Decisive: what this replica needs for itself. The audit log and the newest certificate files are shown."""
 
-    async def stopping() -> str:
+    async def serving() -> str:
+        if not reviews.listening:
+            return "the webhook's port is not open yet"
         return "the program is stopping" if reviews.draining else ""
 
     async def certificate() -> str:
@@ -38,7 +40,7 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler) -> list[Check]:
         return parts.records.problem
 
     return [
-        Check("running", stopping),
+        Check("serving", serving),
         Check("certificate", certificate, remark=lambda: f"until {tls.state.not_after.isoformat()}"),
         Check("certificate-files", certificate_files, decisive=False),
         Check("policies", policies, remark=lambda: f"{len(parts.compiled.policies)}, {parts.compiled.revision}"),

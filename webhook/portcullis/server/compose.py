@@ -39,7 +39,7 @@ from portcullis.server.settings import Settings, read_small
 
 POLICIES_KIND = "policies"
 CONFIGURATION_KIND = "configuration"
-RETRY_SECONDS = 5.0
+RETRY_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 

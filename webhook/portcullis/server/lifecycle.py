@@ -4,17 +4,15 @@ import asyncio
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
 
 from portcullis.errors import ConfigError
-from portcullis.server.protocol import BoundedProtocol
-
-KEEP_ALIVE_SECONDS = 120
-"""The API server drops its idle connections after 90 s; a server that is first costs an admission now and then."""
+from portcullis.limits import Limits
+from portcullis.server.protocol import bounded_protocol
 
 
 class Server(uvicorn.Server):
@@ -33,10 +31,11 @@ class Server(uvicorn.Server):
         self.ready.set()
 
 
-def server(app: Any, tls: ssl.SSLContext | None, drain_seconds: int) -> Server:
+def server(app: Any, tls: ssl.SSLContext | None, *, drain_seconds: int, limits: Limits) -> Server:
+    """A server of HTTP/1.1 and nothing else, over TLS where a context is given."""
     config = uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http=bounded_protocol(limits),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -44,7 +43,7 @@ def server(app: Any, tls: ssl.SSLContext | None, drain_seconds: int) -> Server:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=max(1, round(limits.keep_alive_seconds)),
         timeout_graceful_shutdown=drain_seconds,
         ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
     )
@@ -107,9 +106,8 @@ def address_of(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def stop_signals() -> "asyncio.Queue[signal.Signals]":
-    queue: asyncio.Queue[signal.Signals] = asyncio.Queue()
+def on_stop_signal(action: Callable[[signal.Signals], object]) -> None:
+    """Has the event loop call ``action`` on SIGTERM and SIGINT; replaces what was set before."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, queue.put_nowait, number)
-    return queue
+        loop.add_signal_handler(number, action, number)

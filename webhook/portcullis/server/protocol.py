@@ -1,23 +1,20 @@
 """uvicorn's HTTP/1.1 protocol with the bounds that it lacks: bytes of a request's head, time for it, connections."""
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-HEAD_BYTES = 32 * 1024
-"""Request line and headers; the API server sends about 300 bytes."""
-HEAD_SECONDS = 10.0
-"""From the first byte of a request to the end of its headers."""
-CONNECTIONS = 1000
-"""Open at once. An API server keeps 25 idle and opens about 100 under load."""
+from portcullis.limits import DEFAULT_LIMITS, Limits
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection that crosses a bound. A request whose head was read is never cut off here: the handler
     has a deadline of its own for the body."""
+
+    limits: ClassVar[Limits] = DEFAULT_LIMITS
 
     def __init__(
         self,
@@ -35,7 +32,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS:
+        if len(self.connections) > self.limits.connections:
             transport.close()
             return
         # uvicorn arms this only after the first answer; a connection that never asks would stay for ever.
@@ -54,7 +51,7 @@ class BoundedProtocol(HttpToolsProtocol):
         # httptools joins the pieces of one header itself, and tells of it only when it has ended.
         self._silent_bytes = 0 if self._got_body else self._silent_bytes + len(data)
         idle = self.cycle is None or self.cycle.response_complete
-        if self._silent_bytes > HEAD_BYTES and not (idle and not self._in_head):
+        if self._silent_bytes > self.limits.head_bytes and not (idle and not self._in_head):
             self.transport.close()
         elif idle and not self._in_head and self.timeout_keep_alive_task is None and not self.transport.is_closing():
             # Bytes that begin no request (empty lines) have disarmed it.
@@ -64,7 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._head_bytes, self._silent_bytes, self._in_head = 0, 0, True
         if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+            self._head_timer = self.loop.call_later(self.limits.head_seconds, self._too_slow)
 
     def on_body(self, body: bytes) -> None:
         self._got_body = True
@@ -86,12 +83,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
-        if self._head_bytes > HEAD_BYTES:
+        if self._head_bytes > self.limits.head_bytes:
             # Leaves httptools as a parser error, which uvicorn answers 400 and closes.
             raise ValueError("the head of the request is too long")
 
     def _arm_keep_alive(self) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.limits.keep_alive_seconds, self.timeout_keep_alive_handler
+        )
 
     def _end_head(self) -> None:
         if self._head_timer is not None:
@@ -102,3 +101,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer = None
         if not self.transport.is_closing():
             self.transport.close()
+
+
+def bounded_protocol(limits: Limits) -> type[BoundedProtocol]:
+    """The protocol with these limits: uvicorn makes one object of the class per connection."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits})

@@ -58,18 +58,21 @@ def configure_logging(stream: IO[str] | None = None, level: int = logging.INFO) 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # uvicorn's own words on starting and stopping say less than ours.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # Their own words on starting and stopping say less than ours.
+    for name in ("uvicorn.error", "asyncio", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _bounded(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ARG001
-    for key, value in event.items():
+    """Shortens every string, and puts first what every line has."""
+    bounded: dict[str, Any] = {key: event[key] for key in ("timestamp", "level", "event") if key in event}
+    bounded.update(event)
+    for key, value in bounded.items():
         if isinstance(value, str):
             limit = LOGGED_TRACEBACK_CHARS if key == "exception" else LOGGED_CHARS
             if len(value) > limit:
-                event[key] = f"{value[: limit - 1]}…"
-    return event
+                bounded[key] = f"{value[: limit - 1]}…"
+    return bounded
 
 
 def _shown(value: Any) -> str:

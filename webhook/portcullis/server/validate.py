@@ -80,6 +80,8 @@ class ReviewHandler:
         self._segment = path_segment.encode()
         self._budget = Budget(limits.in_flight_bytes)
         self._judging = 0
+        self.listening = False
+        """Set once the port is open."""
         self.draining = False
         """Set when the program stops: every answer then closes its connection, so that clients go elsewhere."""
 
