@@ -8,7 +8,7 @@ PYTHON ?= python3
 TOOLS_PATH := $(shell $(PYTHON) tests/tools/install.py --path)
 UV_FOLDER := $(shell $(PYTHON) tests/tools/uv.py --path)
 export PATH := $(TOOLS_PATH):$(UV_FOLDER):$(PATH)
-export UV_PYTHON := $(shell command -v $(PYTHON))
+export UV_PYTHON := $(shell $(PYTHON) -c 'import sys; print(sys.executable)')
 RUN := uv run --frozen --no-sync
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
@@ -19,7 +19,7 @@ help: ## this list
 .PHONY: setup
 setup: ## the locked Python environment
 	@$(PYTHON) tests/tools/uv.py
-	@uv sync --frozen --quiet
+	@uv sync --frozen --quiet --no-progress
 
 .PHONY: tools
 tools: setup ## the pinned programs (OPA, a registry), shown as they are installed

@@ -468,6 +468,7 @@ async def test_OPA_dies_and_comes_back(opa_binary: Path) -> None:  # noqa: N802 
             await eventually(functools.partial(replaced, supervisor, pid))
             assert supervisor.healthy
             assert messages(await judge(engine, compiled, DOCUMENT, "names")) == ["web"]
+        assert supervisor.restarts >= 2
     finally:
         await supervisor.aclose()
 

@@ -148,8 +148,9 @@ class Limits:
     """Records that wait for a commit."""
     journal_bytes: int = 256 * MIB
     """The journal that takes over while the store is down."""
-    append_seconds: float = 2.0
-    """How long the store may take before the journal takes the record."""
+    append_seconds: float = 0.3
+    """How long the store may take before the journal takes the record: less than deadline_reserve_seconds, so that
+    the journal still has its time."""
     search_rows: int = 1000
     """Rows of one answer of the log."""
 

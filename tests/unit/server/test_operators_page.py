@@ -40,7 +40,7 @@ def test_every_described_limit_is_one() -> None:
     [
         ("`reviewBytes` | 8 MiB", Limits().review_bytes / 2**20),
         ("`inFlight`, `inFlightBytes` | 200, 256 MiB", Limits().in_flight),
-        ("`appendSeconds` | 2", Limits().append_seconds),
+        ("`appendSeconds` | 0.3", Limits().append_seconds),
         ("`distinctImages` | 100", Limits().distinct_images),
         ("`stopDelaySeconds` | `5`", Settings().server.stop_delay_seconds),
         ("`drainSeconds` | `20`", Settings().server.drain_seconds),
@@ -49,7 +49,7 @@ def test_every_described_limit_is_one() -> None:
 )
 def test_defaults_are_those_of_the_program(row: str, value: float) -> None:
     assert f"| {row} |" in PAGE
-    assert float(re.findall(r"\d+", row)[0]) == value
+    assert float(re.findall(r"[\d.]+", row)[0]) == value
 
 
 def test_every_metric_is_described() -> None:

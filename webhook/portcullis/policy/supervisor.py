@@ -73,6 +73,11 @@ class OpaSupervisor:
         return self._serving.pid if self._serving is not None else 0
 
     @property
+    def restarts(self) -> int:
+        """How often the serving set's OPA had to be started again, successful or not."""
+        return self._serving.restarts if self._serving is not None else 0
+
+    @property
     def memory_bytes(self) -> int:
         return self._memory_bytes
 
@@ -171,6 +176,10 @@ class _Kept:
     @property
     def pid(self) -> int:
         return self._server.pid if self._server is not None else 0
+
+    @property
+    def restarts(self) -> int:
+        return max(0, self._starts - 1)
 
     async def start(self) -> None:
         self._server = await self._started()

@@ -59,6 +59,9 @@ def observe(parts: Parts, tls: ServerTls, metrics: Metrics) -> None:
         not_after
     )
     metrics.gauge("opa_up", "Whether OPA can be asked.").set_function(lambda: float(parts.supervisor.healthy))
+    metrics.gauge("opa_restarts", "Starts of the serving OPA after its first.").set_function(
+        lambda: float(parts.supervisor.restarts)
+    )
     metrics.gauge("policies", "Policies in use.").set(len(parts.compiled.policies))
     if parts.records is not None:
         _observe_audit(parts.records, metrics)
