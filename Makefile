@@ -36,7 +36,7 @@ test: tools ## unit, property and contract tests
 
 .PHONY: e2e
 e2e: tools ## the webhook as its own process, over TLS
-	@$(RUN) pytest tests/e2e $(ARGS)
+	@$(RUN) pytest tests/e2e -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: bench
 bench: tools ## figures: a table, and build/bench.json

@@ -123,7 +123,8 @@ def run(words: Sequence[str], folder: Path) -> None:
         serve(arguments, folder)
     elif program in ("portcullis", "opa"):
         command = [sys.executable, "-m", "portcullis"] if program == "portcullis" else ["opa"]
-        done = subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+        place = ROOT if "policies" in arguments else folder
+        done = subprocess.run([*command, *arguments], cwd=place, capture_output=True, text=True, timeout=60)
         # 1 is a refusal, which is an answer; the example's image is not scanned by anyone this folder trusts.
         allowed = {0, 1} if arguments[0] == "check" else {0}
         assert done.returncode in allowed, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
