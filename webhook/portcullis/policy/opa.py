@@ -1,7 +1,6 @@
 """The Engine over a supervised OPA."""
 
 import asyncio
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +14,7 @@ from portcullis.policy.client import OpaClient, Reply
 from portcullis.policy.compiler import Compiler
 from portcullis.policy.room import Room
 from portcullis.policy.supervisor import OpaSupervisor
+from portcullis.policy.workspace import Workspace
 from portcullis.policy.wrapper import ANSWER_PATH
 from portcullis.ports import Clock
 from portcullis.text import clean
@@ -48,12 +48,12 @@ class OpaEngine:
             compiler = Compiler(
                 binary=self._supervisor.binary(), limits=self._limits, memory_bytes=self._supervisor.memory_bytes
             )
-            workspace = self._supervisor.workspace()
+            workspace = await asyncio.to_thread(Workspace)
             try:
-                compiled, folder = await compiler.compile(bundle, workspace)
+                compiled, folder = await compiler.compile(bundle, workspace.path)
                 await self._supervisor.serve(workspace, folder, compiled.revision)
             except BaseException as error:
-                shutil.rmtree(workspace, ignore_errors=True)
+                workspace.remove()
                 if isinstance(error, OSError):
                     raise EngineUnavailable(f"the files for OPA cannot be written: {error.strerror}") from error
                 raise

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import random
 import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from portcullis.errors import EngineError, EngineMalformed, EngineUnavailable
 from portcullis.limits import Limits
 from portcullis.policy.client import OpaClient
 from portcullis.policy.process import OpaServer
+from portcullis.policy.workspace import Workspace
 from portcullis.policy.wrapper import ANSWER_PATH
 
 FIRST_DELAY_SECONDS = 0.1
@@ -90,15 +90,7 @@ class OpaSupervisor:
             )
         return Path(found).resolve()
 
-    def workspace(self) -> Path:
-        """A new directory that only we can enter, for one set: its bundle and its socket. Whoever asks for it
-        removes it, unless :meth:`serve` takes it over."""
-        try:
-            return Path(tempfile.mkdtemp(prefix="portcullis-"))
-        except OSError as error:
-            raise EngineUnavailable(f"there is no room for OPA's files: {error.strerror}") from error
-
-    async def serve(self, workspace: Path, bundle: Path, revision: str) -> None:
+    async def serve(self, workspace: Workspace, bundle: Path, revision: str) -> None:
         """Starts a server over ``bundle``, has it prove that it answers from ``revision``, and makes it the
         serving one. From its return on, ``workspace`` is ours to remove.
 
@@ -152,7 +144,7 @@ class _Kept:
     """The server of one set, started again whenever it ends by itself."""
 
     def __init__(
-        self, binary: Path, workspace: Path, bundle: Path, revision: str, limits: Limits, memory_bytes: int
+        self, binary: Path, workspace: Workspace, bundle: Path, revision: str, limits: Limits, memory_bytes: int
     ) -> None:
         self.revision = revision
         self.hurry = asyncio.Event()
@@ -205,7 +197,7 @@ class _Kept:
         server, self._server = self._server, None
         if server is not None:
             await server.stop()
-        await asyncio.to_thread(shutil.rmtree, self._workspace, ignore_errors=True)
+        await asyncio.to_thread(self._workspace.remove)
 
     async def _started(self) -> OpaServer:
         """A server that has proved its revision: by the bundle that OPA says it answers from, and by the answer."""
@@ -213,7 +205,7 @@ class _Kept:
         server = OpaServer(
             binary=self._binary,
             bundle=self._bundle,
-            socket=self._workspace / f"opa-{self._starts}.sock",
+            socket=self._workspace.path / f"opa-{self._starts}.sock",
             memory_bytes=self._memory_bytes,
         )
         await server.start(self._limits.engine_start_seconds)
