@@ -10,10 +10,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect, text
 
 from fakes.records import a_decision, a_record
-from portcullis.audit.database import MIGRATIONS, migrate, newest_revision, schema_revision
+from portcullis.audit.database import MIGRATIONS, known_revisions, migrate, schema_revision
 from portcullis.audit.query import page
 from portcullis.audit.sql import SqlRecords, open_records
-from portcullis.audit.tables import metadata
+from portcullis.audit.tables import SCHEMA, metadata
 from portcullis.errors import ConfigError
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.record import RecordFilter
@@ -51,7 +51,7 @@ def later_version(folder: Path, fault: str = "") -> Path:
     """The migrations as a later version of Portcullis would have them."""
     later = folder / "migrations"
     shutil.copytree(MIGRATIONS, later, ignore=shutil.ignore_patterns("__pycache__"))
-    (later / "versions" / "r9999_chain.py").write_text(LATER.format(newest=newest_revision(), fault=fault))
+    (later / "versions" / "r9999_chain.py").write_text(LATER.format(newest=SCHEMA, fault=fault))
     return later
 
 
@@ -65,7 +65,7 @@ async def fill(path: Path) -> list[str]:
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(path: Path, engine: Engine) -> None:
-    with engine.begin() as connection:
+    with engine.connect() as connection:
         migrate(connection, path)
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         made = inspect(connection)
@@ -73,8 +73,12 @@ def test_the_migrations_make_the_tables_that_the_code_uses(path: Path, engine: E
             assert {index["name"] for index in made.get_indexes(table.name)} == {index.name for index in table.indexes}
 
 
+def test_the_schema_that_the_code_names_is_the_newest_migration() -> None:
+    assert known_revisions()[0] == SCHEMA
+
+
 def test_sequences_are_never_given_twice(path: Path, engine: Engine) -> None:
-    with engine.begin() as connection:
+    with engine.connect() as connection:
         migrate(connection, path)
         definition = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'decisions'")).scalar_one()
     assert "AUTOINCREMENT" in definition
@@ -91,7 +95,7 @@ async def test_a_second_start_changes_nothing(path: Path) -> None:
 async def test_a_later_migration_runs_on_a_filled_database(path: Path, engine: Engine, tmp_path: Path) -> None:
     await fill(path)
     folder = later_version(tmp_path)
-    with engine.begin() as connection:
+    with engine.connect() as connection:
         migrate(connection, path, folder)
     with engine.connect() as connection:
         assert schema_revision(connection, path, folder) == "9999"
@@ -106,12 +110,12 @@ async def test_a_migration_that_fails_leaves_nothing_behind(path: Path, engine: 
     await store.start()
 
     connection = store._database.writer()
-    with pytest.raises(RuntimeError, match="half way"), connection.begin():
+    with pytest.raises(RuntimeError, match="half way"):
         migrate(connection, path, folder)
     await store.append(a_record())
     await store.aclose()
     with engine.connect() as reading:
-        assert schema_revision(reading, path) == newest_revision()
+        assert schema_revision(reading, path) == SCHEMA
         assert "chain" not in {column["name"] for column in inspect(reading).get_columns("decisions")}
 
 
@@ -119,7 +123,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(
     path: Path, engine: Engine, tmp_path: Path
 ) -> None:
     await fill(path)
-    with engine.begin() as connection:
+    with engine.connect() as connection:
         migrate(connection, path, later_version(tmp_path))
     store = SqlRecords(url=f"sqlite:///{path}")
     with pytest.raises(ConfigError, match=r"newer version of Portcullis.*9999"):

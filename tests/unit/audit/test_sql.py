@@ -204,14 +204,15 @@ async def test_a_half_written_file_is_noticed_before_it_is_used(path: Path) -> N
     await records.aclose()
 
 
-@pytest.mark.parametrize("length", [1, 16, 31])
+@pytest.mark.parametrize("length", [16, 31, 99])
 async def test_a_file_that_ends_in_its_header_is_noticed(path: Path, length: int) -> None:
     await filled(path, 1)
     os.truncate(path, length)
     records = at(path)
-    with pytest.raises(RecordsError, match="cut off"):
+    with pytest.raises((ConfigError, RecordsError), match=r"not a SQLite database|cut off"):
         await records.start()
     await records.aclose()
+    assert path.stat().st_size == length
 
 
 async def test_a_damaged_file_is_an_error_of_the_store(path: Path) -> None:
@@ -265,6 +266,16 @@ async def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     await records.aclose()
 
 
+@pytest.mark.parametrize(
+    ("prefix", "found"),
+    [("ab", ["ab-1", "ab-2", "abc"]), ("ab-", ["ab-1", "ab-2"]), ("abc", ["abc"]), ("%", []), ("x", []), ("", [])],
+)
+async def test_shortened_ids_are_completed(records: SqlRecords, prefix: str, found: list[str]) -> None:
+    await records.append_many([a_record(a_decision(name)) for name in ("abc", "AB-3", "ab-2", "b", "ab-1", "aa")])
+    assert list(await records.complete(prefix)) == found
+    assert list(await records.complete(prefix, limit=1)) == found[:1]
+
+
 async def test_a_closed_store_says_so(path: Path) -> None:
     records = at(path)
     await records.start()
@@ -280,9 +291,10 @@ async def test_stores_of_one_file_may_start_at_once(path: Path) -> None:
     program = (
         "import asyncio, sys\n"
         "from portcullis.audit.sql import SqlRecords\n"
+        "from portcullis.limits import Limits\n"
         "from fakes.records import a_record\n"
         "async def main():\n"
-        "    records = SqlRecords(url=sys.argv[1])\n"
+        "    records = SqlRecords(url=sys.argv[1], limits=Limits(append_seconds=30))\n"
         "    sys.stdin.read()\n"
         "    await records.start()\n"
         "    await records.append(a_record())\n"

@@ -37,6 +37,7 @@ class ScriptedStore(InMemoryRecords):
         self.called = asyncio.Event()
         self.wrong: Exception | None = None
         self.seconds = 0.0
+        self.hangs_after: int | None = None
 
     async def start(self) -> None:
         if self.wrong is not None:
@@ -51,6 +52,8 @@ class ScriptedStore(InMemoryRecords):
 
     async def _append_many(self, records: Sequence[AuditRecord]) -> None:
         self.called.set()
+        if len(self.batches) == self.hangs_after:
+            self.open.clear()
         await self.open.wait()
         await asyncio.sleep(self.seconds)
         if self.wrong is not None:
@@ -297,6 +300,37 @@ async def test_a_store_that_hangs_in_the_replay_keeps_no_new_record_waiting(make
     store.open.set()
     await until(lambda: log.health is Health.OK)
     assert store.ids == ids(0, 3)
+
+
+async def test_new_records_do_not_wait_for_the_end_of_a_long_replay(make: Make) -> None:
+    store = ScriptedStore()
+    log = make(store, Limits(append_seconds=60, commit_records=1))
+    await log.start()
+    store.wrong = RecordsError("down")
+    await append_all(log, numbered(0, 200))
+    store.wrong, store.seconds = None, 0.01
+    await until(lambda: len(store.ids) > 2)
+    await log.append(numbered(200, 201)[0])
+    assert log.journal_records > 0
+    await until(lambda: log.health is Health.OK)
+    assert store.ids == ids(0, 201)
+
+
+async def test_a_store_that_hangs_again_after_a_piece_of_the_replay(make: Make) -> None:
+    store = ScriptedStore()
+    log = make(store, Limits(append_seconds=0.1, commit_records=1))
+    await log.start()
+    store.wrong = RecordsError("down")
+    await append_all(log, numbered(0, 3))
+    store.wrong, store.hangs_after = None, 2
+    await until(lambda: len(store.ids) == 2 and not store.open.is_set())
+    async with asyncio.timeout(20):
+        await append_all(log, numbered(3, 6))
+    assert log.journal_records == 4
+    store.hangs_after = None
+    store.open.set()
+    await until(lambda: log.health is Health.OK)
+    assert store.ids == ids(0, 6)
 
 
 async def test_a_crowded_queue_does_not_wait_for_a_hanging_store(make: Make) -> None:

@@ -8,22 +8,20 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, create_engine, event, inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, InterfaceError, SQLAlchemyError
 
 from portcullis.audit.files import identity, open_private
 from portcullis.audit.store import RecordRefused
-from portcullis.errors import ConfigError, RecordsError
+from portcullis.audit.tables import SCHEMA
+from portcullis.errors import ConfigError, PortcullisError, RecordsError
 from portcullis.text import clean
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -33,6 +31,8 @@ WAL_BYTES = 64 * 1024 * 1024
 
 READERS = 2
 """Threads that search, each with its connection."""
+
+_VERSIONS = Table("alembic_version", MetaData(), Column("version_num", String(32)))
 
 _migrating = threading.Lock()
 """Alembic keeps its context in a module; two databases of one process must take turns."""
@@ -81,18 +81,26 @@ class Database:
         self.readers: Engine | None = None
         """For searches; stays usable while writing fails."""
 
-    def open(self) -> None:
+    def open(self, *, patience: float = 0.0) -> None:
         """Makes file and tables where they are missing and brings older tables to our schema.
+
+        Args:
+            patience: seconds to go on while another process holds the lock, which may be making the same tables.
 
         Raises:
             ConfigError: the file is no SQLite database, another program's, or of a newer version of Portcullis.
             RecordsError: it cannot be opened now, or is damaged.
         """
-        with wrapped(self.path, "cannot open"):
-            if self._read_only:
-                self._open_for_reading()
-            else:
-                self._open_for_writing()
+        until = time.monotonic() + patience
+        while True:
+            try:
+                with wrapped(self.path, "cannot open"):
+                    return self._open_for_reading() if self._read_only else self._open_for_writing()
+            except PortcullisError as error:
+                self.close_writer()  # a connection to a file that is not known to be ours must not be written to
+                if _code(error.__cause__) != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                    raise
+            time.sleep(0.05)
 
     def writer(self) -> Connection:
         """The one connection that writes; the file is opened (again) where need be."""
@@ -109,7 +117,7 @@ class Database:
         Raises:
             RecordsError: the name leads to another file now, or to none.
         """
-        if self._files != (identity(self.path), identity(self._wal)):
+        if self._files != self._identities():
             raise RecordsError(f"the audit store {self.path} was removed or replaced while in use")
 
     def close_writer(self) -> None:
@@ -125,43 +133,56 @@ class Database:
     def close(self) -> None:
         """Closes everything."""
         self.close_writer()
-        readers, self.readers = self.readers, None
-        if readers is not None:
-            readers.dispose()
+        self._close_readers()
 
     def _open_for_writing(self) -> None:
         self.close_writer()
-        if self._files and not self.path.exists():
-            log.error("the audit store %s is gone with all its records; a new one is made", self.path)
-        os.close(open_private(self.path))
-        check_whole(self.path)
+        if self._files != self._identities():
+            # Before a new connection: one that shares memory with those to the old file would mix the two up.
+            self._close_readers()
+        if not self.path.exists():
+            if self._files:
+                log.error("the audit store %s is gone with all its records; a new one is made", self.path)
+            # Never for a file that is there: closing it would drop the locks that SQLite holds on it in this process
+            # (https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
+            os.close(open_private(self.path))
         # BEGIN IMMEDIATE takes the lock at once: a transaction that begins by reading may fail later, without waiting.
         self._engine = self._new_engine("BEGIN IMMEDIATE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL")
-        with self._engine.connect() as connection:
-            revision = schema_revision(connection, self.path)
-        if revision != newest_revision():
-            with self._engine.begin() as connection:
-                migrate(connection, self.path)
         self._writer = self._engine.connect()
-        files = (identity(self.path), identity(self._wal))
-        if self.readers is None or files != self._files:
-            if self.readers is not None:
-                self.readers.dispose()
-            self.readers = self._new_engine("BEGIN", "PRAGMA query_only=ON")
-        self._files = files
+        if self.readers is None:
+            self.readers = self._reading_engine()
+        if self._revision() != SCHEMA:
+            migrate(self._writer, self.path)
+        self._files = self._identities()
 
     def _open_for_reading(self) -> None:
         if not self.path.exists():
             raise RecordsError(f"there is no audit store at {self.path}")
-        check_whole(self.path)
-        self.readers = self._new_engine("BEGIN", "PRAGMA query_only=ON")
-        with self.readers.connect() as connection:
-            revision = schema_revision(connection, self.path)
-        if revision != newest_revision():
+        self._close_readers()
+        self.readers = self._reading_engine()
+        revision = self._revision()
+        if revision != SCHEMA:
             raise ConfigError(
                 f"the audit store {self.path} has the schema {revision or 'none'}, this version reads "
-                f"{newest_revision()}; `portcullis serve` brings it up to date when it starts"
+                f"{SCHEMA}; `portcullis serve` brings it up to date when it starts"
             )
+
+    def _reading_engine(self) -> Engine:
+        return self._new_engine("BEGIN", "PRAGMA query_only=ON")
+
+    def _close_readers(self) -> None:
+        readers, self.readers = self.readers, None
+        if readers is not None:
+            readers.dispose()
+
+    def _revision(self) -> str | None:
+        """The schema, read without a lock, which another process may hold for long."""
+        assert self.readers is not None
+        with self.readers.connect() as connection:
+            return schema_revision(connection, self.path)
+
+    def _identities(self) -> tuple[tuple[int, int] | None, ...]:
+        return identity(self.path), identity(self._wal)
 
     def _new_engine(self, begin: str, *pragmas: str) -> Engine:
         """An engine whose connections never make a file (SQLite would make it for all to read)."""
@@ -193,11 +214,8 @@ class Database:
 
 
 # -- the schema --------------------------------------------------------------------------------------------------
-
-
-def newest_revision(folder: Path = MIGRATIONS) -> str:
-    """The schema that this version writes."""
-    return ScriptDirectory(str(folder)).get_current_head() or ""
+# Alembic is imported only to migrate: a database of our schema, the usual case, is opened without it (a quarter of a
+# second less for every command that reads the log).
 
 
 def schema_revision(connection: Connection, path: Path, folder: Path = MIGRATIONS) -> str | None:
@@ -206,67 +224,49 @@ def schema_revision(connection: Connection, path: Path, folder: Path = MIGRATION
     Raises:
         ConfigError: it is of a newer version of Portcullis, or another program's.
     """
-    revision = MigrationContext.configure(connection).get_current_revision()
+    tables = inspect(connection).get_table_names()
+    revision = None
+    if _VERSIONS.name in tables:
+        revision = connection.execute(select(_VERSIONS.c.version_num)).scalar_one_or_none()
     if revision is None:
-        if tables := inspect(connection).get_table_names():
+        if tables:
             raise ConfigError(f"{path} holds other tables than Portcullis's ({clean(', '.join(tables), 80)})")
         return None
-    known = [script.revision for script in ScriptDirectory(str(folder)).walk_revisions()]
-    if revision not in known:
+    if revision != SCHEMA and revision not in known_revisions(folder):
         raise ConfigError(
             f"the audit store {path} was written by a newer version of Portcullis (its schema is "
-            f"{clean(revision, 40)}, this version knows up to {known[0]}); run that version or use another file"
+            f"{clean(revision, 40)}, this version writes {SCHEMA}); run that version or use another file"
         )
-    return revision
+    return str(revision)
+
+
+def known_revisions(folder: Path = MIGRATIONS) -> list[str]:
+    """All schemas that the migrations in ``folder`` know, the newest first."""
+    from alembic.script import ScriptDirectory
+
+    return [script.revision for script in ScriptDirectory(str(folder)).walk_revisions()]
 
 
 def migrate(connection: Connection, path: Path, folder: Path = MIGRATIONS) -> None:
-    """Brings the database to our schema, inside the transaction of ``connection``.
+    """Brings the database to the newest schema of ``folder``, all or nothing.
 
-    The schema is read again under the lock: another process may have been quicker.
+    Args:
+        connection: outside of any transaction.
     """
-    schema_revision(connection, path, folder)
+    # Imported before the lock is taken, which others wait for.
+    from alembic import command
+    from alembic.config import Config
+
+    newest = known_revisions(folder)[0]
     config = Config()
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.attributes["connection"] = connection
-    with _migrating:
-        command.upgrade(config, "head")
+    with _migrating, connection.begin():
+        if schema_revision(connection, path, folder) != newest:  # nobody was quicker
+            command.upgrade(config, "head")
 
 
 # -- faults ------------------------------------------------------------------------------------------------------
-
-_HEADER = b"SQLite format 3\0"
-
-
-def check_whole(path: Path) -> None:
-    """Finds a file that was cut off: SQLite would notice only when it reads what is missing.
-
-    The header has the page size at offset 16 and the number of pages at offset 28
-    (https://www.sqlite.org/fileformat2.html#the_database_header). While a write-ahead log is there, the file may
-    rightly be shorter: SQLite completes it from there.
-
-    Raises:
-        ConfigError: no SQLite database.
-        RecordsError: shorter than its header says.
-    """
-    with path.open("rb") as file:
-        header = file.read(32)
-        size = os.fstat(file.fileno()).st_size
-    if not header:
-        return
-    if not _HEADER.startswith(header[:16]):
-        raise ConfigError(f"audit.database: {path} is not a SQLite database")
-    wal = path.with_name(path.name + "-wal")
-    if len(header) == 32 and wal.exists() and wal.stat().st_size:
-        return
-    page = int.from_bytes(header[16:18], "big")
-    pages = int.from_bytes(header[28:32], "big")
-    expected = (65536 if page == 1 else page) * pages
-    if len(header) < 32 or size < expected:
-        raise RecordsError(
-            f"the audit store {path} is cut off: {size} bytes instead of {expected}. Restore it from a backup, or "
-            "move it away to begin a new one"
-        )
 
 
 @contextlib.contextmanager
@@ -277,7 +277,12 @@ def wrapped(path: Path, doing: str) -> Iterator[None]:
     except (RecordsError, ConfigError):
         raise
     except (SQLAlchemyError, sqlite3.Error, OSError, ValueError) as error:
-        raise RecordsError(_sentence(path, doing, error)) from error
+        if _code(error) == sqlite3.SQLITE_NOTADB:
+            raise ConfigError(f"audit.database: {path} is not a SQLite database (any more)") from error
+        advice = ""
+        if _code(error) == sqlite3.SQLITE_CORRUPT:
+            advice = " (damaged or cut off: restore it from a backup, or move it away to begin a new one)"
+        raise RecordsError(_sentence(path, doing, error) + advice) from error
 
 
 @contextlib.contextmanager
@@ -293,3 +298,10 @@ def _sentence(path: Path, doing: str, error: BaseException) -> str:
     """Without statement and parameters, which SQLAlchemy's own text repeats."""
     cause = getattr(error, "orig", None) or error
     return f"the audit store {path}: {doing}: {clean(str(cause), 200)}"
+
+
+def _code(error: BaseException | None) -> int:
+    """SQLite's primary result code (https://www.sqlite.org/rescode.html); 0 where it is not SQLite's error."""
+    cause = getattr(error, "orig", None) or error
+    code = getattr(cause, "sqlite_errorcode", 0)
+    return code & 0xFF if isinstance(code, int) else 0

@@ -46,11 +46,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Entries in order, and where the next one begins. ``last`` says that nothing stands behind them (yet)."""
+    """Entries in order, and where the next one begins."""
 
     entries: tuple[Entry, ...]
     end: int
-    last: bool
 
 
 class Journal:
@@ -151,7 +150,7 @@ class Journal:
                     entries.append(_entry(content[start + HEAD_BYTES : at]))
         except OSError as error:
             raise self._fault("cannot read", error) from error
-        return Chunk(entries=tuple(entries), end=at, last=at >= self._end)
+        return Chunk(entries=tuple(entries), end=at)
 
     def discard(self, chunk: Chunk) -> None:
         """Forgets the entries of ``chunk``, which the store has now. The file is emptied when all are gone.

@@ -27,6 +27,9 @@ from portcullis.model.record import AuditRecord, RecordFilter
 
 T = TypeVar("T")
 
+START_SECONDS = 10.0
+"""How long a start waits for another process that makes or migrates the tables of the same file."""
+
 
 class SqlRecords:
     """The audit log in a database file: a Records, and a Store for the writer of :mod:`portcullis.audit.writer`.
@@ -60,7 +63,7 @@ class SqlRecords:
             ConfigError: the file can never be used: no database, another program's, a newer version's.
             RecordsError: it cannot be opened now.
         """
-        await self._in(self._writing, self._database.open)
+        await self._in(self._writing, lambda: self._database.open(patience=START_SECONDS))
 
     async def aclose(self) -> None:
         """Closes the file; what was begun is finished first. Nothing can be asked afterwards."""
@@ -122,6 +125,21 @@ class SqlRecords:
             return codec.decode_body(row.body, document=document, sequence=row.sequence)
 
         return await self._in(self._reading, lambda: self._read(read))
+
+    async def complete(self, prefix: str, limit: int = 10) -> Sequence[str]:
+        """The ids of decisions that begin with ``prefix``, in order, at most ``limit``: for people, who shorten them.
+
+        Raises:
+            RecordsError: the store is down.
+        """
+        if not prefix:
+            return ()
+        column = decisions.c.id
+        behind = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        statement = select(column).where(column >= key(prefix), column < key(behind)).order_by(column).limit(limit)
+        return await self._in(
+            self._reading, lambda: self._read(lambda connection: tuple(connection.execute(statement).scalars()))
+        )
 
     async def search(self, query: RecordFilter) -> Sequence[AuditRecord]:
         """The newest matching records without their inputs; :func:`portcullis.audit.query.page` says what matches.

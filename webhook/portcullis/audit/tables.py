@@ -28,6 +28,9 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+SCHEMA = "0001"
+"""The newest migration: these tables."""
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An instant, kept in UTC: SQLite has no type for it and would drop the zone without converting."""

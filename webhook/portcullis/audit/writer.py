@@ -8,7 +8,7 @@ Why it holds:
 1. ``append`` returns only after its record was committed by the store or fsynced by the journal.
 2. One task moves all records, so that their order is that of ``append``. At most one operation of the store runs.
 3. While the journal holds records, new ones follow them there. They go to the store again only when the last of
-   the journal is committed; while that last piece is being replayed, new records wait for it in the queue.
+   the journal is committed.
 4. A commit that does not come in time is not given up: its records go to the journal as well, and if it succeeds
    later, the replay finds them stored and skips them (a decision is stored once).
 5. A record that the store refuses for itself holds nothing up: it is set aside in a file, and counted.
@@ -35,6 +35,9 @@ from portcullis.text import clean
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
 """How long after a failure the store is tried again: doubled each time, up to the last."""
+
+CLOSE_SECONDS = 5.0
+"""How long closing the store may take: SQLite moves its write-ahead log into the database first."""
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +100,7 @@ class AuditLog:
         # The store's operation under way: a commit, or while journaling a late commit or a replay.
         self._job: asyncio.Task[None] | None = None
         self._job_is_late = False
-        self._handing_over = False
+        self._holding = False
         self._proven = False
         self._store_started = False
         self._journaling = False
@@ -164,7 +167,7 @@ class AuditLog:
             await asyncio.wait({self._job}, timeout=self._limits.append_seconds)
             self._job.cancel()
         try:
-            await asyncio.wait_for(self._store.aclose(), self._limits.append_seconds)
+            await asyncio.wait_for(self._store.aclose(), CLOSE_SECONDS)
         except (TimeoutError, PortcullisError) as error:
             log.warning("the audit store did not close: %s", clean(str(error), 200) or "it hangs")
         await self._disk.run(self._journal.close)
@@ -236,23 +239,28 @@ class AuditLog:
             await self._to_journal(batch)
 
     async def _keep_in_journal(self) -> None:
-        """One step while the store is behind: journal what is queued, and replay beside it."""
+        """One step while the store is behind: journal what is queued, and replay beside it.
+
+        New records wait while a piece of the journal is replayed. Between two pieces they follow into the journal,
+        but not before the last: then they go to the store again. Without that wait, a steady stream of records could
+        keep ahead of the replay for ever; with it, the stream is as slow as the store. They do not wait for a store
+        that has not answered since it failed, which may hang once more.
+        """
         now = self._clock.monotonic()
         if self._job is not None and self._job.done():
             self._finish_job(self._job)
             return
         if self._job is None and now >= self._retry_at and not self._closing:
-            # Decided before the read, while nothing is on its way to the journal: otherwise a steady stream of records
-            # always slips in behind what is read. And only for a store that has answered since it failed: another
-            # may hang once more, and new records are not to wait for it.
-            self._handing_over = self._proven and self._journal.pending <= self._limits.commit_records
+            if self._queue and self._journal.pending > self._limits.commit_records:
+                await self._to_journal(self._take())
+            self._holding = self._proven
             self._job = asyncio.create_task(self._replay())
         if not self._queue:
             await self._pause(until=self._retry_at if self._job is None else None)
             return
         overdue_at = self._queue[0].since + self._limits.append_seconds
         in_time = now < overdue_at and len(self._queue) < self._crowded and not self._closing
-        if self._handing_over and in_time:
+        if self._holding and in_time:
             await self._pause(until=overdue_at, crowd=self._crowded)
         else:
             await self._to_journal(self._take())
@@ -283,7 +291,6 @@ class AuditLog:
         chunk = await self._disk.run(
             lambda: self._journal.read(records=limits.commit_records, size=limits.commit_bytes)
         )
-        self._handing_over = self._handing_over and chunk.last
         unreadable = [entry for entry in chunk.entries if entry.record is None]
         records = [entry.record for entry in chunk.entries if entry.record is not None]
         try:
@@ -314,7 +321,7 @@ class AuditLog:
     def _finish_job(self, job: asyncio.Task[None]) -> None:
         """Draws the conclusions from a late commit or a replay that has ended."""
         late, error, now = self._job_is_late, _error_of(job), self._clock.monotonic()
-        self._job, self._job_is_late, self._handing_over = None, False, False
+        self._job, self._job_is_late, self._holding = None, False, False
         self._proven = error is None
         if error is not None:
             self.problem = _sentence(error)
