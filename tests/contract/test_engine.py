@@ -28,6 +28,7 @@ from portcullis.model.ruling import CompiledBundle, Mode, Need, PolicySource, Ru
 from portcullis.policy.bundle import builtin_policies, load_bundle
 from portcullis.policy.opa import OpaEngine
 from portcullis.policy.supervisor import OpaSupervisor
+from portcullis.server.clock import SystemClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.opa]
 
@@ -40,7 +41,7 @@ DOCUMENT = opa.document(containers=[{"name": "web"}])
 
 
 def soon(seconds: float = 20.0) -> float:
-    return opa.LoopClock().monotonic() + seconds
+    return SystemClock().monotonic() + seconds
 
 
 async def judge(engine: OpaEngine, compiled: CompiledBundle, document: bytes = DOCUMENT, *names: str) -> Ruling:
@@ -197,7 +198,7 @@ async def test_the_names_of_sources_do_not_reach_the_file_system(opa_binary: Pat
 
 async def test_a_broken_set_leaves_the_old_one_serving(opa_binary: Path) -> None:
     supervisor = OpaSupervisor(binary=opa_binary, limits=DEFAULT_LIMITS)
-    engine = OpaEngine(supervisor=supervisor, clock=opa.LoopClock(), limits=DEFAULT_LIMITS)
+    engine = OpaEngine(supervisor=supervisor, clock=SystemClock(), limits=DEFAULT_LIMITS)
     try:
         good = await engine.compile(opa.bundle(NAMES))
         for broken in (opa.policy("names", "deny contains"), opa.policy("names", "deny := 1")):
@@ -212,7 +213,7 @@ async def test_a_broken_set_leaves_the_old_one_serving(opa_binary: Path) -> None
 
 async def test_a_new_set_replaces_the_old_one_which_ends_its_requests(opa_binary: Path) -> None:
     supervisor = OpaSupervisor(binary=opa_binary, limits=DEFAULT_LIMITS, keep_seconds=0)
-    engine = OpaEngine(supervisor=supervisor, clock=opa.LoopClock(), limits=DEFAULT_LIMITS)
+    engine = OpaEngine(supervisor=supervisor, clock=SystemClock(), limits=DEFAULT_LIMITS)
     try:
         first = await engine.compile(opa.bundle(NAMES, EXPENSIVE))
         old = supervisor.pid
@@ -436,7 +437,7 @@ def processor_seconds(pid: int) -> float:
 
 async def test_the_deadline_stops_the_evaluation_inside_OPA(opa_binary: Path) -> None:  # noqa: N802 - its name
     supervisor = OpaSupervisor(binary=opa_binary, limits=DEFAULT_LIMITS)
-    engine = OpaEngine(supervisor=supervisor, clock=opa.LoopClock(), limits=DEFAULT_LIMITS)
+    engine = OpaEngine(supervisor=supervisor, clock=SystemClock(), limits=DEFAULT_LIMITS)
     try:
         compiled = await engine.compile(opa.bundle(NAMES, EXPENSIVE))
         with pytest.raises(EngineTimeout):
@@ -453,7 +454,7 @@ async def test_the_deadline_stops_the_evaluation_inside_OPA(opa_binary: Path) ->
 
 async def test_OPA_dies_and_comes_back(opa_binary: Path) -> None:  # noqa: N802 - its name
     supervisor = OpaSupervisor(binary=opa_binary, limits=DEFAULT_LIMITS)
-    engine = OpaEngine(supervisor=supervisor, clock=opa.LoopClock(), limits=DEFAULT_LIMITS)
+    engine = OpaEngine(supervisor=supervisor, clock=SystemClock(), limits=DEFAULT_LIMITS)
     try:
         compiled = await engine.compile(opa.bundle(NAMES, EXPENSIVE))
         for _ in range(2):
@@ -475,7 +476,7 @@ async def test_OPA_dies_and_comes_back(opa_binary: Path) -> None:  # noqa: N802 
 
 async def test_nothing_is_left_after_closing(opa_binary: Path) -> None:
     supervisor = OpaSupervisor(binary=opa_binary, limits=DEFAULT_LIMITS)
-    engine = OpaEngine(supervisor=supervisor, clock=opa.LoopClock(), limits=DEFAULT_LIMITS)
+    engine = OpaEngine(supervisor=supervisor, clock=SystemClock(), limits=DEFAULT_LIMITS)
     pids = []
     for words in ("one", "two", "three"):
         compiled = await engine.compile(opa.bundle(opa.policy("names", f'deny contains "{words}"')))
@@ -490,7 +491,7 @@ async def test_nothing_is_left_after_closing(opa_binary: Path) -> None:
 
 async def test_OPA_is_reached_by_nobody_else(opa_binary: Path) -> None:  # noqa: N802 - its name
     supervisor = OpaSupervisor(binary=opa_binary, limits=DEFAULT_LIMITS)
-    engine = OpaEngine(supervisor=supervisor, clock=opa.LoopClock(), limits=DEFAULT_LIMITS)
+    engine = OpaEngine(supervisor=supervisor, clock=SystemClock(), limits=DEFAULT_LIMITS)
     try:
         await engine.compile(opa.bundle(NAMES))
         environment = Path(f"/proc/{supervisor.pid}/environ").read_bytes()

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from fakes.records import SystemClock
 from fakes.registry import AMD64, ARM64, INDEX, MANIFEST, MemoryRegistry, image_config, sha256
 from portcullis.cli.demo.registry import serve_registry
 from portcullis.errors import NotFound, TooLarge
@@ -32,6 +31,7 @@ from portcullis.registry.hosts import HostRules
 from portcullis.registry.http import HttpRegistry
 from portcullis.registry.keychain import StaticKeychain
 from portcullis.registry.push import Pusher
+from portcullis.server.clock import SystemClock
 
 pytestmark = pytest.mark.anyio
 

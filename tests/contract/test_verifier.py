@@ -12,6 +12,7 @@ from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.evidence import Carrier, CarrierKind, Rejected, Verified
 from portcullis.model.image import Digest
 from portcullis.ports import Verifier
+from portcullis.tasks import INLINE_BYTES
 from vectors import attestations as made
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +78,7 @@ async def test_what_a_stranger_claims_is_shown_and_is_not_believed(make: Make) -
 
 
 async def test_a_large_attestation_is_judged_as_a_small_one(make: Make) -> None:
-    statement = made.statement(predicate={"text": "x" * 4 * verifier.INLINE_BYTES})
+    statement = made.statement(predicate={"text": "x" * 4 * INLINE_BYTES})
     content = made.compact(made.envelope(made.compact(statement)))
     verdict = await make(DEFAULT_LIMITS).verify(carrier(made.Vector("large", "verified", content)), made.SUBJECT)
     assert isinstance(verdict, Verified)

@@ -1,5 +1,6 @@
 """The demo from end to end: real registry, real OPA, real TLS, the webhook as its own process."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.support import RunningDemo
+from e2e.support import RunningDemo, portcullis
 from portcullis.cli.demo.expected import load_expected
 
 
@@ -27,6 +28,15 @@ def test_the_demo_shows_every_verdict_and_the_audit_list(running_demo: RunningDe
     _, _, listed = output.partition("$ portcullis audit list")
     assert "When (UTC)" in listed
     assert "kube-system:replicaset-controller" in listed
+
+
+def test_the_demo_for_programs() -> None:
+    done = portcullis("demo", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["differences"] == []
+    assert {answer["case"] for answer in result["answers"]} == set(load_expected())
+    assert all(answer["code"] == 200 or "Decision " in answer["message"] for answer in result["answers"])
 
 
 def test_the_example_call_that_is_printed_works(running_demo: RunningDemo) -> None:

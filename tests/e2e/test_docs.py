@@ -111,6 +111,21 @@ def test_the_pages_do_show_commands() -> None:
     assert {words[0] for page in PAGES for words in commands(page)} >= {"make", "portcullis", "opa"}
 
 
+def test_the_refusal_at_the_top_is_what_the_policies_say(running_demo: RunningDemo) -> None:
+    page = (ROOT / "README.md").read_text("utf-8")
+    shown = re.findall(rf'^\[([a-z-]+)\] container "web" \({re.escape(EXAMPLE)}\): (.+)$', page, re.MULTILINE)
+    said = set()
+    for image in ("acme/legacy:2.1.0", "acme/model:0.3.0"):  # the one runs as root, the other has no scan
+        container = {"name": "web", "image": f"{running_demo.registry}/{image}"}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": {"containers": [container]}}
+        arguments = ("check", "-", "--config", str(running_demo.config), "-o", "json")
+        done = portcullis(*arguments, stdin=json.dumps(pod).encode())
+        for found in json.loads(done.stdout)["decisions"][0]["violations"]:
+            said.add((found["policy"], f"{found['msg']}. {found['fix'][:1].upper()}{found['fix'][1:]}."))
+    assert [policy for policy, _ in shown] == ["image-user", "scan-required"]
+    assert set(shown) <= said
+
+
 def run(words: Sequence[str], folder: Path) -> None:
     target = ""
     if ">" in words:

@@ -1,10 +1,8 @@
 """Policy sets made of text, and a supervised OPA over them."""
 
-import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +12,7 @@ from portcullis.model.ruling import PolicyBundle, PolicySource
 from portcullis.policy.bundle import revision_of
 from portcullis.policy.opa import OpaEngine
 from portcullis.policy.supervisor import OpaSupervisor
-
-
-class LoopClock:
-    """The real times."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+from portcullis.server.clock import SystemClock
 
 
 def policy(name: str, body: str) -> PolicySource:
@@ -49,6 +38,6 @@ async def running(binary: Path, limits: Limits = DEFAULT_LIMITS, **options: Any)
     """An engine with its own OPA, stopped at the end."""
     supervisor = OpaSupervisor(binary=binary, limits=limits, **options)
     try:
-        yield OpaEngine(supervisor=supervisor, clock=LoopClock(), limits=limits)
+        yield OpaEngine(supervisor=supervisor, clock=SystemClock(), limits=limits)
     finally:
         await supervisor.aclose()

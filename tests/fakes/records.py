@@ -1,6 +1,5 @@
 """The audit log in memory, and records to fill a log with. The contract suites hold the fakes to the ports."""
 
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from portcullis.model.decision import (
 from portcullis.model.record import AuditRecord, RecordFilter
 from portcullis.model.request import Caller
 from portcullis.model.ruling import Mode
+from portcullis.server.clock import SystemClock  # noqa: F401  (tests of the log take theirs from here)
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -88,16 +88,6 @@ def a_record(
         webhook_version="0.1.0",
         decision=decision if decision is not None else a_decision(),
     )
-
-
-class SystemClock:
-    """A Clock: the real times."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 class InMemoryRecords:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portcullis.text import clean, sentence
+from portcullis.text import clean, quoted, sentence
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,14 @@ def test_clean_text_is_one_printable_line_within_its_limit(text: str, limit: int
     assert len(shown) <= limit
     assert shown.isprintable() or not shown
     shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("plain", "'plain'"), ("it's\n", '"it\'s\\n"'), ("\u202ex", "'\\u202ex'"), ("x" * 7, "'xxxxxx'…"), ("", "''")],
+)
+def test_quoted(text: str, shown: str) -> None:
+    assert quoted(text, 6) == shown
 
 
 @pytest.mark.parametrize(("text", "ended"), [("", ""), ("a", "a."), ("a.", "a."), ("a?", "a?"), ("a…", "a…")])

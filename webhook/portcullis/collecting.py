@@ -1,18 +1,19 @@
 """Collects the facts of a workload's images: one task per distinct image, what is needed and no more."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from portcullis.errors import DeadlineExceeded, InvalidReference, PortcullisError, RegistryError
 from portcullis.evidence.gather import EvidenceGatherer
-from portcullis.inspection.config import image_user
+from portcullis.inspection.config import container_user, image_user
 from portcullis.limits import Limits
 from portcullis.model.decision import Problem, Stage
 from portcullis.model.evidence import Evidence
-from portcullis.model.facts import ImageFacts
+from portcullis.model.facts import ContainerFacts, ImageFacts
 from portcullis.model.image import Access, ImageReference, ImageUser, ResolvedImage
 from portcullis.model.ruling import Need
+from portcullis.model.workload import Workload
 from portcullis.ports import Clock, Registry
 
 IMAGE_NEEDS = frozenset({Need.IMAGE, Need.CONFIG, Need.CONTENTS, Need.ATTESTATIONS})
@@ -30,6 +31,16 @@ UNMET_BY: Mapping[Stage, frozenset[Need]] = {
 
 def problem_of(error: PortcullisError, stage: Stage, image: str = "") -> Problem:
     return Problem(stage=stage, reason=error.reason, retryable=error.retryable, msg=error.message, image=image)
+
+
+def container_facts(workload: Workload, images: Sequence[ImageFacts]) -> list[ContainerFacts]:
+    """The containers with the users that they would run as, by what is known of their images."""
+    users = {image.written: image.users if image.resolved is not None else None for image in images}
+    pod_spec = workload.pod_spec or {}
+    return [
+        ContainerFacts(container, container_user(container, pod_spec, users.get(container.image)))
+        for container in workload.containers
+    ]
 
 
 @dataclass(slots=True)

@@ -160,7 +160,8 @@ class CompileProblem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.row}:{self.column}: {self.message}"
+        place = ":".join(str(part) for part in (self.file, self.row, self.column) if part)
+        return f"{place}: {self.message}"
 
 
 class PolicyCompileError(PortcullisError):

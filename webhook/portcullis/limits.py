@@ -65,6 +65,8 @@ class Limits:
     """Tags, lists of referrers and failures in memory: count each; hostile names could make any number."""
     flights: int = 2000
     """Fetches under way at once, those included whose requester has given up: each may last ``flight_seconds``."""
+    flights_per_host: int = 500
+    """Those of one registry: one that never answers must not take all."""
 
     # -- evidence ----------------------------------------------------------------------------------------
     attestation_bytes: int = 16 * MIB

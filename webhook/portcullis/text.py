@@ -20,6 +20,13 @@ def clean(text: str, limit: int) -> str:
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
 
 
+def quoted(text: str, limit: int = 80) -> str:
+    """The first ``limit`` characters of ``text`` as Python writes them: exact, whatever is not printable escaped
+    (bidirectional overrides, too), with an ellipsis behind where something was cut. For a text that is refused for
+    its very characters; elsewhere :func:`clean` reads better."""
+    return repr(text[:limit]) + ("…" if len(text) > limit else "")
+
+
 def sentence(text: str) -> str:
     """``text`` that ends as a sentence does; empty text stays empty."""
     return text if not text or text[-1] in ".!?…" else f"{text}."

@@ -131,7 +131,7 @@ def test_the_table_tells_outages_from_violations() -> None:
     shown = table(judged(undecided()), unreadable())
     assert "? undecided" in shown
     assert "registry-unreachable" in shown
-    assert "not evaluated for want of it: image-user, image-age" in " ".join(shown.split())
+    assert "not evaluated without it: image-user, image-age" in " ".join(shown.split())
     assert "not an object but a list" in shown
 
 

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from typer.testing import CliRunner, Result
 
 from portcullis.cli.main import app
@@ -54,6 +56,7 @@ def test_light_commands_load_no_heavy_library() -> None:
 def test_schema_is_a_json_schema() -> None:
     assert json.loads(run("schema").stdout)["title"] == "Portcullis policy input"
     assert json.loads(run("schema", "config").stdout)["title"] == "portcullis.yaml"
+    assert run("schema", "-o", "json").stdout == run("schema").stdout
     assert run("schema", "nonsense").exit_code == 2
 
 
@@ -128,3 +131,20 @@ class TestCheck:
         assert result.exit_code == 2
         assert json.loads(result.stdout)["decisions"] == []
         assert "nothing to check" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [("key.pem", "key.pem: the file holds no PEM of a private key"), ("report.json", "report.json: ")],
+)
+def test_attest_names_the_file_that_is_wrong_before_a_registry_is_asked(
+    broken: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    for name, content in {"key.pem": pem, "report.json": b"{}", broken: b"[1"}.items():
+        Path(name).write_bytes(content)
+    result = run("attest", "registry.invalid/x:1", "--predicate", "report.json", "--type", "vuln", "--key", "key.pem")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {says}")

@@ -147,3 +147,8 @@ def test_a_file_that_may_not_be_read_is_reported(tmp_path: Path) -> None:
     path.unlink()
     found = list(read_manifests(files, standard_input=io.BytesIO(), limits=DEFAULT_LIMITS))
     assert "cannot be read" in only_error(found)
+
+
+def test_a_link_to_nothing_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "gone.yaml").symlink_to(tmp_path / "nowhere.yaml")
+    assert "No such file" in only_error(read(tmp_path))

@@ -2,13 +2,14 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console, RenderableType
 
-from fakes.decisions import decision, record, refused, undecided
+from fakes.decisions import VIOLATION, decision, record, refused, undecided
 from portcullis.cli.records import reasons_text, record_json, record_view, records_table
-from portcullis.model.decision import Because, Decision
+from portcullis.model.decision import Because, Decision, Verdict
 from portcullis.model.request import Caller
 
 
@@ -49,7 +50,7 @@ def test_the_reason_in_few_words(made: Decision, words: str) -> None:
 
 
 def test_the_list_shows_what_sets_a_request_apart() -> None:
-    text = shown(records_table([record(operation="UPDATE", sub_resource="scale", dry_run=True)]), 200)
+    text = shown(records_table([record(operation="UPDATE", sub_resource="scale", dry_run=True)], 200), 200)
     joined = " ".join(text.split())
     assert "2026-11-24 12:30:15" in joined
     assert "update, scale, dry run" in joined
@@ -59,7 +60,15 @@ def test_the_list_shows_what_sets_a_request_apart() -> None:
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_the_list_keeps_to_its_width(width: int) -> None:
     long = record(name="a" * 200, namespace="n" * 60, username="system:serviceaccount:kube-system:" + "x" * 100)
-    assert all(len(line) <= width for line in shown(records_table([long]), width).splitlines())
+    assert all(len(line) <= width for line in shown(records_table([long], width), width).splitlines())
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_list_keeps_names_whole(width: int) -> None:
+    scans = decision(verdict=Verdict.REFUSED, violations=(replace(VIOLATION, policy="scan-required"),))
+    text = shown(records_table([record(scans, username="dana@example.test")], width), width)
+    for word in ("2026-11-24", "12:30:15", "dana@example.test", "scan-required"):
+        assert word in text
 
 
 def test_the_account_tells_who_asked_what_and_why_it_was_answered_so() -> None:
@@ -87,5 +96,5 @@ def test_hostile_text_cannot_steer_the_terminal() -> None:
     bad = record(
         username=evil, name=evil, groups=(evil,), uid=evil, webhook_version=evil, resource=evil, sub_resource=evil
     )
-    text = shown(record_view(bad)) + shown(records_table([bad]))
+    text = shown(record_view(bad)) + shown(records_table([bad], 100))
     assert not set("\x1b\u202e") & set(text)

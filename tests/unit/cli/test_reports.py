@@ -52,7 +52,10 @@ def test_sarif_has_a_result_per_violation_at_its_document() -> None:
     ]
     place = results[1]["locations"][0]["physicalLocation"]
     assert place == {"artifactLocation": {"uri": "deploy.yaml"}, "region": {"startLine": 3}}
-    assert "set USER" in results[1]["message"]["text"]
+    assert results[1]["message"]["text"].endswith(
+        'container "web" (registry.example/acme/web:1.4) on linux/arm64: runs as root: the image names no USER. '
+        "Set USER to a numeric id in the Dockerfile."
+    )
 
 
 def test_sarif_of_what_could_not_be_decided_is_no_success() -> None:

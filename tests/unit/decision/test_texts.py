@@ -55,6 +55,7 @@ def test_over_ten_violations_are_counted() -> None:
     lines = message([ROOT] * 13, [])
     assert len(lines) == 1 + 10 + 1 + 1
     assert lines[11] == "… and 3 more: portcullis audit show d-1"
+    assert message([ROOT] * 13, [], Limits(shown_violations=12))[13] == "… and 1 more: portcullis audit show d-1"
 
 
 def test_an_outage_does_not_read_like_a_violation() -> None:
@@ -105,6 +106,7 @@ def test_warnings_fit_what_the_api_server_shows() -> None:
     assert all(0 < len(line) <= 256 and line.isprintable() for line in shown)
     assert sum(map(len, shown)) <= 4096
     assert shown[-1] == "… and 27 more warnings in the audit log"
+    assert [len(line) for line in texts.warnings([long], [], Limits(warning_chars=80))] == [80]
 
 
 def test_a_warning_names_what_could_not_be_had() -> None:

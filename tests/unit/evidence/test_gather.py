@@ -13,10 +13,11 @@ from portcullis.errors import Denied, Malformed, NotFound, RegistryError, TooLar
 from portcullis.evidence.attest import attest
 from portcullis.evidence.gather import EvidenceGatherer
 from portcullis.evidence.trust import Trust
-from portcullis.evidence.verifier import INLINE_BYTES, KeyVerifier
+from portcullis.evidence.verifier import KeyVerifier
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.evidence import Attestation, CarrierKind, Evidence, PredicateClass
 from portcullis.model.image import Access, Descriptor, Digest, Platform, ResolvedImage
+from portcullis.tasks import INLINE_BYTES
 from vectors import attestations as made
 from vectors.reports import finding, trivy, vuln
 

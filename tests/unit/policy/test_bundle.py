@@ -83,18 +83,18 @@ def package(source: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"x.rego": "package play"}, "x.rego:1:0: package play is neither"),
-        ({"x.rego": "# c\n\npackage portcullis.policies"}, "x.rego:3:0: package portcullis.policies is neither"),
+        ({"x.rego": "package play"}, "x.rego:1: package play is neither"),
+        ({"x.rego": "# c\n\npackage portcullis.policies"}, "x.rego:3: package portcullis.policies is neither"),
         ({"x.rego": "package portcullis.policies.a.b"}, "is neither"),
         ({"x.rego": "package portcullis.gate"}, "is neither"),
         ({"x.rego": "package portcullis.library"}, "is neither"),
         ({"x.rego": "package\nportcullis.policies.a"}, "must begin with"),
         ({"x.rego": 'package portcullis.policies["a"]'}, "must begin with"),
-        ({"x.rego": "import rego.v1\npackage portcullis.policies.a"}, "x.rego:1:0: must begin with"),
+        ({"x.rego": "import rego.v1\npackage portcullis.policies.a"}, "x.rego:1: must begin with"),
         ({"x.rego": "deny if true"}, "must begin with"),
-        ({"x.rego": ""}, "x.rego:0:0: holds no package"),
-        ({"x.rego": b"package portcullis.policies.a\n\n\xff"}, "x.rego:3:0: not UTF-8"),
-        ({"one/x.rego": A, "two/x.rego": A}, "two/x.rego:1:0: package portcullis.policies.image_a lies in mine/one"),
+        ({"x.rego": ""}, "x.rego: holds no package"),
+        ({"x.rego": b"package portcullis.policies.a\n\n\xff"}, "x.rego:3: not UTF-8"),
+        ({"one/x.rego": A, "two/x.rego": A}, "two/x.rego:1: package portcullis.policies.image_a lies in mine/one"),
         ({"one/x.rego": SHARED, "two/x.rego": SHARED}, "lies in mine/one already"),
     ],
 )
@@ -116,7 +116,7 @@ def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(PolicyCompileError, match="nowhere:0:0: the folder cannot be read: No such file"):
+    with pytest.raises(PolicyCompileError, match="nowhere: the folder cannot be read: No such file"):
         load(tmp_path / "nowhere")
 
 

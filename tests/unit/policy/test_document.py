@@ -164,8 +164,6 @@ def test_unknown_times_are_null_and_future_ones_negative() -> None:
 NAMES_AMD64 = {"target_digests": (samples.digest(f"manifest {samples.AMD64}"),)}
 NAMES_ARM64_CONFIG = {"target_image_id": samples.digest(f"config {samples.ARM64}")}
 PLATFORMS = [
-    ({}, None),
-    ({"target_digests": (samples.digest("index"),)}, None),
     ({"platform": samples.AMD64}, "linux/amd64"),
     ({"platform": Platform("linux", "arm64")}, "linux/arm64/v8"),
     ({"platform": Platform("linux", "s390x")}, "linux/s390x"),
@@ -188,6 +186,36 @@ def test_a_report_that_contradicts_itself_is_not_complete() -> None:
     assert scan["platform"] == "linux/amd64"
     assert scan["complete"] is False
     assert "linux/arm64/v8" in scan["incompleteBecause"]
+
+
+@pytest.mark.parametrize("fields", [{}, {"target_digests": (samples.digest("index"),)}])
+def test_a_report_of_no_platform_clears_none_of_several(fields: dict[str, Any]) -> None:
+    of_one = of_scan(samples.report(**fields), samples.AMD64)
+    assert (of_one["platform"], of_one["complete"]) == (None, True)
+    of_two = of_scan(samples.report(**fields), samples.AMD64, samples.ARM64)
+    assert (of_two["platform"], of_two["complete"]) == (None, False)
+    assert "which" in of_two["incompleteBecause"]
+
+
+def test_a_report_of_one_of_two_images_for_one_platform_clears_neither() -> None:
+    """An index may list two of them, of which runtimes take one and the scanner perhaps the other."""
+    seen, unseen = (
+        samples.platform_image(samples.AMD64),
+        replace(
+            samples.platform_image(samples.AMD64),
+            digest=samples.digest("unseen"),
+            config_digest=samples.digest("config"),
+        ),
+    )
+    image = replace(
+        samples.CLEAN,
+        resolved=samples.resolved(samples.PINNED, seen, unseen),
+        users=(samples.NUMERIC,) * 2,
+        evidence=samples.evidence(samples.report(**NAMES_AMD64)),
+    )
+    scan = of_image(image)["scans"][0]
+    assert (scan["platform"], scan["complete"]) == ("linux/amd64", False)
+    assert "linux/amd64" in scan["incompleteBecause"]
 
 
 def test_a_variant_that_two_platforms_share_is_not_guessed() -> None:

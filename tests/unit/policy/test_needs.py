@@ -12,6 +12,7 @@ from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.ruling import CompiledBundle, Need, PolicyInfo, PolicySource
 from portcullis.policy.bundle import builtin_policies, load_bundle
 from portcullis.policy.opa import OpaEngine
+from portcullis.server.clock import SystemClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.opa]
 
@@ -320,7 +321,7 @@ async def hits(compiled: Compiled, policies: list[PolicyInfo], document: dict[st
         compiled.bundle,
         [policy.name for policy in policies],
         json.dumps(document).encode(),
-        opa.LoopClock().monotonic() + 30,
+        SystemClock().monotonic() + 30,
     )
     # A verdict of a wrong shape is a failure with a message, and as good for comparing.
     return {str(item) for item in (*ruling.hits, *ruling.failed)}

@@ -361,6 +361,23 @@ async def test_flights_are_counted(ask: Ask) -> None:
         await ask(at, Access("three"))
 
 
+async def test_one_registry_does_not_take_all_flights() -> None:
+    async with house(Limits(flights=6, flights_per_host=2), held=True) as at:
+        image = at.memory.add_image("registry.example/acme/web", "1")
+        slow = [ImageReference(Repository("slow.example", f"acme/{number}"), "1", None) for number in range(3)]
+        waiting = [asyncio.create_task(at.cache.resolve(reference, OPEN)) for reference in slow[:2]]
+        await begun(at.held, 2)
+        with pytest.raises(Unreachable, match=r"from slow\.example"):
+            await at.cache.resolve(slow[2], OPEN)
+        other = asyncio.create_task(at.cache.resolve(TAGGED, OPEN))
+        await begun(at.held, 3)
+        at.held.go.set()
+        assert (await other).digest == image.digest
+        await asyncio.gather(*waiting, return_exceptions=True)
+        with pytest.raises(NotFound):  # there is room again
+            await at.cache.resolve(slow[2], OPEN)
+
+
 async def test_the_bytes_of_facts_are_bounded() -> None:
     async with house(Limits(fact_cache_bytes=8000)) as at:
         image = at.memory.add_image(

@@ -123,7 +123,13 @@ FAULTS = [
     Fault("redirect to nowhere", Answer(307), Malformed, "no address"),
     Fault("redirect to a file", Answer(307, {"Location": "file:///etc/passwd"}), Malformed, "no address"),
     Fault("redirect with a password", Answer(302, {"Location": "https://a:b@example.com/"}), Malformed, "no address"),
-    Fault("redirect for ever", Answer(302, {"Location": MANIFEST_PATH}), TooLarge, "redirects"),
+    Fault(
+        "redirect for ever",
+        Answer(302, {"Location": MANIFEST_PATH}),
+        TooLarge,
+        "redirects of 3",
+        Limits(redirects=3),
+    ),
     Fault("header of 100 kB", Answer(200, {"X-Long": "x" * 100_000}), Malformed, "no HTTP"),
     Fault("unknown authentication", Answer(401, {"WWW-Authenticate": "Negotiate"}), Denied, "negotiate"),
     Fault("401 without a challenge", Answer(401), Denied),
@@ -150,7 +156,9 @@ async def test_the_routes_that_the_faults_spoil_are_good() -> None:
 async def test_nothing_listens() -> None:
     async with serve_faulty() as server:
         pass
-    assert type(await failure(server)) is Unreachable
+    error = await failure(server)
+    assert type(error) is Unreachable
+    assert error.message == f"no connection to {server.host}: Connection refused"
 
 
 async def test_a_name_that_does_not_resolve() -> None:
@@ -174,7 +182,7 @@ async def test_a_certificate_of_a_stranger() -> None:
         rules = HostRules(private=frozenset({strange.name}))
         error = await failure(strange, host=strange.name, rules=rules)
     assert type(error) is Unreachable
-    assert "not trusted" in error.message
+    assert "not trusted: unable to get local issuer certificate" in error.message
     assert strange.asked == []
 
 
@@ -329,6 +337,16 @@ async def test_an_index_with_too_many_children() -> None:
         error = await failure(server, limits=Limits(index_children=3))
     assert type(error) is TooLarge
     assert "indexChildren" in error.message
+
+
+async def test_an_image_with_too_many_layers() -> None:
+    layer = {"mediaType": LAYER, "digest": sha256(b"x"), "size": 1}
+    manifest = manifest_answer(manifest_bytes(config_bytes(), layers=[layer] * 4))
+    async with serve_faulty({**image_routes(), MANIFEST_PATH: manifest}) as server:
+        assert len((await resolve(server, limits=Limits(image_layers=4))).platforms[0].layers) == 4
+        error = await failure(server, limits=Limits(image_layers=3))
+    assert type(error) is TooLarge
+    assert "imageLayers is 3" in error.message
 
 
 async def test_the_limit_per_host_holds() -> None:

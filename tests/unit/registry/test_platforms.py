@@ -37,6 +37,9 @@ def child(platform: str, name: str = "", media_type: str = MANIFEST, **annotatio
         ("linux/armel", "linux/arm/v6", True),
         ("linux/arm/odd", "linux/arm/v5", True),
         ("unknown/unknown", "linux/amd64", False),
+        ("/amd64", "linux/amd64", True),  # containerd takes no system for the node's own
+        ("/amd64", "windows/amd64", True),
+        ("/arm64", "linux/amd64", False),
     ],
 )
 def test_what_may_run_where(one: str, node: str, may: bool) -> None:
@@ -53,6 +56,11 @@ def test_what_may_run_where(one: str, node: str, may: bool) -> None:
         (["linux/amd64", ""], [0, 1]),
         (["linux/amd64", "linux/arm64", ""], [0, 1]),
         (["", "linux/s390x"], [0]),
+        (["/amd64", "linux/amd64", "linux/arm64"], [0, 1, 2]),
+        (["linux/386", "linux/arm64"], [0, 1]),
+        (["linux/amd64", "linux/386", "linux/arm/v7", "linux/arm64"], [0, 3]),
+        (["linux/amd64", "linux/arm/v6", "linux/arm/v7"], [0, 1, 2]),
+        (["linux/amd64", "linux/arm/v7", ""], [0, 1, 2]),
     ],
 )
 def test_candidates(children: list[str], chosen: list[int]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portcullis.limits import DEFAULT_LIMITS
+from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.server.http import LONGEST_SECONDS, SHORTEST_SECONDS, failure, timeout_of
 
 DEFAULT = DEFAULT_LIMITS.default_timeout_seconds
@@ -42,6 +42,10 @@ DEFAULT = DEFAULT_LIMITS.default_timeout_seconds
 )
 def test_timeouts(query: bytes, seconds: float) -> None:
     assert timeout_of(query, DEFAULT_LIMITS) == pytest.approx(seconds)
+
+
+def test_the_time_of_a_caller_that_names_none() -> None:
+    assert timeout_of(b"", Limits(default_timeout_seconds=3.0)) == 3.0
 
 
 @given(st.binary(max_size=2000))

@@ -76,6 +76,14 @@ async def test_an_endless_head_is_cut_off(pieces: list[bytes]) -> None:
         assert (await exchange(port, ASK.replace(b"Host", b"Connection: close\r\nHost"))).endswith(b"abc")
 
 
+async def test_the_limit_of_a_head() -> None:
+    ask = ASK.replace(b"Host", b"Connection: close\r\nA: " + b"b" * 1000 + b"\r\nHost")
+    async with served(Limits(head_bytes=2000)) as port:
+        assert (await exchange(port, ask)).startswith(b"HTTP/1.1 200")
+    async with served(Limits(head_bytes=1000)) as port:
+        assert not (await exchange(port, ask)).startswith(b"HTTP/1.1 2")
+
+
 async def test_a_large_body_is_no_head() -> None:
     body = b"x" * 1_000_000
     async with served() as port:

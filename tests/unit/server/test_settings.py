@@ -127,6 +127,10 @@ def test_nothing_gives_the_defaults(tmp_path: Path) -> None:
             "registries:\n  hosts:\n    r.example: {username: a}",
             "portcullis.yaml:3: registries.hosts.r.example: username and passwordFile go together",
         ),
+        (
+            "registries:\n  default: https://a.b",
+            "portcullis.yaml:2: registries.default: the port of 'https://a.b' must be",
+        ),
         ("server: {port: 1}\nserver: {port: 2}", "portcullis.yaml:2: the key 'server' is there twice"),
         ("opa: {binary: !!python/name:os.system x}", "portcullis.yaml:1: the tag "),
         ("opa: [", "portcullis.yaml:2: "),

@@ -29,7 +29,7 @@ from portcullis.model.request import (
     Operation,
     UserInfo,
 )
-from portcullis.text import clean
+from portcullis.text import clean, quoted
 
 API_VERSION = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
@@ -235,9 +235,9 @@ def _answer(response: dict[str, Any]) -> bytes:
 
 
 def _shown(value: object) -> str:
-    """A short printable form of an untrusted value. repr escapes whatever is not printable."""
+    """A short printable form of an untrusted value."""
     if isinstance(value, str):
-        return repr(value[:60]) + ("…" if len(value) > 60 else "")
+        return quoted(value)
     return "missing" if value is None else f"a {type(value).__name__}"
 
 

@@ -14,6 +14,7 @@ from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
 from portcullis.model.request import AdmissionRequest, Operation
 from portcullis.model.workload import Container, ContainerKind, Workload
+from portcullis.text import quoted
 
 _TEMPLATE = ("spec", "template", "spec")
 
@@ -145,7 +146,7 @@ class WorkloadReader:
             return None
         path = versions.get(version) or versions.get("")
         if path is None:
-            raise WorkloadError(f"no pod spec path is configured for version {_shown(version)} of {kind}.{group}")
+            raise WorkloadError(f"no pod spec path is configured for version {quoted(version)} of {kind}.{group}")
         return path
 
     def _containers(self, pod: Pod) -> Iterator[Container]:
@@ -205,8 +206,8 @@ def _kind_of(request: AdmissionRequest, judged: JSONObject | None) -> tuple[str,
     group = api_version.rpartition("/")[0]
     if (kind and kind != asked.kind) or (api_version and group != asked.group):
         raise WorkloadError(
-            f"the object is a {_shown(kind)} of {_shown(api_version)}, but the request says "
-            f"{_shown(asked.kind)} of {_shown(asked.api_version)}"
+            f"the object is a {quoted(kind)} of {quoted(api_version)}, but the request says "
+            f"{quoted(asked.kind)} of {quoted(asked.api_version)}"
         )
     return asked.group, asked.version, asked.kind
 
@@ -239,7 +240,3 @@ def _string(parent: JSONObject, key: str, *, above: str = "") -> str:
 def _type(value: object) -> str:
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "missing or null"}
     return names.get(type(value), "a number")
-
-
-def _shown(text: str) -> str:
-    return repr(text[:60])

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +43,7 @@ def attest(
     """
     from portcullis.cli.clients import require_image_name
     from portcullis.cli.predicates import predicate_type_of
+    from portcullis.evidence.attest import read_predicate
     from portcullis.evidence.keys import load_private_key
     from portcullis.server.settings import load_settings
 
@@ -48,12 +51,25 @@ def attest(
     predicate_type_of(kind)
     settings = load_settings(config, os.environ)
     password = os.environ.get(PASSWORD_VARIABLE)
-    signing_key = load_private_key(read_file(key, KEY_BYTES), password.encode() if password is not None else None)
+    pem = read_file(key, KEY_BYTES)
     content = read_file(predicate, settings.bounds().attestation_bytes)
+    with _naming(key):
+        signing_key = load_private_key(pem, password.encode() if password is not None else None)
+    with _naming(predicate):  # before a registry is asked
+        read_predicate(content, settings.bounds())
     resolved, prepared, pushed = asyncio.run(_attest(settings, image, content, kind, signing_key))
     for warning in prepared.warnings:
         stderr().print(Text.assemble(("warning", "bold yellow"), f": {warning}"), soft_wrap=True)
     _print(resolved, prepared, pushed, output)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Puts the file's name before what is wrong with its content."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}") from None
 
 
 def read_file(path: Path, limit: int) -> bytes:

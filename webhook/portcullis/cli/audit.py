@@ -108,7 +108,8 @@ def _print_list(records: "list[AuditRecord]", limit: int, output: Format) -> Non
     if not records:
         stderr().print(Text("no decision matches"))
         return
-    stdout().print(records_table(records))
+    console = stdout()
+    console.print(records_table(records, console.width))
     if len(records) == limit:
         stderr().print(Text(f"the newest {limit} are shown; --limit shows more", style="dim"))
 

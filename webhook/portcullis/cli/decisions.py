@@ -222,7 +222,7 @@ def _problem_text(problem: Problem, policies: Sequence[UndecidedPolicy]) -> Text
         names = ", ".join(
             policy.policy if policy.mode is Mode.DENY else f"{policy.policy} ({policy.mode})" for policy in policies
         )
-        text.append(f"\nnot evaluated for want of it: {names}", "dim")
+        text.append(f"\nnot evaluated without it: {names}", "dim")
     return text
 
 

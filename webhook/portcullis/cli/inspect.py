@@ -94,22 +94,16 @@ def _document(clients: "Clients", facts: "ImageFacts") -> dict[str, Any]:
     import msgspec
 
     from portcullis.admission.workloads import WorkloadReader
-    from portcullis.inspection.config import container_user
-    from portcullis.model.facts import ContainerFacts
+    from portcullis.collecting import container_facts
     from portcullis.policy.document import build_document
 
     request = _pod_with(facts.written, clients)
     workload = WorkloadReader(limits=clients.limits).read(request)
-    users = facts.users if facts.resolved is not None else None
-    containers = [
-        ContainerFacts(container, container_user(container, workload.pod_spec or {}, users))
-        for container in workload.containers
-    ]
     document = build_document(
         now=clients.clock.now(),
         request=request,
         workload=workload,
-        containers=containers,
+        containers=container_facts(workload, [facts]),
         images=[facts],
         limits=clients.limits,
     )

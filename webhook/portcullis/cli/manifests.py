@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from portcullis.cli.strictyaml import Document, load_documents
 from portcullis.errors import ConfigError, ManifestError
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
+from portcullis.server.strictyaml import Document, Rules, StrictYamlError, load_documents
 from portcullis.text import clean
 
 STANDARD_INPUT = "-"
@@ -51,7 +51,9 @@ def find_files(paths: Sequence[str], limits: Limits) -> tuple[str, ...]:
         if text == STANDARD_INPUT or path.is_file():
             names = [text]
         elif path.is_dir():
-            names = sorted(str(file) for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+            inside = (file for file in path.rglob("*") if file.suffix in SUFFIXES)
+            # A link to nothing is kept: it cannot be read, which is to be said.
+            names = sorted(str(file) for file in inside if file.is_file() or not file.exists())
         elif path.exists():
             names = [text]  # a pipe, such as the shell's <(…)
         else:
@@ -114,7 +116,15 @@ def _documents(file: str, text: str, limits: Limits) -> Iterator[Document]:
         except ManifestError as error:
             if not isinstance(error.__cause__, json.JSONDecodeError):
                 raise
-    return load_documents(text, max_values=limits.input_values, max_depth=limits.review_depth)
+    return _yaml_documents(text, limits)
+
+
+def _yaml_documents(text: str, limits: Limits) -> Iterator[Document]:
+    try:
+        yield from load_documents(text, Rules(limits.input_values, limits.review_depth, as_kubectl=True))
+    except StrictYamlError as error:
+        hint = {"": "", "values": " (limits.inputValues)", "depth": " (limits.reviewDepth)"}[error.bound]
+        raise ManifestError(f"{error}{hint}") from None
 
 
 def _json_documents(text: str, limits: Limits) -> list[Document]:

@@ -22,6 +22,10 @@ from portcullis.model.decision import Decision, Verdict
 from portcullis.model.record import AuditRecord
 from portcullis.model.ruling import Mode
 from portcullis.text import clean
+from portcullis.times import rfc3339
+
+ROOMY = 100
+"""Columns from which on date and time stand side by side."""
 
 
 def record_json(record: AuditRecord, *, document: bool) -> dict[str, Any]:
@@ -30,7 +34,7 @@ def record_json(record: AuditRecord, *, document: bool) -> dict[str, Any]:
     tree = {
         "id": decision.id,
         "sequence": record.sequence,
-        "decidedAt": decision.decided_at.isoformat().replace("+00:00", "Z"),
+        "decidedAt": rfc3339(decision.decided_at),
         "uid": record.uid,
         "user": {"username": record.username, "groups": list(record.groups)},
         "caller": record.caller.value,
@@ -53,10 +57,11 @@ def record_json(record: AuditRecord, *, document: bool) -> dict[str, Any]:
     return tree
 
 
-def records_table(records: Sequence[AuditRecord]) -> Table:
-    """The table of ``audit list``."""
+def records_table(records: Sequence[AuditRecord], width: int) -> Table:
+    """The table of ``audit list``. Where ``width`` is scarce the time goes below the date, so that names of policies
+    and people stay whole."""
     table = Table(box=HORIZONTALS, expand=True, border_style="dim", header_style="bold", pad_edge=False)
-    table.add_column("When (UTC)", no_wrap=True, width=19)
+    table.add_column("When (UTC)", width=19 if width >= ROOMY else 10)
     table.add_column("Verdict", no_wrap=True, width=11)
     table.add_column("Workload, and who asked", ratio=5, overflow="fold")
     table.add_column("Why", ratio=4, overflow="fold")

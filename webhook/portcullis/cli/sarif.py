@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from portcullis import __version__
 from portcullis.cli.decisions import MESSAGE_CHARS, Judged
+from portcullis.decision.texts import subject
 from portcullis.model.decision import Problem, UndecidedPolicy, Violation
 from portcullis.model.ruling import Mode, PolicyInfo
 from portcullis.text import clean, sentence
@@ -95,10 +96,11 @@ def _notifications(judged: Judged) -> Iterator[dict[str, Any]]:
 
 
 def _words(violation: Violation) -> str:
-    place = f'container "{clean(violation.container, 253)}": ' if violation.container else ""
-    image = f" ({clean(violation.image, 300)})" if violation.image else ""
+    """As in the refusal: where it stands, what is wrong, what to do."""
+    where = subject(violation)
     said = sentence(clean(violation.msg, MESSAGE_CHARS))
-    return " ".join(part for part in (f"{place}{said}{image}", sentence(clean(violation.fix, MESSAGE_CHARS))) if part)
+    fix = sentence(clean(violation.fix, MESSAGE_CHARS))
+    return " ".join(part for part in (f"{where}:" if where else "", said, fix[:1].upper() + fix[1:]) if part)
 
 
 def _undecided_words(policy: UndecidedPolicy) -> str:

@@ -15,11 +15,18 @@ class Subject(StrEnum):
     CONFIG = "config"
 
 
+class Only(StrEnum):
+    """For scripts that hand ``-o json`` to every command."""
+
+    JSON = "json"
+
+
 @reported
 def schema(
     subject: Annotated[
         Subject, typer.Argument(help="What policies see as `input`, or the configuration file.")
     ] = Subject.INPUT,
+    _output: Annotated[Only, typer.Option("--output", "-o", help="A schema is always JSON.")] = Only.JSON,
 ) -> None:
     """Print the JSON Schema of the policy input or the configuration."""
     if subject is Subject.INPUT:

@@ -3,7 +3,7 @@
 The annotations are cosign's, unsigned, and for people and tools that list referrers.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,6 +14,7 @@ from portcullis.evidence.bundle import BUNDLE_MEDIA_TYPE
 from portcullis.model.image import Access, Descriptor, Digest, ResolvedImage
 from portcullis.ports import Registry
 from portcullis.registry.push import Pusher
+from portcullis.times import rfc3339
 
 CREATED: Final = "org.opencontainers.image.created"
 CONTENT: Final = "dev.sigstore.bundle.content"
@@ -55,7 +56,7 @@ async def sign_and_attach(
         layer_media_type=BUNDLE_MEDIA_TYPE,
         content=bundle,
         annotations={
-            CREATED: now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            CREATED: rfc3339(now, "seconds"),
             CONTENT: "dsse-envelope",
             PREDICATE_TYPE: prepared.predicate_type,
         },

@@ -43,7 +43,7 @@ def violation_line(violation: Violation, limits: Limits) -> str:
 
 
 def problem_line(problem: Problem, policies: Sequence[str], limits: Limits) -> str:
-    """``[reason] image …: what could not be had. Not evaluated for want of it: …``"""
+    """``[reason] image …: what could not be had. Not evaluated without it: …``"""
     image = f"image {clean(problem.image, IMAGE_CHARS)}:" if problem.image else ""
     says = sentence(clean(problem.msg, limits.message_chars))
     waiting = f"Not evaluated without it: {', '.join(policies)}." if policies else ""

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +19,7 @@ from portcullis.evidence.statement import COSIGN_VULN, STATEMENT_V0_1
 from portcullis.limits import Limits
 from portcullis.model.image import Digest
 from portcullis.model.json import JSONObject
+from portcullis.times import rfc3339
 
 PREDICATE_TYPES: Mapping[str, str] = MappingProxyType(
     {
@@ -93,7 +94,7 @@ def vuln_predicate(
             "db": {"uri": "", "version": ""},
             "result": result,
         },
-        "metadata": {"scanStartedOn": _time(started), "scanFinishedOn": _time(finished)},
+        "metadata": {"scanStartedOn": rfc3339(started), "scanFinishedOn": rfc3339(finished)},
     }
 
 
@@ -109,10 +110,6 @@ def read_predicate(content: bytes, limits: Limits) -> JSONObject:
         return parse_object(content, limits=limits, what="the predicate")
     except EvidenceError as error:
         raise ConfigError(error.message) from None
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _json(document: Mapping[str, Any]) -> bytes:

@@ -1,24 +1,14 @@
-"""Strict decoding of what was signed: one meaning per byte string, or a refusal.
-
-Python's ``json`` is made for friends: it guesses UTF-16, keeps the last of two equal keys, takes NaN and
-infinities, and lets escaped lone surrogates through. Any of these lets two readers of one signed document see
-two different documents (RFC 8259 section 4 and 8.2 leave it open), so each is an error here.
-"""
+"""Strict decoding of what was signed: one meaning per byte string, or a refusal."""
 
 import base64
 import binascii
-import json
-import math
-import re
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from portcullis.evidence.refusal import TOO_LARGE, EvidenceError, shown
+from portcullis.evidence.refusal import ATTESTATION_INVALID, TOO_LARGE, EvidenceError
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
-
-_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+from portcullis.strictjson import StrictJsonError, load_json
 
 
 def parse_json(data: bytes, *, limits: Limits, what: str) -> Any:
@@ -32,26 +22,14 @@ def parse_json(data: bytes, *, limits: Limits, what: str) -> Any:
     Raises:
         EvidenceError: it is no JSON, or it can be read in two ways, or it is nested too deep.
     """
-    depth = limits.json_depth
     # Counted before anything is built. Commas in texts count too, which the limit has room for.
     if data.count(b",") + data.count(b"[") + data.count(b"{") > limits.json_values:
         raise EvidenceError(f"{what} has more values than the limit jsonValues ({limits.json_values})", TOO_LARGE)
     try:
-        tree = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
-        )
-    except UnicodeDecodeError as error:
-        raise EvidenceError(f"{what} is not UTF-8 (byte {error.start})") from None
-    except json.JSONDecodeError as error:
-        raise EvidenceError(f"{what} is not JSON: {error.msg} (character {error.pos})") from None
-    except RecursionError:
-        raise EvidenceError(f"{what} is nested deeper than {depth} levels", TOO_LARGE) from None
-    except ValueError as error:
-        raise EvidenceError(f"{what} is not strict JSON: {error}") from None
-    _check_depth(tree, depth, what)
-    if _SURROGATE_ESCAPE.search(data):
-        _check_characters(tree, what)
-    return tree
+        return load_json(data, max_depth=limits.json_depth)
+    except StrictJsonError as error:
+        reason = TOO_LARGE if error.too_deep else ATTESTATION_INVALID
+        raise EvidenceError(f"{what} {error.problem}", reason) from None
 
 
 def parse_object(data: bytes, *, limits: Limits, what: str) -> JSONObject:
@@ -109,45 +87,3 @@ def _kind(value: object) -> str:
             return "a string"
         case _:
             return "a number"
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the key {shown(twice)} stands twice in one object")
-    return made
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("a number is too large")
-    return number
-
-
-def _check_depth(tree: object, depth: int, what: str) -> None:
-    """Level by level, so that the check itself needs no stack."""
-    level: list[Any] = [tree]
-    for _ in range(depth + 1):
-        containers = [value for value in level if isinstance(value, dict | list)]
-        if not containers:
-            return
-        level = [
-            child
-            for container in containers
-            for child in (container.values() if isinstance(container, dict) else container)
-        ]
-    raise EvidenceError(f"{what} is nested deeper than {depth} levels", TOO_LARGE)
-
-
-def _check_characters(tree: object, what: str) -> None:
-    """Refuses escaped lone surrogates, which no UTF-8 writer after us could write."""
-    try:
-        json.dumps(tree, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:
-        raise EvidenceError(f"{what} holds a lone surrogate") from None

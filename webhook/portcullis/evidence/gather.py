@@ -5,10 +5,8 @@ says why it is not; what cannot be fetched fails the whole, because the part tha
 says no.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from portcullis.errors import Malformed, NotFound, RegistryError, TooLarge
 from portcullis.evidence.artifact import Artifact, read_artifact
@@ -23,7 +21,6 @@ from portcullis.evidence.refusal import (
 from portcullis.evidence.reports import parse_report
 from portcullis.evidence.statement import classify
 from portcullis.evidence.trust import Trust
-from portcullis.evidence.verifier import INLINE_BYTES
 from portcullis.limits import Limits
 from portcullis.model.evidence import (
     Attestation,
@@ -38,12 +35,10 @@ from portcullis.model.evidence import (
 )
 from portcullis.model.image import Access, Descriptor, Digest, ResolvedImage
 from portcullis.ports import Registry, Verifier
+from portcullis.tasks import aside, together
 
 _WIDTH = 4
 """Fetches of one image at once, and so attestations in memory at once."""
-
-_Item = TypeVar("_Item")
-_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +74,12 @@ class EvidenceGatherer:
         """
         kind, descriptors = await self._registry.referrers(image, None, access)
         self._check_count(len(descriptors), image)
-        artifacts = await _each(descriptors, lambda descriptor: self._artifact(image, descriptor, access))
+        artifacts = await together(
+            descriptors, lambda descriptor: self._artifact(image, descriptor, access), at_once=_WIDTH
+        )
         self._check_count(sum(len(artifact.layers) for artifact in artifacts), image)
         self._check_bytes([layer for artifact in artifacts for layer in artifact.layers], image)
-        found = await _each(artifacts, lambda artifact: self._judge(image, kind, artifact, access))
+        found = await together(artifacts, lambda artifact: self._judge(image, kind, artifact, access), at_once=_WIDTH)
         findings = [finding for group in found for finding in group]
         return Evidence(
             attestations=tuple(finding.attestation for finding in findings),
@@ -147,10 +144,7 @@ class EvidenceGatherer:
     ) -> ScanReport | None:
         if about is not PredicateClass.VULNERABILITY:
             return None
-        if size <= INLINE_BYTES:
-            report = parse_report(verdict.statement, self._limits)
-        else:
-            report = await asyncio.to_thread(parse_report, verdict.statement, self._limits)
+        report = await aside(size, lambda: parse_report(verdict.statement, self._limits))
         require_report_of(report, image)
         return report
 
@@ -221,20 +215,3 @@ def _dangling(image: ResolvedImage, digest: Digest, error: RegistryError) -> Mal
     return Malformed(
         f"the registry lists {digest} as attached to {shown(image.reference)} but does not have it: {error.message}"
     )
-
-
-async def _each(items: Sequence[_Item], work: Callable[[_Item], Awaitable[_Made]]) -> Sequence[_Made]:
-    """``work`` over ``items``, a few at once, results in order. The first error cancels the rest and is raised
-    as itself, not in a group."""
-    places = asyncio.Semaphore(_WIDTH)
-
-    async def one(item: _Item) -> _Made:
-        async with places:
-            return await work(item)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(item)) for item in items]
-    except BaseExceptionGroup as raised:
-        raise raised.exceptions[0] from None
-    return [task.result() for task in tasks]

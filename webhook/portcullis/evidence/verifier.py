@@ -14,7 +14,6 @@ Whether the signer may speak of that predicate about that image is not asked her
 image's name: gather.py asks trust.py. Whether the predicate is the one that is needed is a policy's question.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,12 +40,10 @@ from portcullis.evidence.refusal import (
 )
 from portcullis.evidence.statement import names, parse_statement, predicate_object
 from portcullis.evidence.trust import Trust
-from portcullis.limits import KIB, Limits
+from portcullis.limits import Limits
 from portcullis.model.evidence import Carrier, Rejected, Signer, Statement, Verified
 from portcullis.model.image import Digest
-
-INLINE_BYTES = 128 * KIB
-"""What is verified and parsed on the event loop (about a millisecond); more goes to a thread."""
+from portcullis.tasks import aside
 
 
 @dataclass(slots=True)
@@ -77,9 +74,7 @@ class KeyVerifier:
         self._limits = limits
 
     async def verify(self, carrier: Carrier, subject: Digest) -> Verified | Rejected:
-        if len(carrier.content) <= INLINE_BYTES:
-            return self._verify(carrier, subject)
-        return await asyncio.to_thread(self._verify, carrier, subject)
+        return await aside(len(carrier.content), lambda: self._verify(carrier, subject))
 
     def _verify(self, carrier: Carrier, subject: Digest) -> Verified | Rejected:
         claim = _Claim()

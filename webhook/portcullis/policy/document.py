@@ -262,8 +262,8 @@ def _scan(scan: AttestedScan, image: ResolvedImage | None, now: datetime) -> JSO
 
 
 def _scanned_platform(report: ScanReport, image: ResolvedImage | None) -> tuple[Platform | None, str]:
-    """The one platform that a report is about (None: the whole image, or it does not say), and why the report
-    contradicts itself ("" where it does not).
+    """The one platform that a report is about (None: it does not say), and why the report cannot clear the image
+    ("" where it can).
 
     Scanners look at one platform even where they are given an index. Which one, the digests in the report say
     best, then its architecture; the variant is often left out. A platform that is among those of the image is
@@ -278,12 +278,20 @@ def _scanned_platform(report: ScanReport, image: ResolvedImage | None) -> tuple[
     if len(named) == 1:
         (platform,) = named
         if report.platform is None or _alike(report.platform, platform):
-            return platform, ""
+            return platform, _shared(platform, platforms)
         return platform, f"it names the image of {platform} and says that it looked at {report.platform}"
     if report.platform is None:
-        return None, ""
-    alike = [one.platform for one in platforms if _alike(report.platform, one.platform)]
-    return (alike[0] if len(alike) == 1 else report.platform), ""
+        several = len({one.digest for one in platforms}) > 1
+        return None, f"it does not say at which of {len(platforms)} platforms it looked" if several else ""
+    alike = {one.platform for one in platforms if _alike(report.platform, one.platform)}
+    platform = next(iter(alike)) if len(alike) == 1 else report.platform
+    return platform, _shared(platform, platforms)
+
+
+def _shared(platform: Platform, platforms: Sequence[PlatformImage]) -> str:
+    """An index may list several images for one platform; runtimes choose one, and the scanner perhaps another."""
+    count = len({one.digest for one in platforms if one.platform == platform})
+    return f"there are {count} images for {platform}, and it looked at one of them" if count > 1 else ""
 
 
 def _alike(one: Platform, other: Platform) -> bool:

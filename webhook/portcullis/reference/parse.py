@@ -27,6 +27,7 @@ import re
 from portcullis.errors import InvalidReference
 from portcullis.limits import Limits
 from portcullis.model.image import Digest, ImageReference, Repository
+from portcullis.text import quoted
 
 DOCKER_HUB = "docker.io"
 _DOCKER_HUB_ALIASES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
@@ -56,7 +57,7 @@ def parse_reference(text: str, *, default_registry: str = DOCKER_HUB, limits: Li
     """
     if len(text) > limits.reference_chars:
         raise InvalidReference(
-            f"the image reference {_shown(text)} has {len(text)} characters; "
+            f"the image reference {quoted(text)} has {len(text)} characters; "
             f"limits.referenceChars is {limits.reference_chars}"
         )
     _check_obvious(text)
@@ -81,7 +82,7 @@ def parse_digest(text: str) -> Digest:
     """
     if _DIGEST.fullmatch(text) is None:
         raise InvalidReference(
-            f"{_shown(text)} is no digest: it must be sha256: with 64 or sha512: with 128 lower-case hex digits"
+            f"{quoted(text)} is no digest: it must be sha256: with 64 or sha512: with 128 lower-case hex digits"
         )
     return Digest(text)
 
@@ -101,14 +102,14 @@ def _check_obvious(text: str) -> None:
     if not text:
         raise InvalidReference("the image reference is empty")
     if "://" in text:
-        raise InvalidReference(f"the image reference {_shown(text)} has a scheme; write host/path without it")
+        raise InvalidReference(f"the image reference {quoted(text)} has a scheme; write host/path without it")
     if "$(" in text or "${" in text:
-        raise InvalidReference(f"the image reference {_shown(text)} holds a variable that nothing has replaced")
+        raise InvalidReference(f"the image reference {quoted(text)} holds a variable that nothing has replaced")
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise InvalidReference(f"the image reference {_shown(text)} holds a blank, a control or a non-ASCII character")
+        raise InvalidReference(f"the image reference {quoted(text)} holds a blank, a control or a non-ASCII character")
     if _IDENTIFIER.fullmatch(text):
         raise InvalidReference(
-            f"the image reference {_shown(text)} is 64 hex digits, which may mean a name or an image id"
+            f"the image reference {quoted(text)} is 64 hex digits, which may mean a name or an image id"
         )
 
 
@@ -121,7 +122,7 @@ def _cut_tag(name: str, text: str) -> tuple[str, str | None]:
     tag = name[colon + 1 :]
     if _TAG.fullmatch(tag) is None:
         raise InvalidReference(
-            f"the tag of {_shown(text)} must have 1 to 128 letters, digits, '_', '.' or '-', "
+            f"the tag of {quoted(text)} must have 1 to 128 letters, digits, '_', '.' or '-', "
             "and begin with none of the last two"
         )
     return name[:colon], tag
@@ -146,13 +147,13 @@ def _registry(host: str, text: str) -> str:
         return _ipv6(name, text) + port
     name = name.lower()
     if len(name) > _PATH_CHARS or _LABELS.fullmatch(name) is None:
-        raise InvalidReference(f"the host of {_shown(text)} is no domain name or address")
+        raise InvalidReference(f"the host of {quoted(text)} is no domain name or address")
     if not port:
         if name in _DOCKER_HUB_ALIASES:
             return DOCKER_HUB
         if "." not in name and name != "localhost":
             raise InvalidReference(
-                f"the host of {_shown(text)} has neither dot nor port; if it is no host, names must be lower-case"
+                f"the host of {quoted(text)} has neither dot nor port; if it is no host, names must be lower-case"
             )
     return name + port
 
@@ -161,17 +162,17 @@ def _port(port_text: str, text: str) -> str:
     match = _PORT.fullmatch(port_text)
     number = int(match.group(1)) if match else 0
     if not 1 <= number <= 65535:
-        raise InvalidReference(f"the port of {_shown(text)} must be a number from 1 to 65535")
+        raise InvalidReference(f"the port of {quoted(text)} must be a number from 1 to 65535")
     return f":{number}"
 
 
 def _ipv6(name: str, text: str) -> str:
     if _IPV6.fullmatch(name) is None:
-        raise InvalidReference(f"the host of {_shown(text)} is no IPv6 address in brackets")
+        raise InvalidReference(f"the host of {quoted(text)} is no IPv6 address in brackets")
     try:
         address = ipaddress.IPv6Address(name[1:-1])
     except ValueError as error:
-        raise InvalidReference(f"the host of {_shown(text)} is no IPv6 address in brackets") from error
+        raise InvalidReference(f"the host of {quoted(text)} is no IPv6 address in brackets") from error
     if address.ipv4_mapped is not None:
         # Python 3.13 and later print these with dots, which the grammar does not have.
         low = int(address) & 0xFFFFFFFF
@@ -181,20 +182,15 @@ def _ipv6(name: str, text: str) -> str:
 
 def _check_path(path: str, text: str) -> None:
     if len(path) > _PATH_CHARS:
-        raise InvalidReference(f"the repository path of {_shown(text)} has more than {_PATH_CHARS} characters")
+        raise InvalidReference(f"the repository path of {quoted(text)} has more than {_PATH_CHARS} characters")
     for component in path.split("/"):
         if _COMPONENT.fullmatch(component):
             continue
         if not component:
-            raise InvalidReference(f"the repository path of {_shown(text)} has an empty part")
+            raise InvalidReference(f"the repository path of {quoted(text)} has an empty part")
         if component != component.lower():
-            raise InvalidReference(f"the repository path of {_shown(text)} must be lower-case")
+            raise InvalidReference(f"the repository path of {quoted(text)} must be lower-case")
         raise InvalidReference(
-            f"{_shown(component)} in {_shown(text)} must have lower-case letters and digits, "
+            f"{quoted(component)} in {quoted(text)} must have lower-case letters and digits, "
             "separated by '.', '_', '__' or '-'"
         )
-
-
-def _shown(text: str) -> str:
-    """A short printable form of an untrusted text. repr escapes whatever is not printable, bidi overrides too."""
-    return repr(text[:80]) + ("…" if len(text) > 80 else "")

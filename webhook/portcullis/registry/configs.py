@@ -4,8 +4,7 @@ Source: OCI image specification 1.1, config.md. Environment values are dropped h
 secrets, and nothing behind this point needs them.
 """
 
-import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime
 from typing import Final
 
 from portcullis.errors import Malformed
@@ -13,6 +12,7 @@ from portcullis.limits import Limits
 from portcullis.model.image import HistoryEntry, ImageConfig, Platform
 from portcullis.registry.documents import Fields, parse_object
 from portcullis.text import clean
+from portcullis.times import parse_rfc3339
 
 _FIELDS: Final = frozenset(
     {"created", "author", "architecture", "os", "os.version", "os.features", "variant", "config", "rootfs", "history"}
@@ -39,12 +39,6 @@ _SETTINGS: Final = frozenset(
 )
 _HEALTHCHECK: Final = frozenset({"Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"})
 _HISTORY: Final = frozenset({"created", "created_by", "author", "comment", "empty_layer"})
-
-_MOMENT: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
-)
-_UNSET_YEAR: Final = 1
-"""Go writes 0001-01-01 for a time that was never set."""
 
 
 def read_config(content: bytes, limits: Limits, what: str) -> tuple[Platform, ImageConfig]:
@@ -76,27 +70,15 @@ def read_config(content: bytes, limits: Limits, what: str) -> tuple[Platform, Im
 
 
 def read_moment(text: str, what: str) -> datetime | None:
-    """A time of RFC 3339 in UTC; None for "" and for Go's unset time. Nanoseconds are cut to microseconds.
+    """A time of RFC 3339 in UTC; None for "" and for Go's unset time.
 
     Raises:
         Malformed: it is no such time.
     """
-    if not text:
-        return None
-    match = _MOMENT.fullmatch(text)
     try:
-        if match is None:
-            raise ValueError
-        day, clock, fraction, sign, hours, minutes = match.groups()
-        moment = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6]:0<6}+00:00")
-        if moment.year == _UNSET_YEAR:
-            return None
-        if sign is not None:
-            offset = timezone(timedelta(hours=int(hours), minutes=int(minutes)) * (1 if sign == "+" else -1))
-            moment = moment.replace(tzinfo=offset).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+        return parse_rfc3339(text)
+    except ValueError as error:
         raise Malformed(f"{what} has the time {clean(repr(text), 60)}, which is none of RFC 3339") from error
-    return moment
 
 
 def _history(entry: object, what: str) -> HistoryEntry:

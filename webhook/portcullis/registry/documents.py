@@ -5,12 +5,12 @@ and matches field names without regard to case: ``{"User": "1000", "user": "0"}`
 could be read in two ways is therefore refused, not read in one of them.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from portcullis.errors import Malformed, TooLarge
+from portcullis.strictjson import StrictJsonError, load_json
 from portcullis.text import clean
 
 
@@ -26,58 +26,12 @@ def parse_object(content: bytes, *, depth: int, what: str) -> Mapping[str, Any]:
         TooLarge: it nests deeper than ``depth``.
     """
     try:
-        document = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_object_without_repeats, parse_constant=_no_constant
-        )
-    except RecursionError as error:
-        raise _too_deep(what, depth) from error
-    except ValueError as error:
-        raise Malformed(f"{what} is no valid JSON: {clean(str(error), 120)}") from error
+        document = load_json(content, max_depth=depth)
+    except StrictJsonError as error:
+        raise (TooLarge if error.too_deep else Malformed)(f"{what} {error.problem}") from error
     if not isinstance(document, dict):
         raise Malformed(f"{what} is no JSON object")
-    _check_values(document, depth, what)
     return document
-
-
-def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a key is there twice in one object")
-    return made
-
-
-def _no_constant(_: str) -> Any:
-    raise ValueError("a number is not finite")
-
-
-def _check_values(document: dict[str, Any], depth: int, what: str) -> None:
-    level: list[Any] = [document]
-    for _ in range(depth):
-        below: list[Any] = []
-        for value in level:
-            if isinstance(value, dict):
-                below += value.keys()
-                below += value.values()
-            elif isinstance(value, list):
-                below += value
-            elif isinstance(value, str) and not value.isascii():
-                _check_text(value, what)
-        if not below:
-            return
-        level = below
-    if any(isinstance(value, dict | list) for value in level):
-        raise _too_deep(what, depth)
-
-
-def _check_text(value: str, what: str) -> None:
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise Malformed(f"{what} holds a lone surrogate, which is no text") from error
-
-
-def _too_deep(what: str, depth: int) -> TooLarge:
-    return TooLarge(f"{what} nests deeper than the limit jsonDepth of {depth}")
 
 
 @dataclass(frozen=True, slots=True)

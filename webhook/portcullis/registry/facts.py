@@ -19,7 +19,7 @@ waiters give up at their deadlines, it goes on for ``flight_seconds`` at most an
 
 import asyncio
 import dataclasses
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -46,7 +46,7 @@ class CachingRegistry:
     Args:
         keychain: the one that ``registry`` uses; gives the fingerprints.
         limits: ``fact_cache_bytes``, ``remembered_entries``, ``tag_seconds``, ``failure_seconds``,
-            ``flight_seconds``, ``flights``.
+            ``flight_seconds``, ``flights``, ``flights_per_host``.
     """
 
     def __init__(self, *, registry: Registry, keychain: Keychain, clock: Clock, limits: Limits) -> None:
@@ -58,6 +58,7 @@ class CachingRegistry:
         self._lists: _Recent[_Listing] = _Recent(clock, limits.tag_seconds, limits.remembered_entries)
         self._failures: _Recent[RegistryError] = _Recent(clock, limits.failure_seconds, limits.remembered_entries)
         self._flights: dict[_Key, asyncio.Task[Any]] = {}
+        self._flights_to: Counter[str] = Counter()
 
     async def aclose(self) -> None:
         """Ends every fetch that is under way."""
@@ -152,11 +153,7 @@ class CachingRegistry:
             raise _again(failed)
         flight = self._flights.get(key)
         if flight is None:
-            if len(self._flights) >= self._limits.flights:
-                raise Unreachable(f"{len(self._flights)} fetches from registries are under way, as many as may be")
-            flight = asyncio.create_task(self._fetch(key, repository, fetch))
-            self._flights[key] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(key, None))
+            flight = self._take_off(key, repository, fetch)
         try:
             outcome = await asyncio.shield(flight)
         except asyncio.CancelledError:
@@ -166,6 +163,29 @@ class CachingRegistry:
         if isinstance(outcome, RegistryError):
             raise _again(outcome)
         return outcome  # type: ignore[no-any-return]  # the key says which kind of fetch it is
+
+    def _take_off(
+        self, key: _Key, repository: Repository, fetch: Callable[[], Awaitable[_Value]]
+    ) -> "asyncio.Task[_Value | RegistryError]":
+        """A new flight, where there is room for it: in all, and to its registry."""
+        registry = repository.registry
+        if len(self._flights) >= self._limits.flights:
+            raise Unreachable(f"{len(self._flights)} fetches from registries are under way, as many as may be")
+        if self._flights_to[registry] >= self._limits.flights_per_host:
+            count = self._flights_to[registry]
+            raise Unreachable(f"{count} fetches from {registry} are under way, as many as may be")
+        flight = asyncio.create_task(self._fetch(key, repository, fetch))
+        self._flights[key] = flight
+        self._flights_to[registry] += 1
+
+        def land(_: object) -> None:
+            self._flights.pop(key, None)
+            self._flights_to[registry] -= 1
+            if not self._flights_to[registry]:
+                del self._flights_to[registry]
+
+        flight.add_done_callback(land)
+        return flight
 
     async def _fetch(
         self, key: _Key, repository: Repository, fetch: Callable[[], Awaitable[_Value]]

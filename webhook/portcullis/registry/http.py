@@ -48,8 +48,8 @@ from portcullis.registry.manifests import (
     read_manifest,
 )
 from portcullis.registry.platforms import candidates
-from portcullis.registry.together import aside, together
 from portcullis.registry.transport import Call, Transport, read_body, read_pieces
+from portcullis.tasks import aside, together
 from portcullis.text import clean
 
 _NO_API: Final = frozenset({404, 405})
@@ -100,7 +100,7 @@ class HttpRegistry:
             manifest = await self.manifest(repository, reference.digest, access)
         else:
             manifest = await self._tagged(repository, reference.tag or "latest", access)
-        found = await aside(manifest.content, lambda: read_manifest(manifest, self._limits, what))  # 3
+        found = await aside(len(manifest.content), lambda: read_manifest(manifest, self._limits, what))  # 3
         if isinstance(found, ImageIndex):
             platforms = await self._children(repository, found, what, access)
         else:
@@ -113,7 +113,7 @@ class HttpRegistry:
         self, repository: Repository, index: ImageIndex, what: str, access: Access
     ) -> Sequence[PlatformImage]:
         chosen = candidates(index.children, self._platforms, what)
-        return await together(self._child(repository, child, access) for child in chosen)
+        return await together(chosen, lambda child: self._child(repository, child, access))
 
     async def _child(self, repository: Repository, child: Descriptor, access: Access) -> PlatformImage:
         what = f"{clean(str(repository), 300)}@{child.digest}"
@@ -122,7 +122,7 @@ class HttpRegistry:
         if manifest.media_type and manifest.media_type != child.media_type:
             raise Malformed(f"{what} is listed as {clean(repr(child.media_type), 100)} and was sent as another type")
         typed = Manifest(child.media_type, child.digest, manifest.content)
-        found = await aside(typed.content, lambda: read_manifest(typed, self._limits, what))  # 3
+        found = await aside(len(typed.content), lambda: read_manifest(typed, self._limits, what))  # 3
         if isinstance(found, ImageIndex):
             raise Malformed(f"{what} is an index in an index")
         return await self._image(repository, child.digest, found, child.platform, access)
@@ -146,7 +146,7 @@ class HttpRegistry:
         ):
             content += piece
         _check_size(content, descriptor, what)  # 4: the iterator has ended, so the digest holds
-        return await aside(content, lambda: read_config(bytes(content), self._limits, what))
+        return await aside(len(content), lambda: read_config(bytes(content), self._limits, what))
 
     async def manifest(self, repository: Repository, digest: Digest, access: Access) -> Manifest:
         """As the port says; ``media_type`` is the Content-Type, and nothing of the content was read."""
@@ -242,7 +242,7 @@ class HttpRegistry:
                 content = await read_body(response, limit, what, f"the limit manifestBytes of {limit}")
                 if _content_type(response) != OCI_INDEX:
                     raise Malformed(f"{what} came as {clean(repr(_content_type(response)), 100)}, not as an OCI index")
-                found += await aside(content, functools.partial(read_descriptors, content, self._limits, what))
+                found += await aside(len(content), functools.partial(read_descriptors, content, self._limits, what))
                 self._check_count(len(found), what)
                 following = _next_page(response, what)
             if following is None:
@@ -257,7 +257,7 @@ class HttpRegistry:
         except NotFound:
             return ()
         what = f"the referrers in {clean(str(repository), 300)}:{tag}"
-        index = await aside(manifest.content, lambda: read_index(manifest, self._limits, what))
+        index = await aside(len(manifest.content), lambda: read_index(manifest, self._limits, what))
         children = index.children
         self._check_count(len(children), what)
         return children

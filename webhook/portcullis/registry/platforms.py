@@ -20,12 +20,14 @@ _ARCHITECTURES: Final = {
     "armhf": "arm",
     "armel": "arm",
 }
+_FALLBACKS: Final = {"amd64": "386", "arm64": "arm"}
+"""What else the processors of an architecture run: containerd turns to it where an index has nothing better."""
 _DEFAULT_VARIANTS: Final = {("arm64", "v8"): "", ("arm64", "8"): "", ("amd64", "v1"): "", ("arm", ""): "v7"}
 _SHOWN: Final = 10
 
 
 def normalise(platform: Platform) -> Platform:
-    """The form in which containerd compares platforms."""
+    """The form in which containerd compares platforms. No system stays none: a node takes it for its own."""
     system = {"macos": "darwin"}.get(platform.os.lower(), platform.os.lower())
     written = platform.architecture.lower()
     architecture = _ARCHITECTURES.get(written, written)
@@ -42,7 +44,7 @@ def may_run(child: Platform, wanted: Platform) -> bool:
     its processors run as well.
     """
     one, node = normalise(child), normalise(wanted)
-    if (one.os, one.architecture) != (node.os, node.architecture):
+    if one.os not in {"", node.os} or one.architecture != node.architecture:
         return False
     return not wanted.variant or not one.variant or _generation(one.variant) <= _generation(node.variant)
 
@@ -50,9 +52,10 @@ def may_run(child: Platform, wanted: Platform) -> bool:
 def candidates(children: Sequence[Descriptor], wanted: Sequence[Platform], what: str) -> Sequence[Descriptor]:
     """The children to judge, in the order of ``wanted`` and then of the index.
 
-    Those without a platform come last, and only where a wanted platform has no child of its own: then runtimes
-    turn to them. Attestations that BuildKit keeps in an index have the platform unknown/unknown and so are never
-    among them; what annotations say plays no part, since no runtime heeds them.
+    Only where a wanted platform has no child of its own, runtimes turn to the 32-bit architecture that its
+    processors run as well, and to the children without a platform, which come last. Attestations that BuildKit
+    keeps in an index have the platform unknown/unknown and so are never among them; what annotations say plays no
+    part, since no runtime heeds them.
 
     Raises:
         NotFound: none of them.
@@ -63,12 +66,10 @@ def candidates(children: Sequence[Descriptor], wanted: Sequence[Platform], what:
     found: dict[int, Descriptor] = {}
     complete = True
     for platform in wanted:
-        matching = {
-            place: child
-            for place, child in enumerate(children)
-            if child.platform is not None and may_run(child.platform, platform)
-        }
-        complete = complete and bool(matching)
+        matching = _runnable(children, platform)
+        if not matching:
+            complete = False
+            matching = _runnable(children, Platform(platform.os, _FALLBACKS.get(normalise(platform).architecture, "")))
         found |= {place: child for place, child in matching.items() if place not in found}
     if not complete:
         found |= {place: child for place, child in enumerate(children) if child.platform is None}
@@ -78,6 +79,15 @@ def candidates(children: Sequence[Descriptor], wanted: Sequence[Platform], what:
         if child.media_type not in MANIFESTS:
             raise Malformed(f"{what} lists an image of the media type {clean(repr(child.media_type), 100)}")
     return tuple(found.values())
+
+
+def _runnable(children: Sequence[Descriptor], node: Platform) -> dict[int, Descriptor]:
+    """The children that say they are for ``node``, by their place."""
+    return {
+        place: child
+        for place, child in enumerate(children)
+        if child.platform is not None and may_run(child.platform, node)
+    }
 
 
 def _none_wanted(children: Sequence[Descriptor], wanted: Sequence[Platform], what: str) -> NotFound:

@@ -5,6 +5,7 @@ would act behind the back of the checks here.
 """
 
 import contextlib
+import os
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -268,6 +269,12 @@ def _translated(where: str, what: str) -> Iterator[None]:
 
 
 def _brief(error: object) -> str:
+    """What went wrong, without numbers and places in the source that mean nothing to who reads a refusal."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return clean(error.verify_message or str(error), 160)
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+        known = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
+        return clean(known or str(error), 160)
     return clean(str(error), 160)
 
 

@@ -19,10 +19,12 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from portcullis.errors import InvalidReference
 from portcullis.limits import Limits
 from portcullis.model.evidence import PredicateClass
 from portcullis.model.image import Platform
 from portcullis.model.ruling import Mode
+from portcullis.reference.parse import parse_registry
 
 _SQLITE = "sqlite:///"
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]{16,128}")
@@ -133,6 +135,15 @@ class Registries(Section):
     allowed: tuple[str, ...] = ()
     """The only hosts that may be asked; empty means any public address."""
     hosts: dict[str, Host] = Field(default_factory=dict)
+
+    @field_validator("default")
+    @classmethod
+    def _host(cls, default: str) -> str:
+        try:
+            parse_registry(default)
+        except InvalidReference as error:
+            raise ValueError(error.message) from None
+        return default
 
 
 class SignerKeySource(Section):

@@ -22,11 +22,13 @@ from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.server import sections
 from portcullis.server.environment import overlay
 from portcullis.server.sections import LimitsModel, PlatformText, Section
-from portcullis.server.yamlfile import Location, read_yaml
+from portcullis.server.strictyaml import Lines, Location, Rules, StrictYamlError, load_documents
 from portcullis.text import clean
 
 KEY_FILE_BYTES = 64 * 1024
 """A public key or a password."""
+_RULES = Rules(max_values=100_000, max_depth=40)
+"""Of the configuration, aliases written out; policy parameters are the deepest part of it."""
 
 
 class Settings(Section):
@@ -98,10 +100,9 @@ def load_settings(path: Path | None, environ: Mapping[str, str], limits: Limits 
         ConfigError: one line per fault, each with ``file:line`` or the variable's name, and the key.
     """
     value: Any = {}
-    lines: Mapping[Location, int] = {}
+    lines: Lines | None = None
     if path is not None:
-        marked = read_yaml(_read(path, limits), str(path))
-        value, lines = ({} if marked.value is None else marked.value), marked.lines
+        value, lines = _read_yaml(_read(path, limits), path)
         if not isinstance(value, dict):
             raise ConfigError(f"{path}:1: the configuration is not a map of sections")
     value, variables = overlay(value, environ, Settings)
@@ -158,22 +159,29 @@ def _read(path: Path, limits: Limits) -> str:
         raise ConfigError(f"{path}: is not UTF-8 at byte {error.start}") from None
 
 
-def _fault(
-    detail: ErrorDetails, path: Path | None, lines: Mapping[Location, int], variables: Mapping[Location, str]
-) -> str:
+def _read_yaml(text: str, path: Path) -> tuple[Any, Lines]:
+    try:
+        documents = list(load_documents(text, _RULES))
+        lines = Lines(text)
+    except StrictYamlError as error:
+        where = f"{path}:{error.line}" if error.line else str(path)
+        raise ConfigError(f"{where}: {error.problem}") from None
+    empty = not documents or documents[0].value is None
+    return {} if empty else documents[0].value, lines
+
+
+def _fault(detail: ErrorDetails, path: Path | None, lines: Lines | None, variables: Mapping[Location, str]) -> str:
     location = tuple(part for part in detail["loc"] if part != "[key]")
     key = ".".join(clean(str(part), 80) for part in location) or "the configuration"
     return f"{_where(location, path, lines, variables)}{key}: {_problem(detail, location)}"
 
 
-def _where(
-    location: Location, path: Path | None, lines: Mapping[Location, int], variables: Mapping[Location, str]
-) -> str:
+def _where(location: Location, path: Path | None, lines: Lines | None, variables: Mapping[Location, str]) -> str:
     """``file:line: `` or ``VARIABLE: `` of the value or of the nearest thing around it."""
     for end in range(len(location), -1, -1):
         if (variable := variables.get(location[:end])) is not None:
             return f"{variable}: "
-        if (line := lines.get(location[:end])) is not None:
+        if lines is not None and (line := lines.get(location[:end])) is not None:
             return f"{path}:{line}: "
     return f"{path}: " if path is not None else ""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from portcullis.cli.output import EXIT_TERMINATED, reported
+from portcullis.cli.output import EXIT_TERMINATED, Format, FormatOption, reported
 
 
 @reported
@@ -16,6 +16,7 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the gate running until Ctrl-C, and print how to talk to it.")
     ] = False,
+    output: FormatOption = Format.TABLE,
 ) -> None:
     """Run the whole gate on this machine and show what it decides.
 
@@ -32,7 +33,7 @@ def demo(
     # The certificate's and the database's folder is this user's alone (0700), and goes whatever happens.
     with tempfile.TemporaryDirectory(prefix="portcullis-demo-") as folder:
         try:
-            differences = asyncio.run(run(Path(folder), keep=keep))
+            differences = asyncio.run(run(Path(folder), keep=keep, output=output))
         except asyncio.CancelledError:
             raise typer.Exit(EXIT_TERMINATED) from None
     if differences:

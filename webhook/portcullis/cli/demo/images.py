@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from portcullis.model.image import Digest, Platform
+from portcullis.times import rfc3339
 
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
 MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
@@ -106,7 +107,7 @@ def image(
     labels: Mapping[str, str],
 ) -> Image:
     """A single-platform image. ``user`` is the USER of its Dockerfile, "" for none."""
-    moment = created.isoformat().replace("+00:00", "Z")
+    moment = rfc3339(created)
     history: list[dict[str, Any]] = [{"created": moment, "created_by": one.created_by} for one in layers]
     if user:
         history.append({"created": moment, "created_by": f"USER {user}", "empty_layer": True})

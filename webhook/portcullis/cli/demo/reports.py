@@ -7,6 +7,7 @@ from typing import Any
 
 from portcullis.cli.demo.images import Image
 from portcullis.model.image import Platform
+from portcullis.times import rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def trivy_report(
     return {
         "SchemaVersion": 2,
         "Trivy": {"Version": "0.68.2"},
-        "CreatedAt": created.isoformat().replace("+00:00", "Z"),
+        "CreatedAt": rfc3339(created),
         "ArtifactName": reference,
         "ArtifactType": "container_image",
         "Metadata": {

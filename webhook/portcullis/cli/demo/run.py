@@ -11,21 +11,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 
+from rich.console import Console
 from rich.text import Text
 
 from portcullis.cli.demo import samples, scenario
 from portcullis.cli.demo.expected import Outcome, differences, leads, load_expected
 from portcullis.cli.demo.publish import publish
 from portcullis.cli.demo.registry import serve_registry
-from portcullis.cli.demo.view import Answer, answers_table
+from portcullis.cli.demo.view import Answer, answers_json, answers_table
 from portcullis.cli.demo.webhook import ApiServer, DemoError, free_ports, serving
 from portcullis.cli.demo.workspace import Workspace, prepare
-from portcullis.cli.output import progress, stderr, stdout
+from portcullis.cli.output import Format, print_json, progress, stderr, stdout
 
 Say = Callable[[str], None]
 
 
-async def run(folder: Path, *, keep: bool) -> Sequence[str]:
+async def run(folder: Path, *, keep: bool, output: Format) -> Sequence[str]:
     """Everything; gives what differs from expected.toml.
 
     Raises:
@@ -46,10 +47,14 @@ async def run(folder: Path, *, keep: bool) -> Sequence[str]:
             say("starting the gate: portcullis serve, with its own OPA")
             await stack.enter_async_context(serving(workspace.config, workspace.log, workspace.health_url))
             answers = await _ask(workspace, images, say)
-        found = _report(answers, registry, perf_counter() - started)
-        await _print_audit(workspace)
+        found = _compare(answers)
+        if output is Format.JSON:
+            print_json(answers_json(answers, found))
+        else:
+            _report(answers, found, registry, perf_counter() - started)
+            await _print_audit(workspace)
         if keep:
-            await _stay(workspace, images)
+            await _stay(workspace, images, stderr() if output is Format.JSON else stdout())
     return found
 
 
@@ -101,8 +106,8 @@ async def _portcullis(*arguments: str) -> bytes:
     return out
 
 
-def _report(answers: Sequence[Answer], registry: str, seconds: float) -> Sequence[str]:
-    """Prints the verdicts and how they compare with the table that was written by hand."""
+def _compare(answers: Sequence[Answer]) -> Sequence[str]:
+    """What differs from the table that was written by hand."""
     actual = {
         answer.case.name: Outcome(
             verdict=answer.verdict,
@@ -113,7 +118,11 @@ def _report(answers: Sequence[Answer], registry: str, seconds: float) -> Sequenc
         )
         for answer in answers
     }
-    found = differences(load_expected(), actual)
+    return differences(load_expected(), actual)
+
+
+def _report(answers: Sequence[Answer], found: Sequence[str], registry: str, seconds: float) -> None:
+    """Prints the verdicts and how they compare."""
     console = stdout()
     title = f"{len(answers)} AdmissionReviews over TLS; the images are in {registry}, made a moment ago"
     console.print(Text(title, style="bold"))
@@ -125,7 +134,6 @@ def _report(answers: Sequence[Answer], registry: str, seconds: float) -> Sequenc
     else:
         text = f"All {len(answers)} verdicts are as expected (demo/expected.toml), after {seconds:.1f} s."
         console.print(Text(text, style="bold green"))
-    return found
 
 
 async def _print_audit(workspace: Workspace) -> None:
@@ -140,12 +148,11 @@ async def _print_audit(workspace: Workspace) -> None:
         raise DemoError("portcullis audit list failed")
 
 
-async def _stay(workspace: Workspace, images: scenario.Images) -> None:
+async def _stay(workspace: Workspace, images: scenario.Images, console: Console) -> None:
     """Prints how to talk to the gate, and waits for Ctrl-C."""
     example = workspace.folder / "review.json"
     case = next(case for case in scenario.cases(images) if case.name == "root")
     example.write_text(json.dumps(case.review), "utf-8")
-    console = stdout()
     lines = {
         "webhook": workspace.webhook_url,
         "health": f"{workspace.health_url}/readyz?verbose",

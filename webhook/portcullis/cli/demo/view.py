@@ -11,6 +11,7 @@ from rich.text import Text
 
 from portcullis.cli.decisions import verdict_text, workload_title
 from portcullis.cli.demo.scenario import Case
+from portcullis.cli.output import API_VERSION
 from portcullis.text import clean
 
 LINE_CHARS = 1000
@@ -61,6 +62,34 @@ def answers_table(answers: Sequence[Answer]) -> Table:
             verdict.append(f"\n  {answer.code}", "dim")
         table.add_row(_asked(answer.case), verdict, _why(answer), f"{answer.milliseconds:.0f}")
     return table
+
+
+def answers_json(answers: Sequence[Answer], found: Sequence[str]) -> dict[str, Any]:
+    """The same for programs; ``found`` are the differences from what was expected."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DemoResult",
+        "answers": [_answer_json(answer) for answer in answers],
+        "differences": list(found),
+    }
+
+
+def _answer_json(answer: Answer) -> dict[str, Any]:
+    request = answer.case.review["request"]
+    return {
+        "case": answer.case.name,
+        "operation": request["operation"],
+        "kind": request["kind"]["kind"],
+        "namespace": request["namespace"],
+        "name": request["name"],
+        "images": images_of(request["object"]),
+        "verdict": answer.verdict,
+        "code": answer.code,
+        "because": answer.because,
+        "message": answer.message,
+        "warnings": answer.warnings,
+        "elapsedMs": round(answer.milliseconds, 3),
+    }
 
 
 def _asked(case: Case) -> Text:

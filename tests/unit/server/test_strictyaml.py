@@ -1,4 +1,4 @@
-"""YAML as kubectl reads it, and what is refused of it."""
+"""YAML as kubectl reads it, what is refused of it, and what the configuration has otherwise."""
 
 import json
 
@@ -7,12 +7,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portcullis.cli.strictyaml import load_documents
-from portcullis.errors import ManifestError
+from portcullis.server.strictyaml import Lines, Location, Rules, StrictYamlError, load_documents
 
 
 def load(text: str, *, max_values: int = 1000, max_depth: int = 20) -> list[object]:
-    return [document.value for document in load_documents(text, max_values=max_values, max_depth=max_depth)]
+    return [document.value for document in load_documents(text, Rules(max_values, max_depth, as_kubectl=True))]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +48,7 @@ def test_values_are_those_of_kubernetes(text: str, value: object) -> None:
 
 
 def test_documents_come_with_their_lines() -> None:
-    documents = list(load_documents("a: 1\n---\n---\n- x\n", max_values=10, max_depth=5))
+    documents = list(load_documents("a: 1\n---\n---\n- x\n", Rules(10, 5)))
     assert [(document.line, document.value) for document in documents] == [(1, {"a": 1}), (2, None), (3, ["x"])]
 
 
@@ -58,14 +57,14 @@ def test_documents_come_with_their_lines() -> None:
     [
         ("a: 1\nb: 2\na: 3", "line 3, column 1: the key 'a' is there twice"),
         ("1: x\n'1': y", "the key '1' is there twice"),
-        ("a: .inf", "no form in JSON"),
-        ("a: .nan", "no form in JSON"),
+        ("a: .inf", "no number that JSON knows"),
+        ("a: .nan", "no number that JSON knows"),
         ("a: 1" + "0" * 30, "no 64-bit number"),
         ("a: 1" + "0" * 5000, "is no int"),
         ("a: !!int abc", "is no int"),
-        ("a: !!binary aGk=", "has no place in a manifest"),
-        ("a: !!python/object/apply:os.system [ls]", "has no place in a manifest"),
-        ("a: !!set {x}", "has no place in a manifest"),
+        ("a: !!binary aGk=", "has no place here"),
+        ("a: !!python/object/apply:os.system [ls]", "has no place here"),
+        ("a: !!set {x}", "has no place here"),
         ("x: {{ .Values.x }}", "a template that was not rendered"),
         ("a: *missing", "before its anchor"),
         ("a: &x [*x]", "inside or before its anchor"),
@@ -80,24 +79,71 @@ def test_documents_come_with_their_lines() -> None:
     ],
 )
 def test_what_is_ambiguous_or_no_json_is_refused_with_its_place(text: str, says: str) -> None:
-    with pytest.raises(ManifestError, match=r".") as caught:
+    with pytest.raises(StrictYamlError, match=r".") as caught:
         load(text)
-    assert says in caught.value.message
-    assert len(caught.value.message) < 500
+    assert says in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 def test_aliases_count_with_all_they_stand_for() -> None:
     layers = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     layers += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    with pytest.raises(ManifestError, match="more than 100000 values"):
+    with pytest.raises(StrictYamlError, match="more than 100000 values"):
         load("\n".join(layers), max_values=100_000)
 
 
 def test_merged_maps_count_too() -> None:
     base = ", ".join(f"k{n}: v" for n in range(100))
     text = f"a: &a {{{base}}}\n" + "\n".join(f"m{n}: {{<<: *a}}" for n in range(100))
-    with pytest.raises(ManifestError, match="more than 5000 values"):
+    with pytest.raises(StrictYamlError, match="more than 5000 values"):
         load(text, max_values=5000)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("yes: 1", {"yes": 1}),
+        ("0x10: 1", {"0x10": 1}),
+        ("~: {22:30: x}", {"~": {"22:30": "x"}}),
+        ("'<<': {k: 1}", {"<<": {"k": 1}}),
+    ],
+)
+def test_keys_of_the_configuration_are_as_written(text: str, value: object) -> None:
+    assert [document.value for document in load_documents(text, Rules(10, 5))] == [value]
+
+
+def test_the_configuration_has_no_merges() -> None:
+    with pytest.raises(StrictYamlError, match=r"line 2, column 5: '<<' is not supported"):
+        list(load_documents("a: &a {}\nb: {<<: *a}", Rules(10, 5)))
+
+
+@pytest.mark.parametrize(
+    ("location", "line"),
+    [
+        ((), 2),
+        (("a",), 2),
+        (("a", "k"), 3),
+        (("b",), 4),
+        (("b", 0), 5),
+        (("b", 1), 6),
+        (("b", 1, "c"), 6),
+        (("b", 2), 2),
+        (("b", 2, "k"), 3),
+        (("b", 3), None),
+        (("b", "c"), None),
+        (("a", "k", "l"), None),
+        (("d",), None),
+    ],
+)
+def test_lines_are_those_of_keys_and_items(location: Location, line: int | None) -> None:
+    lines = Lines("# words\na: &a\n  k: 1\nb:\n- x\n- c: 2\n- *a\n")
+    assert lines.get(location) == line
+
+
+def test_lines_are_of_one_document() -> None:
+    assert Lines("").get(()) is None
+    with pytest.raises(StrictYamlError, match="line 2"):
+        Lines("a: 1\n---\nb: 2\n")
 
 
 json_values = st.recursive(
@@ -119,9 +165,9 @@ def test_json_is_yaml(value: object) -> None:
 
 
 @given(text=st.text(st.sampled_from("ab01:-[]{}&*!<>|'\"?,#% \n\t\\"), max_size=60))
-def test_any_text_gives_json_trees_or_a_manifest_error(text: str) -> None:
+def test_any_text_gives_json_trees_or_an_error(text: str) -> None:
     try:
         values = load(text)
-    except ManifestError:
+    except StrictYamlError:
         return
     json.dumps(values, allow_nan=False)
