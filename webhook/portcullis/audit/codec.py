@@ -1,4 +1,5 @@
-"""AuditRecord as JSON: what ``audit show -o json`` prints, what the store and the journal keep.
+"""AuditRecord as JSON: what the store and the journal keep. ``audit show -o json`` has a flatter form of its own
+(cli/records.py), with the field names that ``check`` prints.
 
     {"apiVersion": "portcullis.dev/v1", "kind": "AuditRecord", "sequence": 7,
      "request": {"uid", "username", "groups", "operation", "kind", "apiVersion", "resource", …},
