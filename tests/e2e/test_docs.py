@@ -115,7 +115,10 @@ def test_the_refusal_at_the_top_is_what_the_policies_say(running_demo: RunningDe
     page = (ROOT / "README.md").read_text("utf-8")
     shown = re.findall(rf'^\[([a-z-]+)\] container "web" \({re.escape(EXAMPLE)}\): (.+)$', page, re.MULTILINE)
     said = set()
-    for image in ("acme/legacy:2.1.0", "acme/model:0.3.0"):  # the one runs as root, the other has no scan
+    # A copy in a repository of its own: other tests may attach a scan to the original meanwhile.
+    unscanned = [f"{running_demo.registry}/acme/{name}" for name in ("model:0.3.0", "unscanned:1")]
+    subprocess.run(["crane", "copy", "--insecure", *unscanned], check=True, capture_output=True, timeout=60)
+    for image in ("acme/legacy:2.1.0", "acme/unscanned:1"):  # the one runs as root, the other has no scan
         container = {"name": "web", "image": f"{running_demo.registry}/{image}"}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": {"containers": [container]}}
         arguments = ("check", "-", "--config", str(running_demo.config), "-o", "json")

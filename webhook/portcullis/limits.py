@@ -128,10 +128,6 @@ class Limits:
     """Reviews judged at once; more get 503 at once."""
     in_flight_bytes: int = 256 * MIB
     """Bodies of all reviews that are being received or judged; more get 503 at once."""
-    large_review_bytes: int = 512 * KIB
-    """What counts as large: one of 6 MiB takes a second of the processor, real ones have about 20 KiB."""
-    large_in_flight: int = 4
-    """Large reviews judged at once; the others wait, so that small ones are answered beside them."""
     body_seconds: float = 5.0
     """From the headers of a review to the end of its body; the API server sends it in one go."""
     deadline_reserve_seconds: float = 0.5

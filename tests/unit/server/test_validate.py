@@ -321,28 +321,6 @@ async def test_more_than_the_limit_in_flight_are_refused_at_once() -> None:
     assert bench.metric("portcullis_reviews_shed_total") == 1
 
 
-async def test_large_reviews_wait_for_their_turn_and_small_ones_do_not() -> None:
-    wait = asyncio.Event()
-    limits = dataclasses.replace(LIMITS, large_review_bytes=len(GOOD), large_in_flight=1, deadline_reserve_seconds=0.05)
-    bench = Bench(gate=Gate(wait=wait), limits=limits)
-    large = GOOD + b" "
-    first = asyncio.create_task(bench.post(large))
-    while not bench.gate.asked:
-        await asyncio.sleep(0)
-    late = await bench.post(large, query=b"timeout=0.2s")
-    assert late.response["status"]["code"] == 503
-    assert late.response["status"]["message"].startswith("[deadline-exceeded] ")
-    assert [record.decision.code for record in bench.records.records] == [503]
-    second = asyncio.create_task(bench.post(large))
-    small = asyncio.create_task(bench.post())
-    while len(bench.gate.asked) < 2:
-        await asyncio.sleep(0)
-    assert not second.done()
-    wait.set()
-    assert all((await task).response["allowed"] for task in (first, small, second))
-    assert len(bench.gate.asked) == 3
-
-
 async def test_strangers_cannot_crowd_out_the_api_server() -> None:
     wait = asyncio.Event()
     bench = Bench(gate=Gate(wait=wait), limits=dataclasses.replace(LIMITS, in_flight=2), segment=SEGMENT)
