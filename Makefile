@@ -22,7 +22,7 @@ setup: ## the locked Python environment
 	@uv sync --frozen --quiet --no-progress
 
 .PHONY: tools
-tools: setup ## the pinned programs (OPA, a registry), shown as they are installed
+tools: setup ## every pinned program (OPA, registry, Kubernetes, Helm ...), shown as they are installed
 	@$(PYTHON) tests/tools/install.py
 
 .PHONY: demo
@@ -31,19 +31,32 @@ demo: setup ## the whole gate on this machine: registry, images, attestations, O
 	@$(RUN) portcullis demo $(ARGS)
 
 .PHONY: test
-test: tools ## unit, property and contract tests
+test: setup ## unit, property and contract tests
+	@$(PYTHON) tests/tools/install.py opa crane
 	@$(RUN) pytest -n $(WORKERS) $(ARGS)
 
 .PHONY: e2e
-e2e: tools ## the webhook as its own process, over TLS
+e2e: tools ## the webhook as its own process, over TLS; installed by Helm on a real API server
 	@$(RUN) pytest tests/e2e -n $(WORKERS) --dist loadfile $(ARGS)
 
+.PHONY: chart
+chart: setup ## the Helm chart: helm lint, kubeconform, its guards
+	@$(PYTHON) tests/tools/install.py helm kubeconform
+	@$(RUN) pytest tests/chart -n $(WORKERS) $(ARGS)
+
+.PHONY: image
+image: setup ## the container image: built by buildah, looked at, run (as root, on Debian)
+	@$(PYTHON) tests/tools/install.py opa crane
+	@$(RUN) pytest tests/image -s $(ARGS)
+
 .PHONY: bench
-bench: tools ## figures: a table, and build/bench.json
+bench: setup ## figures: a table, and build/bench.json
+	@$(PYTHON) tests/tools/install.py opa crane
 	@$(RUN) python tests/bench/run.py $(ARGS)
 
 .PHONY: lint
-lint: tools ## format, lint, types, layers, dependencies, Rego
+lint: setup ## format, lint, types, layers, dependencies, Rego, Dockerfile
+	@$(PYTHON) tests/tools/install.py opa
 	@$(RUN) ruff format --check .
 	@$(RUN) ruff check .
 	@$(RUN) mypy
@@ -53,7 +66,8 @@ lint: tools ## format, lint, types, layers, dependencies, Rego
 	@opa check --strict policies --ignore testdata
 
 .PHONY: fmt
-fmt: tools ## formats Python and Rego
+fmt: setup ## formats Python and Rego
+	@$(PYTHON) tests/tools/install.py opa
 	@$(RUN) ruff format .
 	@$(RUN) ruff check --fix-only --quiet .
 	@opa fmt --write policies

@@ -3,8 +3,8 @@
     python3 tests/tools/install.py [--path] [NAME ...]
 
 Each program is taken from where it is first found: the cache, PATH (if its version is the pinned one), an
-official release checked by sha256 (where one is pinned below), or its Go module built from tests/tools/NAME
-(go.sum checks the sources). The cache is outside the checkout: $PORTCULLIS_CACHE, else
+official release checked by sha256 (where one is pinned below), or its Go module built from the folder beside this
+file that pins it (go.sum checks the sources). The cache is outside the checkout: $PORTCULLIS_CACHE, else
 $XDG_CACHE_HOME/portcullis, else ~/.cache/portcullis. ``--path`` installs nothing and prints the folders of all
 pinned programs, ready for PATH.
 """
@@ -32,14 +32,37 @@ DOWNLOAD_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Program:
-    """One pinned program. ``releases`` maps ``uname -m`` to (address, sha256) of an official binary."""
+    """One pinned program.
+
+    ``module`` is the folder beside this file whose go.mod pins it; ``stamp`` the variables that hold its version,
+    which a build from a module leaves empty; ``releases`` maps ``uname -m`` to (address, sha256) of an official
+    binary.
+    """
 
     name: str
     version: str
     package: str
     version_command: tuple[str, ...]
-    ldflags: str = "-s -w"
+    module: str
+    stamp: tuple[str, ...] = ()
     releases: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def ldflags(self) -> str:
+        return " ".join(["-s -w", *(f"-X {value}" for value in self.stamp)])
+
+
+def _kubernetes(name: str) -> Program:
+    version = "1.37.2"
+    return Program(
+        name=name,
+        version=version,
+        package=f"k8s.io/kubernetes/cmd/{name}",
+        # What kubectl says of its client is not on one line with --version, which the servers have.
+        version_command=("version", "--client") if name == "kubectl" else ("--version",),
+        module="kubernetes",
+        stamp=(f"k8s.io/component-base/version.gitVersion=v{version}",),
+    )
 
 
 PROGRAMS = (
@@ -48,6 +71,7 @@ PROGRAMS = (
         version="1.21.0",
         package="github.com/open-policy-agent/opa",
         version_command=("version",),
+        module="opa",
         releases={
             "x86_64": (
                 "https://github.com/open-policy-agent/opa/releases/download/v1.21.0/opa_linux_amd64_static",
@@ -64,8 +88,45 @@ PROGRAMS = (
         version="0.22.1",
         package="github.com/google/go-containerregistry/cmd/crane",
         version_command=("version",),
-        ldflags="-s -w -X github.com/google/go-containerregistry/cmd/crane/cmd.Version=0.22.1"
-        " -X github.com/google/go-containerregistry/pkg/v1/remote/transport.Version=0.22.1",
+        module="crane",
+        stamp=(
+            "github.com/google/go-containerregistry/cmd/crane/cmd.Version=0.22.1",
+            "github.com/google/go-containerregistry/pkg/v1/remote/transport.Version=0.22.1",
+        ),
+    ),
+    Program(
+        name="etcd",
+        version="3.7.3",
+        package="go.etcd.io/etcd/server/v3",
+        version_command=("--version",),
+        module="etcd",
+    ),
+    _kubernetes("kube-apiserver"),
+    _kubernetes("kube-controller-manager"),
+    _kubernetes("kubectl"),
+    Program(
+        name="helm",
+        version="4.3.1",
+        package="helm.sh/helm/v4/cmd/helm",
+        version_command=("version", "--template", "{{.Version}}"),
+        module="helm",
+        stamp=("helm.sh/helm/v4/internal/version.version=v4.3.1",),
+    ),
+    Program(
+        name="kubeconform",
+        version="0.8.0",
+        package="github.com/yannh/kubeconform/cmd/kubeconform",
+        version_command=("-v",),
+        module="kubeconform",
+        stamp=("main.version=v0.8.0",),
+    ),
+    Program(
+        name="cosign",
+        version="3.1.3",
+        package="github.com/sigstore/cosign/v3/cmd/cosign",
+        version_command=("version",),
+        module="cosign",
+        stamp=("sigs.k8s.io/release-utils/version.gitVersion=v3.1.3",),
     ),
 )
 
@@ -124,7 +185,7 @@ def download(program: Program, target: Path) -> bool:
 
 
 def build(program: Program, target: Path) -> None:
-    """Builds the program from the module that tests/tools/NAME/go.mod pins, and shows that it goes on."""
+    """Builds the program from the module that pins it, and shows that it goes on."""
     go = shutil.which("go")
     if go is None:
         raise SystemExit(
@@ -142,7 +203,7 @@ def build(program: Program, target: Path) -> None:
 
     threading.Thread(target=progress, daemon=True).start()
     try:
-        subprocess.run(command, cwd=HERE / program.name, check=True, env={**os.environ, "CGO_ENABLED": "0"})
+        subprocess.run(command, cwd=HERE / program.module, check=True, env={**os.environ, "CGO_ENABLED": "0"})
     except subprocess.CalledProcessError as error:
         raise SystemExit(f"tools: building {program.name} failed with exit code {error.returncode}") from None
     finally:
