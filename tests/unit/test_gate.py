@@ -306,6 +306,22 @@ async def test_work_that_goes_on_is_pending_and_only_people_are_told_when(
     assert bench.engine.asked == [[EARLY], [LATE]]
 
 
+async def test_controllers_do_not_wait_in_line_for_a_registry_that_hangs(bench: Bench) -> None:
+    """One may; the others are told at once that the image is still being inspected, which is no outage yet."""
+    gate = bench.gate(Hanging(bench.registry, named=False))
+    name = "system:serviceaccount:kube-system:replicaset-controller"
+    started = asyncio.get_running_loop().time()
+    asked = [gate.decide(asking(pod(), username=name), started + 3.0) for _ in range(5)]
+    decisions, ends = [], []
+    for next_one in asyncio.as_completed(asked):
+        decisions.append(await next_one)
+        ends.append(asyncio.get_running_loop().time() - started)
+    assert [decision.code for decision in decisions] == [429, 429, 429, 429, 503]
+    assert [decision.problems[0].reason for decision in decisions] == ["inspection-pending"] * 4 + ["deadline-exceeded"]
+    assert {decision.retry_after_seconds for decision in decisions} == {None}
+    assert ends[3] < 1.5 < ends[4]
+
+
 @pytest.mark.parametrize("error", [EngineUnavailable("OPA is down"), EngineTimeout("OPA is slow")])
 async def test_without_an_engine_nothing_is_passed(bench: Bench, error: EngineError) -> None:
     bench.engine.error = error

@@ -12,8 +12,10 @@ from portcullis.model.decision import Problem, Stage
 from portcullis.model.evidence import Evidence
 from portcullis.model.facts import ContainerFacts, ImageFacts
 from portcullis.model.image import Access, ImageReference, ImageUser, ResolvedImage
+from portcullis.model.request import AdmissionRequest
 from portcullis.model.ruling import Need
 from portcullis.model.workload import Workload
+from portcullis.patience import Patience, Wait
 from portcullis.ports import Clock, Registry
 
 IMAGE_NEEDS = frozenset({Need.IMAGE, Need.CONFIG, Need.CONTENTS, Need.ATTESTATIONS})
@@ -85,26 +87,40 @@ class ImageCollector:
         clock: Clock,
         limits: Limits,
     ) -> None:
+        self._patience = Patience(limits)
         self._parse = parse
         self._registry = registry
         self._gatherer = gatherer
         self._clock = clock
         self._limits = limits
 
+    def name(self, images: Collection[str]) -> tuple[ImageFacts, ...]:
+        """What the texts alone say of each distinct image, in order."""
+        return tuple(image.facts() for image in self._start_all(images))
+
     async def collect(
-        self, images: Collection[str], needs: Collection[Need], access: Access, deadline: float
+        self,
+        images: Collection[str],
+        needs: Collection[Need],
+        access: Access,
+        deadline: float,
+        request: AdmissionRequest | None = None,
     ) -> tuple[ImageFacts, ...]:
-        """Facts of each distinct image text, in order; at ``deadline`` what is missing becomes a problem.
+        """Facts of each distinct image text, in order; at ``deadline`` what is missing becomes a problem, or before
+        it, where whoever made the ``request`` should not wait so long (patience.py).
 
         A fact that cannot be had is a problem of its image; nothing is raised for it.
         """
-        collected = [self._start(written) for written in dict.fromkeys(images)]
+        collected = self._start_all(images)
         if not IMAGE_NEEDS.isdisjoint(needs):
             if len(collected) > self._limits.distinct_images:
                 self._refuse_all(collected)
             else:
-                await self._fetch(collected, frozenset(needs), access, deadline)
+                await self._fetch(collected, frozenset(needs), access, deadline, request)
         return tuple(image.facts() for image in collected)
+
+    def _start_all(self, images: Collection[str]) -> list[_Collected]:
+        return [self._start(written) for written in dict.fromkeys(images)]
 
     def _start(self, written: str) -> _Collected:
         image = _Collected(written=written)
@@ -123,19 +139,27 @@ class ImageCollector:
             )
 
     async def _fetch(
-        self, collected: list[_Collected], needs: frozenset[Need], access: Access, deadline: float
+        self,
+        collected: list[_Collected],
+        needs: frozenset[Need],
+        access: Access,
+        deadline: float,
+        request: AdmissionRequest | None,
     ) -> None:
         started = self._clock.monotonic()
+        wait = Wait()
         try:
-            async with asyncio.timeout_at(deadline), asyncio.TaskGroup() as group:
-                for image in collected:
-                    if image.reference is not None:
-                        group.create_task(self._one(image, image.reference, needs, access))
+            async with asyncio.timeout_at(deadline) as limit:
+                with self._patience.shared(request, limit) as wait:
+                    async with asyncio.TaskGroup() as group:
+                        for image in collected:
+                            if image.reference is not None:
+                                group.create_task(self._one(image, image.reference, needs, access))
         except TimeoutError:
             elapsed = self._clock.monotonic() - started
             for image in collected:
                 if image.reference is not None and not image.done:
-                    image.problems.append(_late(image, elapsed))
+                    image.problems.append(_late(image, elapsed, cut_short=wait.cut_short))
 
     async def _one(self, image: _Collected, reference: ImageReference, needs: frozenset[Need], access: Access) -> None:
         stage = Stage.REGISTRY
@@ -155,14 +179,14 @@ class ImageCollector:
         image.done = True
 
 
-def _late(image: _Collected, elapsed: float) -> Problem:
-    """A registry that has not even named the image in time is an outage; one that has is being worked with, and
-    the next request finds that work done."""
-    if image.resolved is None:
+def _late(image: _Collected, elapsed: float, *, cut_short: bool) -> Problem:
+    """A registry that has not even named the image in all the time there was is an outage; one that has is being
+    worked with, and the next request finds that work done. So it may be where the time was cut short."""
+    if image.resolved is None and not cut_short:
         error = DeadlineExceeded("the registry did not answer before the deadline of the request")
         return problem_of(error, Stage.REGISTRY, image.written)
     return Problem(
-        stage=Stage.EVIDENCE,
+        stage=Stage.REGISTRY if image.resolved is None else Stage.EVIDENCE,
         reason="inspection-pending",
         retryable=True,
         msg="the image is still being inspected; the work goes on in the background",

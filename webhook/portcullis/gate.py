@@ -95,7 +95,7 @@ class Gate:
         written = [container.image for container in workload.containers]
         early = [policy for policy in self._compiled.policies if policy.needs <= {Need.REQUEST}]
         late = [policy for policy in self._compiled.policies if policy not in early]
-        case.images = await self._collector.collect(written, (), Access(), deadline)
+        case.images = self._collector.name(written)
 
         # Policies that read the request alone come first: they may refuse before a registry is asked.
         await self._evaluate(case, request, workload, early, deadline)
@@ -113,7 +113,7 @@ class Gate:
             needs = frozenset().union(*(policy.needs for policy in late))
             access = _access(request, workload)
             facts_by = deadline - remaining * EVALUATION_SHARE
-            case.images = await self._collector.collect(written, needs, access, facts_by)
+            case.images = await self._collector.collect(written, needs, access, facts_by, request)
         await self._evaluate(case, request, workload, late, deadline)
 
     async def _evaluate(

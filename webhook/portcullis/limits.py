@@ -132,6 +132,12 @@ class Limits:
     """From the headers of a review to the end of its body; the API server sends it in one go."""
     deadline_reserve_seconds: float = 0.5
     """Kept from the caller's time for the record and the way back."""
+    moment_seconds: float = 0.2
+    """How long a request of a controller waits for facts before it has to be one of those that may wait on."""
+    waiting_per_controller: int = 1
+    """Requests of one controller of the control plane that wait on at a time; it has two to five workers."""
+    waiting_per_account: int = 4
+    """Requests of any other service account that wait on at a time: a deployment tool, an operator."""
     default_timeout_seconds: float = 10.0
     """When the caller names none; the API server's own default."""
     shown_violations: int = 10
