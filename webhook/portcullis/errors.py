@@ -22,6 +22,7 @@
     │   └── EngineMalformed        policy-failed             a builtin failed, or the result has a wrong shape
     ├── PolicyCompileError         policy-invalid            Rego that does not compile; carries where
     ├── RecordsError               audit-unavailable         the record cannot be kept                  (retryable)
+    ├── ClusterError               cluster-unavailable       the API server does not do as asked        (retryable)
     └── DeadlineExceeded           deadline-exceeded         the time of the request is over            (retryable)
 
 Each class has one stable ``reason`` (docs/reasons.md lists them with cause and remedy), a ``message`` for
@@ -178,6 +179,13 @@ class RecordsError(PortcullisError):
     """Neither the store nor the journal can keep the record."""
 
     reason = "audit-unavailable"
+    retryable = True
+
+
+class ClusterError(PortcullisError):
+    """The Kubernetes API server is not there, or does not let the gate do what it asks for."""
+
+    reason = "cluster-unavailable"
     retryable = True
 
 

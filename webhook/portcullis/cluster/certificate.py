@@ -31,6 +31,9 @@ BACKDATED = timedelta(minutes=5)
 
 FILE_BYTES = 256 * 1024
 
+CA_FILE = "ca.crt"
+"""What clients trust, in the folder of a self-managed certificate."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -61,7 +64,7 @@ class SelfManagedCertificate:
     @property
     def ca_file(self) -> Path:
         """The bundle that clients trust."""
-        return self._directory / "ca.crt"
+        return self._directory / CA_FILE
 
     def ensure(self, now: datetime) -> Pair:
         """The pair to serve with at ``now``, made or renewed if need be. Blocks on files.
@@ -83,7 +86,7 @@ class SelfManagedCertificate:
             bundle = [authority.certificate, *(old for old in self._read_bundle() if old.not_valid_after_utc > now)]
             # The key first: a CA without its key is made anew, a key without its CA as well.
             self._write("ca.key", _key_pem(authority.key))
-            self._write("ca.crt", b"".join(_certificate_pem(certificate) for certificate in bundle))
+            self._write(CA_FILE, b"".join(_certificate_pem(certificate) for certificate in bundle))
         pair = self._read_pair()
         if pair is None or not self._serves(pair, authority, now):
             pair = _make_leaf(authority, self._sans, now)
@@ -117,7 +120,7 @@ class SelfManagedCertificate:
 
     def _read_bundle(self) -> list[x509.Certificate]:
         try:
-            return x509.load_pem_x509_certificates(self._read("ca.crt") or b"")
+            return x509.load_pem_x509_certificates(self._read(CA_FILE) or b"")
         except ValueError:
             return []
 

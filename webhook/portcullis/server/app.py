@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import signal
 import sys
@@ -17,10 +18,11 @@ from portcullis.errors import ConfigError, PortcullisError
 from portcullis.server.checks import checks, observe
 from portcullis.server.clock import SystemClock
 from portcullis.server.compose import Parts, compose
-from portcullis.server.health import create_health_app
+from portcullis.server.health import create_health_app, examine
 from portcullis.server.http import Receive, Scope, Send, failure
 from portcullis.server.lifecycle import address_of, background, bound, on_stop_signal, running, server
 from portcullis.server.recording import Recorder
+from portcullis.server.registrar import Registrar, registered
 from portcullis.server.sections import Server as ServerSection
 from portcullis.server.settings import Settings
 from portcullis.server.telemetry import Metrics, configure_logging
@@ -100,13 +102,20 @@ async def _run(settings: Settings) -> None:
     on_stop_signal(starting.cancel)
     with bound(section.address, section.port) as port, bound(section.health_address, section.health_port) as health:
         tls = ServerTls(source=pair_source(section), clock=SystemClock())
-        async with compose(settings, with_audit=True) as parts:
+        async with compose(settings, with_audit=True) as parts, registered(settings, parts.clock) as registrar:
             webhook = create_app(parts, metrics)
-            observe(parts, tls, metrics)
+            looked_at = checks(parts, tls, webhook.reviews, registrar)
+            observe(parts, tls, registrar, metrics)
             main = server(webhook, tls.context, drain_seconds=section.drain_seconds, limits=parts.limits)
-            health_app = create_health_app(checks=checks(parts, tls, webhook.reviews), metrics=metrics)
+            health_app = create_health_app(checks=looked_at, metrics=metrics, when_ready=registrar.reported)
             side = server(health_app, None, drain_seconds=1, limits=parts.limits)
-            async with background(tls.watch()), running(side, health), running(main, port) as ended:
+            watching = registrar.watch(functools.partial(examine, looked_at))
+            async with (
+                background(tls.watch()),
+                background(watching),
+                running(side, health),
+                running(main, port) as ended,
+            ):
                 webhook.reviews.listening = True
                 stop: asyncio.Queue[signal.Signals] = asyncio.Queue()
                 on_stop_signal(stop.put_nowait)
@@ -121,12 +130,16 @@ async def _run(settings: Settings) -> None:
                 )
                 gc.collect()
                 gc.freeze()
-                await _until_stopped(webhook, section, stop, ended)
+                await _until_stopped(webhook, registrar, section, stop, ended)
     log.info("stopped")
 
 
 async def _until_stopped(
-    webhook: Webhook, section: ServerSection, stop: "asyncio.Queue[signal.Signals]", ended: asyncio.Task[None]
+    webhook: Webhook,
+    registrar: Registrar,
+    section: ServerSection,
+    stop: "asyncio.Queue[signal.Signals]",
+    ended: asyncio.Task[None],
 ) -> None:
     """Waits for a signal; then readiness goes off, and after a while the caller may close the port."""
     signalled = asyncio.create_task(stop.get())
@@ -137,6 +150,8 @@ async def _until_stopped(
         raise ConfigError("the webhook's port was closed from outside")
     delay = section.stop_delay_seconds if signalled.result() is signal.SIGTERM else 0.0
     log.info("stopping", signal=signalled.result().name, delay=delay, in_flight=webhook.reviews.in_flight)
-    with contextlib.suppress(TimeoutError):
-        # A second signal ends the wait.
-        await asyncio.wait_for(stop.get(), delay)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(registrar.stop())
+        with contextlib.suppress(TimeoutError):
+            # A second signal ends the wait.
+            await asyncio.wait_for(stop.get(), delay)

@@ -5,13 +5,15 @@ import functools
 from portcullis.audit.writer import AuditLog
 from portcullis.server.compose import Parts
 from portcullis.server.health import Check
+from portcullis.server.registrar import Registrar
 from portcullis.server.telemetry import Metrics
 from portcullis.server.tls import ServerTls
 from portcullis.server.validate import ReviewHandler
 
 
-def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler) -> list[Check]:
+def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Registrar) -> list[Check]:
     """Decisive: what this replica needs for itself. The audit log and the newest certificate files are shown."""
+    registration = [registration_check(registrar)] if registrar.active else []
 
     async def serving() -> str:
         if not reviews.listening:
@@ -45,11 +47,21 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler) -> list[Check]:
         Check("certificate-files", certificate_files, decisive=False),
         Check("policies", policies, remark=lambda: f"{len(parts.compiled.policies)}, {parts.compiled.revision}"),
         Check("opa", opa),
+        *registration,
         Check("audit", audit, decisive=False),
     ]
 
 
-def observe(parts: Parts, tls: ServerTls, metrics: Metrics) -> None:
+def registration_check(registrar: Registrar) -> Check:
+    """Whether the API server trusts this replica, by what it was told last."""
+
+    async def registration() -> str:
+        return registrar.problem
+
+    return Check("webhook-configuration", registration, remark=lambda: registrar.remark)
+
+
+def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics) -> None:
     """Binds gauges to the parts; they are read when Prometheus asks."""
 
     def not_after() -> float:  # asks for the state each time, since a new certificate is a new state
@@ -63,6 +75,10 @@ def observe(parts: Parts, tls: ServerTls, metrics: Metrics) -> None:
         lambda: float(parts.supervisor.restarts)
     )
     metrics.gauge("policies", "Policies in use.").set(len(parts.compiled.policies))
+    if registrar.active:
+        metrics.gauge("registered", "Whether the cluster calls this gate and trusts its certificate.").set_function(
+            lambda: float(registrar.registered)
+        )
     if parts.records is not None:
         _observe_audit(parts.records, metrics)
 

@@ -77,14 +77,22 @@ async def _probe(check: Check) -> str:
         return "the check itself failed; the log tells more"
 
 
-def create_health_app(*, checks: Sequence[Check], metrics: Metrics) -> Starlette:
-    """The ASGI application of the health port."""
+def create_health_app(
+    *, checks: Sequence[Check], metrics: Metrics, when_ready: Callable[[], None] = lambda: None
+) -> Starlette:
+    """The ASGI application of the health port.
+
+    Args:
+        when_ready: is called whenever somebody is told that this replica is ready.
+    """
 
     async def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(request: Request) -> Response:
         report = await examine(checks)
+        if report.ready:
+            when_ready()
         brief = report.ready and "verbose" not in request.query_params
         return PlainTextResponse("ok\n" if brief else report.text(), 200 if report.ready else 503)
 

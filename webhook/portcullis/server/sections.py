@@ -239,10 +239,22 @@ class PodSpecPath(Section):
     """Empty means every version."""
 
 
+class WebhookRegistration(Section):
+    """The ValidatingWebhookConfiguration by which this cluster calls the gate, and which the gate looks after."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+    """Of the object; each webhook in it is looked after."""
+    stand_down: bool = True
+    """Whether the webhooks are switched off between an orderly stop and the next start, so that pods can be created
+    meanwhile. Only right where there is one replica."""
+
+
 class Cluster(Section):
     """What the gate knows of the cluster."""
 
     pod_spec_paths: tuple[PodSpecPath, ...] = ()
+    webhook: WebhookRegistration | None = None
+    """In a cluster: the webhook configuration that gets the CA of ``server.tls.selfManaged``."""
 
 
 def _platform(text: str) -> str:

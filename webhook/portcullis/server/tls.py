@@ -50,7 +50,10 @@ def files_source(cert_file: Path, key_file: Path) -> PairSource:
     """The pair in two PEM files."""
 
     def read(now: datetime) -> Pair:  # noqa: ARG001 - files are what they are at any time
-        return Pair(_read(cert_file, "server.tls.certFile"), _read(key_file, "server.tls.keyFile"))
+        return Pair(
+            read_certificate_file(cert_file, "server.tls.certFile"),
+            read_certificate_file(key_file, "server.tls.keyFile"),
+        )
 
     return read
 
@@ -171,7 +174,12 @@ def _hash(pair: Pair) -> bytes:
     return hashlib.sha256(pair.certificate_pem + b"\0" + pair.key_pem).digest()
 
 
-def _read(path: Path, key: str) -> bytes:
+def read_certificate_file(path: Path, key: str) -> bytes:
+    """The bytes of a PEM file that is configured as ``key``.
+
+    Raises:
+        ConfigError: it cannot be read, or is too large.
+    """
     try:
         with path.open("rb") as stream:
             content = stream.read(FILE_BYTES + 1)

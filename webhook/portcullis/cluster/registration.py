@@ -1,0 +1,174 @@
+"""Looks after the ValidatingWebhookConfiguration by which the cluster calls this gate.
+
+The object belongs to whoever installed it (the chart). What the gate writes into it are two fields that the installer
+leaves out, by server-side apply under a field manager of its own, so that neither ever fights for the other's:
+
+* ``webhooks[].clientConfig.caBundle``: the CA of the self-managed certificate;
+* one entry of ``webhooks[].matchConditions``, named STOPPED: while it is there, the API server does not call the
+  webhook. It stands between an orderly stop and the next start, where there is one replica only; otherwise a
+  webhook that fails closed would refuse every pod of the cluster meanwhile. A gate that crashes leaves no such entry.
+
+Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/; lists of type map (``webhooks`` and
+``matchConditions`` by name) are merged item by item.
+"""
+
+import asyncio
+import base64
+import binascii
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client import (
+    AdmissionregistrationV1Api,
+    ApiClient,
+    Configuration,
+    V1ValidatingWebhookConfiguration,
+)
+from kubernetes.aio.client.exceptions import ApiException, OpenApiException
+from kubernetes.aio.config import ConfigException, load_incluster_config
+
+from portcullis.errors import ClusterError
+from portcullis.times import rfc3339
+
+STOPPED = "stopped.portcullis.dev"
+"""Name of the match condition."""
+
+FIELD_MANAGER = "portcullis"
+REQUEST_SECONDS = 3.0
+
+_APPLY = "application/apply-patch+yaml"
+_SINCE = re.compile(r"false // .* at (\S+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What the cluster has: for each webhook of the object its name, its CA bundle, and since when it is stopped.
+
+    ``uid`` is that of the object, which is named in each change, so that none makes a deleted object anew.
+    """
+
+    uid: str
+    ca_bundles: Mapping[str, bytes]
+    stopped: Mapping[str, str]
+    """By webhook: the time at which it was stopped, in RFC 3339, "" where that cannot be read."""
+
+    def covered_by(self, ca_bundle: bytes) -> bool:
+        return all(found == ca_bundle for found in self.ca_bundles.values())
+
+
+class WebhookConfigurations:
+    """The one ValidatingWebhookConfiguration ``name``, read and changed through the API server.
+
+    Every method raises only ClusterError, at the latest after REQUEST_SECONDS.
+    """
+
+    def __init__(self, *, api: AdmissionregistrationV1Api, name: str) -> None:
+        self._api = api
+        self._name = name
+
+    async def read(self) -> Registration | None:
+        """The object as it is; None if there is none."""
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                found = await self._api.read_validating_webhook_configuration(self._name)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise self._error("read", error) from error
+        except (OpenApiException, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise self._error("read", error) from error
+        return _registration(found)
+
+    async def write(self, found: Registration, *, ca_bundle: bytes | None, stopped_at: datetime | None) -> None:
+        """Sets what the gate owns of it.
+
+        Args:
+            found: the object as it was read.
+            ca_bundle: PEM; None leaves it to others.
+            stopped_at: since when the webhooks are not to be called; None means that they are.
+        """
+        webhooks = [_webhook(name, ca_bundle, stopped_at) for name in found.ca_bundles]
+        body = {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": self._name, "uid": found.uid},
+            "webhooks": webhooks,
+        }
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await self._api.patch_validating_webhook_configuration(
+                    self._name, body, field_manager=FIELD_MANAGER, force=True, _content_type=_APPLY
+                )
+        except (OpenApiException, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise self._error("changed", error) from error
+
+    def _error(self, verb: str, error: Exception) -> ClusterError:
+        return ClusterError(f"the ValidatingWebhookConfiguration {self._name} cannot be {verb}: {_reason(error)}")
+
+
+@asynccontextmanager
+async def webhook_configurations(name: str) -> AsyncIterator[WebhookConfigurations]:
+    """Connected with the service account of the pod; its token is read again as the kubelet renews it.
+
+    Raises:
+        ClusterError: this is no pod, or its service account is not mounted.
+    """
+    configuration = Configuration()
+    # A proxy is for registries: the API server is a neighbour.
+    configuration.client_session_kwargs = {"trust_env": False}
+    try:
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        client = ApiClient(configuration)
+    except (ConfigException, OSError) as error:
+        message = f"cluster.webhook needs a pod with its service account mounted: {error}"
+        raise ClusterError(message) from error
+    async with client:
+        yield WebhookConfigurations(api=AdmissionregistrationV1Api(client), name=name)
+
+
+def _webhook(name: str, ca_bundle: bytes | None, stopped_at: datetime | None) -> dict[str, Any]:
+    webhook: dict[str, Any] = {"name": name}
+    if ca_bundle is not None:
+        webhook["clientConfig"] = {"caBundle": base64.b64encode(ca_bundle).decode()}
+    if stopped_at is not None:
+        words = f"false // the gate was stopped in good order, since {rfc3339(stopped_at, 'seconds')}"
+        webhook["matchConditions"] = [{"name": STOPPED, "expression": words}]
+    return webhook
+
+
+def _registration(found: V1ValidatingWebhookConfiguration) -> Registration:
+    webhooks = found.webhooks or []
+    stopped = {}
+    for webhook in webhooks:
+        for condition in webhook.match_conditions or []:
+            if condition.name == STOPPED:
+                since = _SINCE.match(condition.expression)
+                stopped[webhook.name] = since[1] if since else ""
+    return Registration(
+        uid=str(found.metadata.uid) if found.metadata is not None else "",
+        ca_bundles={webhook.name: _decoded(webhook.client_config.ca_bundle) for webhook in webhooks},
+        stopped=stopped,
+    )
+
+
+def _decoded(bundle: object) -> bytes:
+    """The client gives base64 as text or as bytes; b"" where there is nothing."""
+    if not isinstance(bundle, (str, bytes)):
+        return b""
+    try:
+        return base64.b64decode(bundle, validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ApiException):
+        return f"the API server answered {error.status} {error.reason or ''}".rstrip()
+    if isinstance(error, TimeoutError):
+        return f"the API server did not answer within {REQUEST_SECONDS:g} s"
+    return str(error) or type(error).__name__
