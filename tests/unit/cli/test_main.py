@@ -148,3 +148,12 @@ def test_attest_names_the_file_that_is_wrong_before_a_registry_is_asked(
     result = run("attest", "registry.invalid/x:1", "--predicate", "report.json", "--type", "vuln", "--key", "key.pem")
     assert result.exit_code == 2
     assert result.stderr.startswith(f"error: {says}")
+
+
+@pytest.mark.parametrize("arguments", [("check", "-"), ("inspect", "a"), ("serve",), ("audit", "list")])
+def test_the_configuration_may_be_named_by_the_environment(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "named.yaml"
+    path.write_text("sever: {}")
+    result = CliRunner().invoke(app, arguments, input=CONFIG_MAP, env={"PORTCULLIS_CONFIG": str(path)})
+    assert result.exit_code == 2
+    assert f"{path}:1: sever: there is no such key; did you mean server?" in result.output

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from portcullis.cli.output import API_VERSION, Format, FormatOption, print_json, progress, reported, stderr, stdout
+from portcullis.cli.output import (
+    API_VERSION,
+    ConfigOption,
+    Format,
+    FormatOption,
+    print_json,
+    progress,
+    reported,
+    stderr,
+    stdout,
+)
 from portcullis.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,9 +42,7 @@ def attest(
     key: Annotated[
         Path, typer.Option("--key", help=f"ECDSA P-256 private key, PEM; its password in {PASSWORD_VARIABLE}.")
     ],
-    config: Annotated[
-        Path | None, typer.Option("--config", help="portcullis.yaml, for registries and credentials.")
-    ] = None,
+    config: ConfigOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Sign a report for an image and push it beside it.

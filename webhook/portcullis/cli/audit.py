@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from portcullis.cli.output import API_VERSION, Format, FormatOption, print_json, reported, stderr, stdout
+from portcullis.cli.output import (
+    API_VERSION,
+    ConfigOption,
+    Format,
+    FormatOption,
+    print_json,
+    reported,
+    stderr,
+    stdout,
+)
 from portcullis.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,8 +36,6 @@ _ID = re.compile(r"[0-9a-f-]{6,36}")
 _WHOLE = 36
 
 audit = typer.Typer(help="Read the audit log.", no_args_is_help=True, pretty_exceptions_enable=False)
-
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="portcullis.yaml, whose audit.database is read.")]
 
 
 class VerdictOption(StrEnum):

@@ -14,6 +14,7 @@ from portcullis.cli.output import (
     API_VERSION,
     EXIT_FAILED,
     EXIT_REFUSED,
+    ConfigOption,
     print_error,
     print_json,
     progress,
@@ -49,7 +50,7 @@ def check(
     policies: Annotated[
         list[Path] | None, typer.Option("--policies", help="A folder of policies beside the others; repeatable.")
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", help="portcullis.yaml; without it, the defaults.")] = None,
+    config: ConfigOption = None,
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", help="For objects that name no namespace of their own.")
     ] = "",

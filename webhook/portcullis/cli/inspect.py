@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from portcullis.cli.output import (
     API_VERSION,
     EXIT_FAILED,
+    ConfigOption,
     Format,
     FormatOption,
     print_json,
@@ -30,9 +30,7 @@ CONTAINER = "image"
 @reported
 def inspect(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="registry/name:tag, or with @sha256:…")],
-    config: Annotated[
-        Path | None, typer.Option("--config", help="portcullis.yaml, for registries, credentials and trust.")
-    ] = None,
+    config: ConfigOption = None,
     timeout: Annotated[float, typer.Option("--timeout", min=1, max=600, help="Seconds.")] = 60.0,
     output: FormatOption = Format.TABLE,
 ) -> None:

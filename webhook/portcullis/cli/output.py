@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, Final, ParamSpec, TypeVar
 
 import typer
@@ -33,6 +34,12 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
 
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="PORTCULLIS_CONFIG", help="portcullis.yaml; without it, the defaults."),
+]
+"""The container image sets the variable."""
 
 FormatOption = Annotated[Format, typer.Option("--output", "-o", help="Table for people, or JSON for programs.")]
 

@@ -1,17 +1,13 @@
 """``portcullis serve``: the webhook."""
 
 import os
-from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from portcullis.cli.output import reported
+from portcullis.cli.output import ConfigOption, reported
 
 
 @reported
 def serve(
-    config: Annotated[Path | None, typer.Option("--config", help="portcullis.yaml; without it, the defaults.")] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Run the webhook until it is told to stop (SIGTERM or Ctrl-C)."""
     from portcullis.server.app import serve as run

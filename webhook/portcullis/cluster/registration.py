@@ -42,7 +42,7 @@ FIELD_MANAGER = "portcullis"
 REQUEST_SECONDS = 3.0
 
 _APPLY = "application/apply-patch+yaml"
-_SINCE = re.compile(r"false // .* at (\S+)$")
+_SINCE = re.compile(r"false // .* at (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +64,18 @@ class Registration:
 class WebhookConfigurations:
     """The one ValidatingWebhookConfiguration ``name``, read and changed through the API server.
 
-    Every method raises only ClusterError, at the latest after REQUEST_SECONDS.
+    Every method raises only ClusterError, at the latest after ``seconds``.
     """
 
-    def __init__(self, *, api: AdmissionregistrationV1Api, name: str) -> None:
+    def __init__(self, *, api: AdmissionregistrationV1Api, name: str, seconds: float = REQUEST_SECONDS) -> None:
         self._api = api
         self._name = name
+        self._seconds = seconds
 
     async def read(self) -> Registration | None:
         """The object as it is; None if there is none."""
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 found = await self._api.read_validating_webhook_configuration(self._name)
         except ApiException as error:
             if error.status == 404:
@@ -100,7 +101,7 @@ class WebhookConfigurations:
             "webhooks": webhooks,
         }
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 await self._api.patch_validating_webhook_configuration(
                     self._name, body, field_manager=FIELD_MANAGER, force=True, _content_type=_APPLY
                 )
@@ -108,7 +109,8 @@ class WebhookConfigurations:
             raise self._error("changed", error) from error
 
     def _error(self, verb: str, error: Exception) -> ClusterError:
-        return ClusterError(f"the ValidatingWebhookConfiguration {self._name} cannot be {verb}: {_reason(error)}")
+        reason = f"no answer within {self._seconds:g} s" if isinstance(error, TimeoutError) else _reason(error)
+        return ClusterError(f"the ValidatingWebhookConfiguration {self._name} cannot be {verb}: {reason}")
 
 
 @asynccontextmanager
@@ -136,7 +138,7 @@ def _webhook(name: str, ca_bundle: bytes | None, stopped_at: datetime | None) ->
     if ca_bundle is not None:
         webhook["clientConfig"] = {"caBundle": base64.b64encode(ca_bundle).decode()}
     if stopped_at is not None:
-        words = f"false // the gate was stopped in good order, since {rfc3339(stopped_at, 'seconds')}"
+        words = f"false // portcullis was stopped in good order at {rfc3339(stopped_at, 'seconds')}"
         webhook["matchConditions"] = [{"name": STOPPED, "expression": words}]
     return webhook
 
@@ -147,7 +149,7 @@ def _registration(found: V1ValidatingWebhookConfiguration) -> Registration:
     for webhook in webhooks:
         for condition in webhook.match_conditions or []:
             if condition.name == STOPPED:
-                since = _SINCE.match(condition.expression)
+                since = _SINCE.fullmatch(condition.expression)
                 stopped[webhook.name] = since[1] if since else ""
     return Registration(
         uid=str(found.metadata.uid) if found.metadata is not None else "",
@@ -169,6 +171,4 @@ def _decoded(bundle: object) -> bytes:
 def _reason(error: Exception) -> str:
     if isinstance(error, ApiException):
         return f"the API server answered {error.status} {error.reason or ''}".rstrip()
-    if isinstance(error, TimeoutError):
-        return f"the API server did not answer within {REQUEST_SECONDS:g} s"
     return str(error) or type(error).__name__

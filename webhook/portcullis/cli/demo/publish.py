@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -96,6 +96,7 @@ async def publish(
     keys: Mapping[str, ec.EllipticCurvePrivateKey],
     host: str,
     say: Callable[[str], None],
+    samples: Sequence[Sample] = SAMPLES,
 ) -> None:
     """Pushes every sample, then the attestations. Raises RegistryError."""
     rules = HostRules(allowed=(host,), insecure=frozenset({host}), private=frozenset({host}))
@@ -107,10 +108,10 @@ async def publish(
         images=images, references=references, keys=keys, registry=registry, pusher=pusher, now=datetime.now(UTC)
     )
     try:
-        for sample in SAMPLES:
+        for sample in samples:
             say(f"pushing {sample.repository}:{sample.tag}: {sample.what}")
             await publisher.push(sample)
-        for sample in SAMPLES:
+        for sample in samples:
             if sample.scan is not None:
                 say(f"attesting the scan of {sample.repository}:{sample.tag}")
                 await publisher.attest(sample, sample.scan)
