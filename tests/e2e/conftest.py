@@ -11,6 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from e2e.cluster.gate import Installed, prepared
+from e2e.cluster.programs import Cluster, control_plane
+from e2e.cluster.registry import SampleRegistry
 from e2e.support import RunningDemo
 
 START_SECONDS = 110
@@ -54,3 +57,23 @@ def _read(process: "subprocess.Popen[str]") -> RunningDemo:
             return RunningDemo(lines, "".join(printed))
     assert process.stderr is not None
     pytest.fail(f"the demo ended early:\n{''.join(printed)}\n{process.stderr.read()}")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """etcd, API server and controller manager, for the tests of one file."""
+    with control_plane(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sample_registry() -> Iterator[SampleRegistry]:
+    with SampleRegistry().running() as registry:
+        yield registry
+
+
+@pytest.fixture(scope="module")
+def release(cluster: Cluster, sample_registry: SampleRegistry) -> Iterator[Installed]:
+    """Namespace, kubelet and network for the chart; nothing is installed yet."""
+    with prepared(cluster, sample_registry) as made:
+        yield made

@@ -1,0 +1,87 @@
+{{/* What the schema cannot say, and what it says too curtly. Whatever contradicts is an error, never lost. */}}
+{{- define "portcullis.guards" -}}
+{{- include "portcullis.guards.owned" . -}}
+{{- include "portcullis.guards.webhook" . -}}
+{{- if eq (int .Values.ports.webhook) (int .Values.ports.health) -}}
+{{- fail (printf "ports.webhook and ports.health are both %d" (int .Values.ports.webhook)) -}}
+{{- end -}}
+{{- if and (gt (int .Values.replicas) 1) (hasPrefix "sqlite:" (dig "audit" "database" "sqlite:" .Values.config)) -}}
+{{- fail (printf "replicas is %d, but the audit log is an SQLite database, which belongs to one process: set replicas to 1" (int .Values.replicas)) -}}
+{{- end -}}
+{{- if and .Values.tls.existingSecret (not .Values.tls.caBundle) (not .Values.webhook.annotations) -}}
+{{- fail "tls.existingSecret needs tls.caBundle, or an annotation in webhook.annotations by which an injector writes it: without it the API server trusts no such certificate" -}}
+{{- end -}}
+{{- if and .Values.tls.caBundle (not .Values.tls.existingSecret) -}}
+{{- fail "tls.caBundle is set, but without tls.existingSecret the gate makes a CA of its own and writes that one" -}}
+{{- end -}}
+{{- if and .Values.tls.caBundle (not (contains "-----BEGIN CERTIFICATE-----" (b64dec (nospace .Values.tls.caBundle)))) -}}
+{{- fail "tls.caBundle is not a PEM certificate in base64" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Keys of the configuration that the chart sets, under config and in the environment. */}}
+{{- define "portcullis.guards.owned" -}}
+{{- $owned := dict
+      "server.address" "it is always 0.0.0.0"
+      "server.port" "set ports.webhook instead"
+      "server.healthAddress" "it is always 0.0.0.0"
+      "server.healthPort" "set ports.health instead"
+      "server.tls" "set tls.existingSecret instead"
+      "server.pathSegment" "the webhook calls /validate"
+      "cluster.webhook" "set webhook.standDown instead" -}}
+{{- range $key, $instead := $owned -}}
+{{- $words := splitList "." $key -}}
+{{- if hasKey (index $.Values.config (first $words) | default dict) (last $words) -}}
+{{- fail (printf "config.%s is set by the chart: %s" $key $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- $elsewhere := merge $owned (dict "audit.database" "set config.audit.database instead") -}}
+{{- range $name := list "stopDelaySeconds" "drainSeconds" -}}
+{{- $_ := set $elsewhere (printf "server.%s" $name) (printf "set config.server.%s instead" $name) -}}
+{{- end -}}
+{{- range $name := list "modes" "namespaces" "folders" -}}
+{{- $_ := set $elsewhere (printf "policies.%s" $name) (printf "set config.policies.%s instead" $name) -}}
+{{- end -}}
+{{- range $variable := .Values.extraEnv -}}
+{{- /* As the program reads it: case and _ within a name do not matter; PORTCULLIS_SERVER is all of server. */ -}}
+{{- $path := "" -}}
+{{- if hasPrefix "PORTCULLIS_" $variable.name -}}
+{{- $path = trimPrefix "PORTCULLIS_" $variable.name | replace "__" "." | replace "_" "" | lower -}}
+{{- end -}}
+{{- range $key, $instead := $elsewhere -}}
+{{- $key := lower $key -}}
+{{- if and $path (or (eq $path $key) (hasPrefix (printf "%s." $key) $path) (hasPrefix (printf "%s." $path) $key)) -}}
+{{- fail (printf "extraEnv sets %s, which is set by the chart: %s" $variable.name $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "portcullis.guards.webhook" -}}
+{{- if and (eq .Values.profile "audit") (eq .Values.webhook.failurePolicy "Fail") -}}
+{{- fail "webhook.failurePolicy is Fail, but profile audit refuses nothing: set profile to enforce" -}}
+{{- end -}}
+{{- range $name, $_ := .Values.webhook.annotations -}}
+{{- if and (hasPrefix "cert-manager.io/inject-" $name) (not $.Values.tls.existingSecret) -}}
+{{- fail (printf "webhook.annotations has %s, but without tls.existingSecret the gate writes the CA itself" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- $groups := list -}}
+{{- range dig "cluster" "podSpecPaths" list .Values.config -}}
+{{- $groups = append $groups .group -}}
+{{- end -}}
+{{- $ruled := list -}}
+{{- range .Values.webhook.extraRules -}}
+{{- $ruled = concat $ruled .apiGroups -}}
+{{- end -}}
+{{- range $ruled -}}
+{{- if not (has . $groups) -}}
+{{- fail (printf "webhook.extraRules has the API group %q, but config.cluster.podSpecPaths does not say where its kinds keep their pods: they would be admitted unseen" .) -}}
+{{- end -}}
+{{- end -}}
+{{- range $groups -}}
+{{- if not (has . $ruled) -}}
+{{- fail (printf "config.cluster.podSpecPaths has the API group %q, but no rule of webhook.extraRules sends its objects to the gate" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

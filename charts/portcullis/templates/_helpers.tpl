@@ -1,0 +1,86 @@
+{{/*
+The name of every object. A name that is too long or no DNS label gets a hash of the whole one, so that two long
+names that differ at their end stay two.
+*/}}
+{{- define "portcullis.fullname" -}}
+{{- $chart := .Values.nameOverride | default .Chart.Name -}}
+{{- $name := .Values.fullnameOverride | default (contains $chart .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $chart)) -}}
+{{- if regexMatch "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$" $name -}}
+{{- $name -}}
+{{- else -}}
+{{- $clean := regexReplaceAll "[^-a-z0-9]+" (lower $name) "-" -}}
+{{- $clean = regexMatch "^[a-z]" $clean | ternary $clean (printf "p-%s" $clean) -}}
+{{- printf "%s-%s" ($clean | trunc 54 | trimSuffix "-") (sha256sum $name | trunc 8) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "portcullis.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "portcullis.labels" -}}
+{{ include "portcullis.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+{{- end -}}
+
+{{- define "portcullis.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "portcullis.fullname" .) "default") -}}
+{{- end -}}
+
+{{- define "portcullis.image" -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- with .Values.image.digest }}@{{ . }}{{ end -}}
+{{- end -}}
+
+{{- define "portcullis.failurePolicy" -}}
+{{- .Values.webhook.failurePolicy | default (eq .Values.profile "enforce" | ternary "Fail" "Ignore") -}}
+{{- end -}}
+
+{{/* Namespaces that are not judged, as a JSON list. */}}
+{{- define "portcullis.exemptNamespaces" -}}
+{{- concat (list "kube-system" .Release.Namespace) .Values.webhook.exemptNamespaces | uniq | toJson -}}
+{{- end -}}
+
+{{/* portcullis.yaml: the values under config, with what the chart knows. */}}
+{{- define "portcullis.configuration" -}}
+{{- $name := include "portcullis.fullname" . -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $service := printf "%s.%s.svc" $name .Release.Namespace -}}
+{{- $tls := dict "selfManaged" (dict "directory" "/var/lib/portcullis/tls" "names" (list $service (printf "%s.cluster.local" $service))) -}}
+{{- if .Values.tls.existingSecret -}}
+{{- $tls = dict "certFile" "/etc/portcullis/tls/tls.crt" "keyFile" "/etc/portcullis/tls/tls.key" -}}
+{{- end -}}
+{{- $own := dict
+      "server" (dict "address" "0.0.0.0" "port" (int .Values.ports.webhook) "healthAddress" "0.0.0.0" "healthPort" (int .Values.ports.health) "tls" $tls)
+      "cluster" (dict "webhook" (dict "name" $name "standDown" .Values.webhook.standDown)) -}}
+{{- $config = mergeOverwrite (dict "audit" (dict "database" "sqlite:////var/lib/portcullis/audit.db")) $config $own -}}
+{{- $policies := $config.policies | default dict -}}
+{{- if eq .Values.profile "audit" -}}
+{{- $policies = set (omit $policies "namespaces") "modes" (dict "*" "audit") -}}
+{{- end -}}
+{{- $folders := $policies.folders | default list -}}
+{{- range .Values.policyConfigMaps -}}
+{{- $folders = append $folders (printf "/etc/portcullis/policies/%s" .) -}}
+{{- end -}}
+{{- if $folders -}}
+{{- $policies = set $policies "folders" $folders -}}
+{{- end -}}
+{{- if $policies -}}
+{{- $config = set $config "policies" $policies -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/*
+Longer than the program needs to stop: the delay (or telling the API server, up to 6 s), the reviews in flight, and 15 s
+for the records, OPA and a slow disk.
+*/}}
+{{- define "portcullis.graceSeconds" -}}
+{{- $server := .Values.config.server | default dict -}}
+{{- $delay := hasKey $server "stopDelaySeconds" | ternary $server.stopDelaySeconds 5 -}}
+{{- $drain := hasKey $server "drainSeconds" | ternary $server.drainSeconds 20 -}}
+{{- addf (float64 $delay) (float64 $drain) 15 | ceil | int -}}
+{{- end -}}

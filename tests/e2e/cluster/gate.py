@@ -1,0 +1,118 @@
+"""The gate as an engineer installs it: by Helm, from the chart, on the real API server; and what it did there."""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from e2e.cluster.network import ServiceProxy
+from e2e.cluster.pods import Kubelet
+from e2e.cluster.programs import Cluster, free_port, service_socket
+from e2e.cluster.registry import SampleRegistry
+
+NAMESPACE = "portcullis-system"
+RELEASE = "portcullis"
+WEBHOOK = "gate.portcullis.dev"
+CHART = Path(__file__).resolve().parents[3] / "charts" / "portcullis"
+
+
+@dataclass
+class Installed:
+    """The release, its pods and its network."""
+
+    cluster: Cluster
+    kubelet: Kubelet
+    registry: SampleRegistry
+    ports: dict[str, int] = field(default_factory=lambda: {"webhook": free_port(), "health": free_port()})
+
+    def helm(self, verb: str, *arguments: str, values: Mapping[str, Any] | None = None, **more: Any) -> str:
+        """helm install, upgrade or uninstall; waits until it is done."""
+        chart = [] if verb == "uninstall" else [str(CHART), "--values", "-"]
+        text = yaml.safe_dump(values or {})
+        command = ("helm", verb, RELEASE, *chart, "--namespace", NAMESPACE, "--wait", "--timeout", "90s", *arguments)
+        done = self.cluster.run(*command, stdin=text, ok=None, **more)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{text}\n{self.kubelet.logs()}"
+        return done.stdout
+
+    def values(self, profile: str, **config: Any) -> dict[str, Any]:
+        """What the tests need beside the defaults: free ports, and a registry on loopback that they trust."""
+        host, loopback = self.registry.host, {"insecure": True, "private": True}
+        accept = [{"predicates": ["vulnerability"], "signers": ["ci"]}]
+        return {
+            "profile": profile,
+            "ports": self.ports,
+            "config": {
+                "server": {"stopDelaySeconds": 1},
+                "registries": {"hosts": {host: loopback}},
+                "trust": {
+                    "signers": {"ci": {"key": {"pem": self.registry.public_key}}},
+                    "rules": [{"images": [f"{host}/acme/**"], "accept": accept}],
+                },
+                **config,
+            },
+        }
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Every decision in the audit logs on the volumes of the release, oldest first."""
+        columns = "id, uid, username, operation, kind, namespace, name, verdict, code, because, dry_run, body"
+        found = []
+        for database in sorted(self.kubelet.claims.glob("*/audit.db"), key=lambda path: path.stat().st_ctime):
+            with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+                connection.row_factory = sqlite3.Row
+                rows = connection.execute(f"select {columns} from decisions order by sequence")
+                found += [dict(row) for row in rows]
+        return found
+
+    def records_of(self, name: str) -> list[dict[str, Any]]:
+        return [record for record in self.records if record["name"] == name]
+
+
+@contextlib.contextmanager
+def prepared(cluster: Cluster, registry: SampleRegistry) -> Iterator[Installed]:
+    """Everything that an installation needs of a cluster; nothing is installed yet."""
+    proxy = ServiceProxy(cluster.api, service_socket(cluster.folder))
+    cluster.namespace(NAMESPACE)
+    with proxy.running(), Kubelet(cluster, NAMESPACE).running() as kubelet:
+        yield Installed(cluster, kubelet, registry)
+
+
+def unmatched(installed: Installed, rules: Sequence[Mapping[str, Any]], exempt: Sequence[str]) -> list[str]:
+    """Requests of the API server's audit log that a rule covers and that no record of ours is joined with.
+
+    The joint is the decision's id: the API server makes a uid for each review, which its own log does not keep, and
+    keeps the annotations of the answer. A request that never came to validating admission has no decision: the API
+    server said before that it is not allowed, not valid, or in conflict with another.
+    """
+    ids = {record["id"] for record in installed.records}
+    covered = {
+        (group, resource)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }  # fmt: skip
+    missing = []
+    for event in installed.cluster.audit_events():
+        reference = event.get("objectRef", {})
+        resource = "/".join(part for part in (reference.get("resource", ""), reference.get("subresource", "")) if part)
+        if (reference.get("apiGroup", ""), resource) not in covered or reference.get("namespace", "") in exempt:
+            continue
+        if event["verb"] not in ("create", "update", "patch"):
+            continue
+        decision = event.get("annotations", {}).get(f"{WEBHOOK}/decision-id")
+        if decision in ids or (decision is None and _ended_before(event)):
+            continue
+        missing.append(json.dumps({key: event[key] for key in ("verb", "requestURI", "responseStatus", "user")}))
+    return missing
+
+
+def _ended_before(event: Mapping[str, Any]) -> bool:
+    """Whether the request was refused on its way to validating admission, by others than the webhook."""
+    status = event.get("responseStatus", {})
+    words = status.get("message", "")
+    return status.get("code") in (400, 401, 403, 404, 409, 415, 422) and "webhook" not in words

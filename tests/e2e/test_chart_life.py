@@ -1,0 +1,175 @@
+"""The chart's whole life on a real API server: at every moment of it pods can be created."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from e2e.cluster.api import ApiError
+from e2e.cluster.gate import NAMESPACE, RELEASE, Installed
+from e2e.cluster.objects import container, workload
+from e2e.cluster.programs import Cluster, until
+from e2e.cluster.registry import GOOD, ROOT
+
+SHOP = "shop"
+CONFIGURATION = f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{RELEASE}"
+PACE_SECONDS = 0.05
+
+
+@dataclass
+class Prober:
+    """Creates a good pod in an ordinary namespace all the time, and counts what came of it."""
+
+    cluster: Cluster
+    image: str
+    created: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator["Prober"]:
+        over = threading.Event()
+        thread = threading.Thread(target=self._run, args=(over,), daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            over.set()
+            thread.join(30)
+
+    def settle(self, count: int = 25) -> None:
+        """Returns after so many more pods."""
+        wanted = self.created + count
+        until(lambda: self.created >= wanted or self.failures, "the prober's pods")
+
+    def _run(self, over: threading.Event) -> None:
+        number = 0
+        while not over.wait(PACE_SECONDS):
+            number += 1
+            pod = workload("Pod", f"probe-{number}", SHOP, container("web", self.image))
+            try:
+                self.cluster.api.post(f"/api/v1/namespaces/{SHOP}/pods", pod)
+                self.created += 1
+            except (ApiError, OSError) as error:
+                self.failures.append(f"{time.strftime('%H:%M:%S')} {error}")
+
+
+def bad_pod(gate: Installed, name: str) -> dict[str, Any]:
+    return workload("Pod", name, SHOP, container("web", gate.registry.image(ROOT)))
+
+
+@pytest.fixture
+def shop(release: Installed) -> Iterator[Installed]:
+    """The namespace; afterwards nothing of the chart is left."""
+    if release.cluster.api.find(f"/api/v1/namespaces/{SHOP}") is None:
+        release.cluster.namespace(SHOP)
+    yield release
+    if release.cluster.run("helm", "status", RELEASE, "--namespace", NAMESPACE, ok=None).returncode == 0:
+        release.helm("uninstall")
+    until(lambda: not release.kubelet.alive, "the end of the gate's pod")
+
+
+def webhook(gate: Installed) -> dict[str, Any]:
+    (found,) = gate.cluster.api.get(CONFIGURATION)["webhooks"]
+    return dict(found)
+
+
+def test_install_audit_enforce_upgrade_uninstall(shop: Installed) -> None:
+    gate, cluster = shop, shop.cluster
+    with Prober(cluster, gate.registry.image(GOOD)).running() as prober:
+        gate.helm("install", values=gate.values("audit"))
+        until(lambda: webhook(gate)["clientConfig"].get("caBundle"), "the CA in the webhook configuration")
+        assert webhook(gate)["failurePolicy"] == "Ignore"
+        cluster.apply(bad_pod(gate, "audited"))
+        (seen,) = gate.records_of("audited")
+        assert (seen["verdict"], seen["code"]) == ("admitted", 200)
+
+        gate.helm("upgrade", values=gate.values("enforce"))
+        refused_again(gate, "enforced")
+        prober.settle()
+        assert webhook(gate)["failurePolicy"] == "Fail"
+
+        gate.helm("upgrade", values=gate.values("enforce", platforms=["linux/amd64"]))
+        refused_again(gate, "upgraded")
+        prober.settle()
+
+        gate.helm("upgrade", values=gate.values("audit"))
+        until(lambda: "matchConditions" not in webhook(gate), "the webhook to be called again")
+        assert webhook(gate)["failurePolicy"] == "Ignore"
+        cluster.apply(bad_pod(gate, "audited-again"))
+        prober.settle()
+
+        gate.helm("upgrade", values=gate.values("enforce"))
+        refused_again(gate, "enforced-again")
+        prober.settle()
+        gate.helm("uninstall")
+        until(lambda: not gate.kubelet.alive, "the end of the gate's pod")
+        assert cluster.api.find(CONFIGURATION) is None
+        prober.settle()
+    assert prober.failures == []
+    assert prober.created > 100
+    judged = [record for record in gate.records if record["name"].startswith("probe-")]
+    assert len(judged) > 50, "the prober was hardly ever asked for"
+
+
+def refused_again(gate: Installed, name: str) -> None:
+    """The new pod took over: its predecessor had stopped the webhook in good order."""
+    until(lambda: "matchConditions" not in webhook(gate), "the webhook to be called again")
+    refused = gate.cluster.apply(bad_pod(gate, name), ok=False)
+    assert "[image-user]" in refused.stderr
+    assert gate.cluster.api.find(f"/api/v1/namespaces/{SHOP}/pods/{name}") is None
+
+
+def test_a_gate_that_is_killed_opens_nothing_and_the_rescue_opens_the_cluster(shop: Installed) -> None:
+    gate, cluster = shop, shop.cluster
+    gate.helm("install", values=gate.values("enforce"))
+    refused_again(gate, "before")
+    (pod,) = gate.kubelet.alive
+    before = pod.process.pid
+    with stopped_kubelet(gate):
+        os.kill(before, signal.SIGKILL)
+        until(lambda: pod.process.poll() is not None, "the end of the process")
+        for name in ("killed-bad", "killed-good"):
+            image = ROOT if name == "killed-bad" else GOOD
+            refused = cluster.apply(workload("Pod", name, SHOP, container("web", gate.registry.image(image))), ok=False)
+            assert 'failed calling webhook "gate.portcullis.dev"' in refused.stderr
+        assert "matchConditions" not in webhook(gate)
+
+        # NOTES.txt and docs/operators.md: the rescue.
+        cluster.kubectl("delete", "validatingwebhookconfiguration", RELEASE)
+        cluster.apply(workload("Pod", "rescued", SHOP, container("web", gate.registry.image(GOOD))))
+    until(lambda: pod.process.poll() is None and pod.process.pid != before and pod.ready, "the pod again", 60)
+
+    gate.helm("upgrade", values=gate.values("enforce"))
+    until(lambda: webhook(gate)["clientConfig"].get("caBundle"), "the CA in the webhook configuration made anew")
+    refused_again(gate, "after")
+
+
+@contextlib.contextmanager
+def stopped_kubelet(gate: Installed) -> Iterator[None]:
+    gate.kubelet.paused.set()
+    time.sleep(0.5)
+    try:
+        yield
+    finally:
+        gate.kubelet.paused.clear()
+
+
+def test_with_stand_down_off_an_orderly_stop_refuses_too(shop: Installed) -> None:
+    """The stricter choice: between two pods of a rollout nothing is admitted."""
+    gate, cluster = shop, shop.cluster
+    gate.helm("install", values={**gate.values("enforce"), "webhook": {"standDown": False}})
+    refused_again(gate, "strict")
+    (pod,) = gate.kubelet.alive
+    cluster.kubectl("rollout", "restart", f"deployment/{RELEASE}", "--namespace", NAMESPACE)
+    until(lambda: pod.process.poll() is not None, "the end of the first pod", 60)
+    refused = cluster.apply(bad_pod(gate, "between"), ok=None)
+    assert refused.returncode != 0
+    assert "matchConditions" not in webhook(gate)
+    cluster.kubectl("rollout", "status", f"deployment/{RELEASE}", "--namespace", NAMESPACE, "--timeout=60s")
+    refused_again(gate, "strict-again")
