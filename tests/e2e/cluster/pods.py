@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,6 +89,15 @@ class Kubelet:
 
     def logs(self) -> str:
         return "\n".join(f"--- {pod.name}\n{pod.log[-6000:]}" for pod in self.pods.values())
+
+    def execute(self, pod: Running, words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        """``kubectl exec``: runs the words in the pod's mounts, with its environment. The image's executable is
+        this checkout's."""
+        command = [sys.executable, "-m", "portcullis", *words[1:]] if words[0] == "portcullis" else list(words)
+        wanted = json.loads((pod.folder / "specification.json").read_text())
+        user = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
+        enter = ["nsenter", *user, "--target", str(pod.process.pid), "--mount", "--root", "--wd", *command]
+        return subprocess.run(enter, capture_output=True, text=True, timeout=60, env=wanted["environment"])
 
     @property
     def alive(self) -> list[Running]:
@@ -226,6 +235,7 @@ class Kubelet:
         return {
             "PATH": os.environ["PATH"],
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PORTCULLIS_CONFIG": "/etc/portcullis/portcullis.yaml",
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
             "KUBERNETES_SERVICE_PORT": str(self._cluster.port),
             **own,

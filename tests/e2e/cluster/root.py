@@ -7,6 +7,7 @@ SPECIFICATION is a JSON file: {"mounts": [{"source", "target", "writable"}], "co
 would bring (Python, its packages, OPA) comes from this machine, at the paths that it has here.
 """
 
+import itertools
 import json
 import os
 import subprocess
@@ -53,8 +54,14 @@ def build(root: Path, mounts: list[dict[str, object]]) -> None:
         source = Path("/etc") / name
         if source.exists():
             bind(source.resolve(), root / "etc" / name)
-    # Outer folders first, so that what lies within them is mounted over them.
-    for entry in sorted(mounts, key=lambda one: str(one["target"]).count("/")):
+    # Outer folders first, so that what lies within them is mounted over them; as the kubelet does, with a folder for
+    # it in the volume around it.
+    ordered = sorted(mounts, key=lambda one: str(one["target"]).count("/"))
+    for inner, outer in itertools.permutations(ordered, 2):
+        if Path(str(inner["target"])).is_relative_to(str(outer["target"])):
+            within = Path(str(inner["target"])).relative_to(str(outer["target"]))
+            (Path(str(outer["source"])) / within).mkdir(parents=True, exist_ok=True)
+    for entry in ordered:
         target = root / str(entry["target"]).lstrip("/")
         bind(Path(str(entry["source"])), target, writable=bool(entry["writable"]))
 

@@ -1,0 +1,97 @@
+"""README.md, 'Install it in a cluster': its commands, in their order, on a real API server."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from e2e.cluster.gate import CHART, NAMESPACE, RELEASE, Installed
+from e2e.cluster.objects import container, workload
+from e2e.cluster.programs import until
+from e2e.cluster.registry import GOOD, ROOT
+from e2e.test_docs import commands
+
+ROOT_FOLDER = Path(__file__).resolve().parents[2]
+PAGE = (ROOT_FOLDER / "README.md").read_text("utf-8")
+SECTION = PAGE.partition("## Install it in a cluster\n")[2].partition("\n## ")[0]
+EXAMPLE = "docker.io/library/nginx:1.29"
+
+
+class Reader:
+    """Somebody who types what the page shows. Beside that the tests need ports of their own and a registry on
+    loopback: those values come last, as a reader's own would."""
+
+    def __init__(self, release: Installed, folder: Path) -> None:
+        self.release = release
+        self.folder = folder
+        own = release.values("audit")
+        del own["profile"]
+        (folder / "own.yaml").write_text(yaml.safe_dump(own))
+        (example,) = re.findall(r"```yaml\n(.*?)```", SECTION, re.DOTALL)
+        (folder / "values.yaml").write_text(example)
+        self.printed = ""
+
+    def type(self, words: Sequence[str], *, ok: bool = True) -> str:
+        words = [word.replace(EXAMPLE, self.release.registry.image(ROOT)) for word in words]
+        words = [str(CHART) if word == "charts/portcullis" else word for word in words]
+        words = [str(self.folder / word) if word == "values.yaml" else word for word in words]
+        if words[0] == "helm":
+            words = [*words, "--values", str(self.folder / "own.yaml"), "--timeout", "90s"]
+        if "exec" in words:
+            (pod,) = self.release.kubelet.alive
+            done = self.release.kubelet.execute(pod, words[words.index("--") + 1 :])
+        else:
+            done = self.release.cluster.run(*words, ok=None)
+        assert (done.returncode == 0) is ok, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+
+def commands_of_the_section() -> list[list[str]]:
+    lines = "".join(re.findall(r"^```sh\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)).splitlines()
+    return [shlex.split(line) for line in lines]
+
+
+def test_the_section_is_installed_as_it_is_written(release: Installed, tmp_path: Path) -> None:
+    typed = commands_of_the_section()
+    assert typed == [words for words in commands("README.md") if words[0] in ("docker", "helm", "kubectl")]
+    reader, cluster = Reader(release, tmp_path), release.cluster
+    build, push, install, read, upgrade, namespace, try_it, rescue = typed
+    assert (build[0], push[0]) == ("docker", "docker")  # tests/image builds it
+
+    assert "Profile audit: nothing is refused" in reader.type(install)
+    until(lambda: webhook(release)["clientConfig"].get("caBundle"), "the CA in the webhook configuration")
+    cluster.namespace("shop")
+    cluster.apply(workload("Pod", "seen", "shop", container("web", release.registry.image(ROOT))))
+    listed = reader.type(read)
+    assert re.search(r"admitted +Pod +shop/seen", listed), listed
+
+    assert "Profile enforce: policies refuse" in reader.type(upgrade)
+    until(lambda: "matchConditions" not in webhook(release), "the webhook to be called again")
+    reader.type(namespace)
+    refused = reader.type(try_it, ok=False)
+    assert "admission webhook" in refused
+    assert '[image-user] container "web"' in refused
+    cluster.namespace("legacy")
+    cluster.apply(workload("Pod", "old", "legacy", container("web", release.registry.image(ROOT))))
+    assert [record["code"] for record in release.records_of("old")] == [200]
+
+    reader.type(rescue)
+    reader.type(try_it)
+    reader.type(upgrade)
+    until(lambda: webhook(release)["clientConfig"].get("caBundle"), "the CA in the webhook configuration made anew")
+    cluster.apply(workload("Pod", "good", "try-portcullis", container("web", release.registry.image(GOOD))))
+    assert [record["code"] for record in release.records_of("good")] == [200]
+
+
+def webhook(release: Installed) -> dict[str, dict[str, str]]:
+    path = f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{RELEASE}"
+    (found,) = release.cluster.api.get(path)["webhooks"]
+    return dict(found)
+
+
+@pytest.mark.parametrize("words", [NAMESPACE, RELEASE])
+def test_the_page_names_what_the_tests_install(words: str) -> None:
+    assert words in SECTION
