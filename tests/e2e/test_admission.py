@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from e2e.cluster.api import ApiError
-from e2e.cluster.gate import NAMESPACE, RELEASE, Installed, unmatched
+from e2e.cluster.gate import NAMESPACE, RELEASE, Installed, assert_joined
 from e2e.cluster.objects import KINDS, container, placed, workload
 from e2e.cluster.programs import Cluster, until
 from e2e.cluster.registry import GOOD, MOVING, ROOT, UNSCANNED
@@ -33,14 +33,8 @@ def gate(release: Installed) -> Iterator[Installed]:
     release.helm("install", values=values)
     release.cluster.namespace(SHOP)
     yield release
-    configuration = release.cluster.api.get(f"{CONFIGURATIONS}/{RELEASE}")
-    (webhook,) = configuration["webhooks"]
-    (exempt,) = webhook["namespaceSelector"]["matchExpressions"]
-    assert unmatched(release, webhook["rules"], exempt["values"]) == []
+    assert_joined(release)
     assert len(release.records) > 100, "the run itself has seen less than it should"
-
-
-CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from e2e.cluster.api import ApiError
-from e2e.cluster.gate import NAMESPACE, RELEASE, Installed
+from e2e.cluster.gate import CONFIGURATIONS, NAMESPACE, RELEASE, Installed
 from e2e.cluster.objects import container, workload
 from e2e.cluster.programs import Cluster, until
 from e2e.cluster.registry import GOOD, ROOT
 
 SHOP = "shop"
-CONFIGURATION = f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{RELEASE}"
+CONFIGURATION = f"{CONFIGURATIONS}/{RELEASE}"
 PACE_SECONDS = 0.05
 
 

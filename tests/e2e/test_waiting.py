@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from e2e.cluster.gate import Installed
+from e2e.cluster.gate import Installed, assert_joined
 from e2e.cluster.objects import container, workload
 from e2e.cluster.programs import until
 from e2e.cluster.registry import GOOD, SLOW
@@ -26,7 +26,7 @@ def gate(release: Installed) -> Iterator[Installed]:
     release.helm("install", values={**values, "webhook": {"timeoutSeconds": TIMEOUT_SECONDS}})
     release.cluster.namespace(SHOP)
     yield release
-    release.registry.release()
+    assert_joined(release)
 
 
 def codes(gate: Installed, name: str) -> list[int]:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from e2e.cluster.registry import SampleRegistry
 NAMESPACE = "portcullis-system"
 RELEASE = "portcullis"
 WEBHOOK = "gate.portcullis.dev"
+CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 CHART = Path(__file__).resolve().parents[3] / "charts" / "portcullis"
 
 
@@ -82,14 +83,30 @@ def prepared(cluster: Cluster, registry: SampleRegistry) -> Iterator[Installed]:
         yield Installed(cluster, kubelet, registry)
 
 
-def unmatched(installed: Installed, rules: Sequence[Mapping[str, Any]], exempt: Sequence[str]) -> list[str]:
+def assert_joined(installed: Installed) -> None:
+    """Every request of this cluster that a rule covers has its record; the webhook was there all the time."""
+    configuration = installed.cluster.api.get(f"{CONFIGURATIONS}/{RELEASE}")
+    (webhook,) = configuration["webhooks"]
+    (exempt,) = webhook["namespaceSelector"]["matchExpressions"]
+    ids = {record["id"] for record in installed.records}
+    assert unmatched(installed.cluster.audit_events(), ids, webhook["rules"], exempt["values"]) == []
+
+
+def unmatched(
+    events: Iterable[Mapping[str, Any]], ids: Collection[str], rules: Sequence[Mapping[str, Any]], exempt: Sequence[str]
+) -> list[str]:
     """Requests of the API server's audit log that a rule covers and that no record of ours is joined with.
 
     The joint is the decision's id: the API server makes a uid for each review, which its own log does not keep, and
     keeps the annotations of the answer. A request that never came to validating admission has no decision: the API
     server said before that it is not allowed, not valid, or in conflict with another.
+
+    Args:
+        events: of audit.k8s.io/v1.
+        ids: of our records.
+        rules: of the webhook.
+        exempt: namespaces that its selector leaves out.
     """
-    ids = {record["id"] for record in installed.records}
     covered = {
         (group, resource)
         for rule in rules
@@ -97,7 +114,7 @@ def unmatched(installed: Installed, rules: Sequence[Mapping[str, Any]], exempt: 
         for resource in rule["resources"]
     }  # fmt: skip
     missing = []
-    for event in installed.cluster.audit_events():
+    for event in events:
         reference = event.get("objectRef", {})
         resource = "/".join(part for part in (reference.get("resource", ""), reference.get("subresource", "")) if part)
         if (reference.get("apiGroup", ""), resource) not in covered or reference.get("namespace", "") in exempt:
@@ -107,12 +124,11 @@ def unmatched(installed: Installed, rules: Sequence[Mapping[str, Any]], exempt: 
         decision = event.get("annotations", {}).get(f"{WEBHOOK}/decision-id")
         if decision in ids or (decision is None and _ended_before(event)):
             continue
-        missing.append(json.dumps({key: event[key] for key in ("verb", "requestURI", "responseStatus", "user")}))
+        missing.append(json.dumps({key: event.get(key) for key in ("verb", "requestURI", "responseStatus", "user")}))
     return missing
 
 
 def _ended_before(event: Mapping[str, Any]) -> bool:
     """Whether the request was refused on its way to validating admission, by others than the webhook."""
     status = event.get("responseStatus", {})
-    words = status.get("message", "")
-    return status.get("code") in (400, 401, 403, 404, 409, 415, 422) and "webhook" not in words
+    return status.get("code") in (400, 401, 403, 404, 409, 415, 422) and "webhook" not in status.get("message", "")
