@@ -1,0 +1,96 @@
+"""Helm and kubeconform as programs, and what they render as Python values."""
+
+import functools
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "portcullis"
+CI_FILES = sorted((CHART / "ci").glob("*-values.yaml"))
+NAMESPACE = "portcullis-system"
+RELEASE = "portcullis"
+
+Object = dict[str, Any]
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    assert found, f"{name} is not on PATH: run the tests through `make chart`, or `make tools` and add its folders"
+    return found
+
+
+def run(*command: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    """As long as it takes, within pytest's time-out: the first time Go may have to fetch the Kubernetes module."""
+    return subprocess.run(command, input=stdin, capture_output=True, text=True)
+
+
+def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> "subprocess.CompletedProcess[str]":
+    """The values go through a file, as an operator's would."""
+    if values is None:
+        return run(tool("helm"), *arguments)
+    return run(tool("helm"), *arguments, "--values", "-", stdin=json.dumps(values))
+
+
+def template(*arguments: str, values: Mapping[str, Any], release: str = RELEASE) -> "subprocess.CompletedProcess[str]":
+    return helm("template", release, str(CHART), "--namespace", NAMESPACE, *arguments, values=values)
+
+
+def values_of(file: Path) -> dict[str, Any]:
+    return yaml.safe_load(file.read_text("utf-8")) or {}
+
+
+def rendered(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> str:
+    return _rendered(json.dumps(values or {}, sort_keys=True), release)
+
+
+@functools.cache
+def _rendered(values: str, release: str) -> str:
+    done = template(values=json.loads(values), release=release)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def objects(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> dict[str, Object]:
+    """What is installed, by kind: there is never more than one of a kind."""
+    documents = [document for document in yaml.safe_load_all(rendered(values, release)) if document]
+    by_kind = {document["kind"]: document for document in documents}
+    assert len(by_kind) == len(documents)
+    return by_kind
+
+
+def pod_of(values: Mapping[str, Any] | None = None) -> Object:
+    return dict(objects(values)["Deployment"]["spec"]["template"]["spec"])
+
+
+def container_of(values: Mapping[str, Any] | None = None) -> Object:
+    (container,) = pod_of(values)["containers"]
+    return dict(container)
+
+
+def webhook_of(values: Mapping[str, Any] | None = None) -> Object:
+    (webhook,) = objects(values)["ValidatingWebhookConfiguration"]["webhooks"]
+    return dict(webhook)
+
+
+def configuration_of(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> Object:
+    (text,) = objects(values, release)["ConfigMap"]["data"].values()
+    return dict(yaml.safe_load(text))
+
+
+@functools.cache
+def schema_location() -> str:
+    """Of kubeconform: the schemas that tests/tools/schemas.py makes."""
+    done = run(sys.executable, str(ROOT / "tests" / "tools" / "schemas.py"))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def kubeconform(manifests: str) -> "subprocess.CompletedProcess[str]":
+    return run(tool("kubeconform"), "-strict", "-summary", "-schema-location", schema_location(), "-", stdin=manifests)

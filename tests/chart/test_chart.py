@@ -1,0 +1,121 @@
+"""The chart as a whole: it lints, renders the same twice, is valid Kubernetes, and its papers agree with it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import portcullis
+from chart.generate_schema import TARGET, render
+from chart.support import CHART, CI_FILES, helm, kubeconform, objects, rendered, template, values_of
+
+GENERATE = "uv run --frozen --no-sync python tests/chart/generate_schema.py"
+
+ci_file = pytest.mark.parametrize("file", CI_FILES, ids=lambda file: file.stem)
+
+
+def test_the_ci_files() -> None:
+    names = ["custom-policies", "default", "emptydir", "enforce", "given-secret"]
+    assert [file.name.removesuffix("-values.yaml") for file in CI_FILES] == names
+
+
+@ci_file
+def test_lint(file: Path) -> None:
+    done = helm("lint", "--strict", str(CHART), "--values", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout
+
+
+@ci_file
+def test_renders_the_same_twice(file: Path) -> None:
+    values = values_of(file)
+    again = template(values=values)
+    assert again.stdout == rendered(values)
+    assert again.stdout
+
+
+@ci_file
+def test_is_valid_kubernetes(file: Path) -> None:
+    done = kubeconform(rendered(values_of(file)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    count = len(objects(values_of(file)))
+    assert f"{count} resources found parsing stdin - Valid: {count}," in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "complaint"),
+    [
+        ("failurePolicy: ", "failurePolcy: ", "additional properties 'failurePolcy' not allowed"),
+        ("readOnlyRootFilesystem: ", "readonlyRootFilesystem: ", "'readonlyRootFilesystem' not allowed"),
+        ("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: on1", "got string, want boolean"),
+        ("periodSeconds: 10", "periodSeconds: null", "got null, want integer"),
+        ("  accessModes:\n", "  accessMode:\n", "'accessMode' not allowed"),
+        ("  name: portcullis\n", "  nam: portcullis\n", "'nam' not allowed"),
+        ("roleRef:", "roleReference:", "missing property 'roleRef'"),
+        ("kind: ClusterRole\n", "kind: ClusterRoll\n", "could not find schema for ClusterRoll"),
+    ],
+)
+def test_kubeconform_sees_a_slip(right: str, wrong: str, complaint: str) -> None:
+    assert right in rendered()
+    done = kubeconform(rendered().replace(right, wrong))
+    assert done.returncode == 1
+    assert complaint in done.stdout
+
+
+def test_every_object_is_in_its_place() -> None:
+    cluster_wide = {"ClusterRole", "ClusterRoleBinding", "ValidatingWebhookConfiguration"}
+    found = objects()
+    for kind, item in found.items():
+        assert ("namespace" in item["metadata"]) == (kind not in cluster_wide), kind
+        assert item["metadata"]["name"] == "portcullis"
+    assert found.keys() - cluster_wide == {
+        "ConfigMap",
+        "Deployment",
+        "NetworkPolicy",
+        "PersistentVolumeClaim",
+        "Service",
+        "ServiceAccount",
+    }
+
+
+def test_versions_are_those_of_the_package() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+    assert (chart["version"], chart["appVersion"]) == (portcullis.__version__, portcullis.__version__)
+
+
+def test_the_schema_is_the_one_that_is_made() -> None:
+    assert TARGET.read_text("utf-8") == render(), f"values.schema.json is stale: {GENERATE}"
+
+
+def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys down to what is no map or an empty one."""
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= leaves(value, f"{prefix}.{key}" if prefix else key)
+    return found
+
+
+def test_the_table_of_values_is_complete_and_right() -> None:
+    readme = (CHART / "README.md").read_text("utf-8").partition("\n## Values\n")[2]
+    rows = re.findall(r"^\| `([\w.]+)` \| `(.*?)` \|", readme, flags=re.MULTILINE)
+    assert {key: json.loads(default) for key, default in rows} == leaves(values_of(CHART / "values.yaml"))
+    assert len(rows) == len(dict(rows))
+
+
+def test_the_schema_knows_every_value_and_no_other() -> None:
+    schema = json.loads(TARGET.read_text("utf-8"))
+    assert schema["properties"].keys() - {"global"} == values_of(CHART / "values.yaml").keys()
+
+
+@pytest.mark.parametrize("word", ["lookup", "genCA", "genSelfSignedCert", "rand", "uuidv4", "now", "getHostByName"])
+def test_no_template_asks_chance_or_the_cluster(word: str) -> None:
+    for file in (CHART / "templates").iterdir():
+        actions = re.findall(r"\{\{(?!-? ?/\*)(.*?)\}\}", file.read_text("utf-8"), flags=re.DOTALL)
+        assert actions or file.suffix == ".txt"
+        for action in actions:
+            assert not re.search(rf"\b{word}", re.sub(r'"[^"]*"', "", action)), (file.name, action)

@@ -1,0 +1,150 @@
+"""portcullis.yaml as the chart writes it, read by the program itself."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chart.generate_schema import OWNED
+from chart.support import CHART, CI_FILES, NAMESPACE, configuration_of, container_of, objects, pod_of, values_of
+from portcullis.decision.modes import Modes
+from portcullis.model.ruling import Mode, PolicyInfo
+from portcullis.server.settings import Settings, load_settings
+
+SERVICE = f"portcullis.{NAMESPACE}.svc"
+HOSTILE = {
+    "modes": {"*": "deny", "image-user": "deny"},
+    "namespaces": {"shop": {"*": "deny", "image-user": "deny"}},
+}
+"""Everything by which an operator makes policies refuse."""
+
+
+def ci(name: str) -> dict[str, Any]:
+    return values_of(CHART / "ci" / f"{name}-values.yaml")
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Any:
+    """Reads the very bytes of the ConfigMap."""
+
+    def settings(values: Mapping[str, Any]) -> Settings:
+        file = tmp_path / "portcullis.yaml"
+        file.write_text(objects(values)["ConfigMap"]["data"]["portcullis.yaml"], encoding="utf-8")
+        return load_settings(file, {})
+
+    return settings
+
+
+def strongest(settings: Settings, namespace: str) -> Mode:
+    """What a policy can do that refuses by default."""
+    policy = PolicyInfo(
+        name="image-user",
+        title="",
+        description="",
+        severity="high",
+        mode=Mode.DENY,
+        docs="",
+        needs=frozenset(),
+        rules=(Mode.DENY,),
+    )
+    modes = Modes(modes=settings.policies.modes, namespaces=settings.policies.namespaces)
+    return modes.strongest(policy, namespace)
+
+
+@pytest.mark.parametrize("file", CI_FILES, ids=lambda file: file.stem)
+def test_the_program_reads_it(file: Path, read: Any) -> None:
+    values = values_of(file)
+    settings = read(values)
+    server = settings.server
+    assert (server.address, server.port) == ("0.0.0.0", 8443)
+    assert (server.health_address, server.health_port) == ("0.0.0.0", 8081)
+    assert settings.cluster.webhook.name == "portcullis"
+    assert settings.cluster.webhook.stand_down == values.get("webhook", {}).get("standDown", True)
+    assert settings.audit.database.startswith("sqlite:////var/lib/portcullis/")
+
+
+def test_the_defaults(read: Any) -> None:
+    settings = read({})
+    managed = settings.server.tls.self_managed
+    assert managed.directory == Path("/var/lib/portcullis/tls")
+    assert managed.names == (SERVICE, f"{SERVICE}.cluster.local")
+    assert settings.audit.database == "sqlite:////var/lib/portcullis/audit.db"
+    assert settings.policies.modes == {"*": Mode.AUDIT}
+    assert (settings.policies.namespaces, settings.policies.folders) == ({}, ())
+
+
+def test_what_the_operator_sets_arrives_whole() -> None:
+    values = ci("enforce")
+    found = configuration_of(values)
+    for section in ("registries", "trust", "policies", "platforms", "limits"):
+        assert found[section] == values["config"][section], section
+    assert found["cluster"]["podSpecPaths"] == values["config"]["cluster"]["podSpecPaths"]
+    assert found["server"].items() >= values["config"]["server"].items()
+
+
+def test_large_numbers_and_null_arrive(read: Any) -> None:
+    limits = {"reviewBytes": 16_777_216, "factCacheBytes": 1_073_741_824, "tagSeconds": 0.25}
+    parameters = {"scan-required": {"max": {"critical": None, "high": 3}}}
+    values = {"profile": "enforce", "config": {"limits": limits, "policies": {"parameters": parameters}}}
+    settings = read(values)
+    assert settings.limits.review_bytes == 16_777_216
+    assert settings.limits.fact_cache_bytes == 1_073_741_824
+    assert settings.limits.tag_seconds == 0.25
+    assert settings.policies.parameters == parameters
+
+
+@pytest.mark.parametrize("namespace", ["shop", "elsewhere"])
+def test_profile_audit_never_refuses(namespace: str, read: Any) -> None:
+    audit = read({"profile": "audit", "config": {"policies": {**HOSTILE, "enabled": ["image-user"]}}})
+    assert audit.policies.modes == {"*": Mode.AUDIT}
+    assert audit.policies.namespaces == {}
+    assert audit.policies.enabled == ("image-user",)
+    assert strongest(audit, namespace) is Mode.AUDIT
+    assert strongest(read({"profile": "enforce", "config": {"policies": HOSTILE}}), namespace) is Mode.DENY
+
+
+def test_profile_enforce_leaves_the_modes_to_the_policies() -> None:
+    assert "policies" not in configuration_of({"profile": "enforce"})
+
+
+def test_a_given_certificate(read: Any) -> None:
+    tls = read(ci("given-secret")).server.tls
+    assert (tls.cert_file, tls.key_file) == (Path("/etc/portcullis/tls/tls.crt"), Path("/etc/portcullis/tls/tls.key"))
+    assert tls.self_managed is None
+    volumes = {volume["name"]: volume for volume in pod_of(ci("given-secret"))["volumes"]}
+    # 0440: for the group of the pod.
+    assert volumes["tls"]["secret"] == {"secretName": "gate-tls", "defaultMode": 0o440}
+    mounts = {mount["mountPath"]: mount for mount in container_of(ci("given-secret"))["volumeMounts"]}
+    assert mounts["/etc/portcullis/tls"] == {"name": "tls", "mountPath": "/etc/portcullis/tls", "readOnly": True}
+
+
+def test_policies_of_ones_own(read: Any) -> None:
+    values = ci("custom-policies")
+    folders = ["/opt/acme/policies", "/etc/portcullis/policies/team-policies", "/etc/portcullis/policies/labels"]
+    assert [str(folder) for folder in read(values).policies.folders] == folders
+    volumes = {volume["name"]: volume for volume in pod_of(values)["volumes"]}
+    mounted = {
+        mount["mountPath"]: volumes[mount["name"]]["configMap"]["name"]
+        for mount in container_of(values)["volumeMounts"]
+        if mount["name"].startswith("policies-")
+    }
+    assert mounted == {folders[1]: "team-policies", folders[2]: "labels"}
+
+
+def test_the_schema_takes_out_what_the_chart_sets() -> None:
+    """Each key of OWNED is there in what is rendered, or is one that the chart does not support yet."""
+    found = configuration_of()
+    for section, keys in OWNED.items():
+        rendered = found[section.lower()].keys()
+        assert set(keys) - rendered <= {"pathSegment"}, section
+
+
+def test_a_changed_configuration_is_a_new_pod() -> None:
+    def annotations(values: dict[str, Any]) -> dict[str, str]:
+        return dict(objects(values)["Deployment"]["spec"]["template"]["metadata"]["annotations"])
+
+    changed = {"config": {"platforms": ["linux/arm64"]}}
+    assert annotations({}) != annotations(changed)
+    assert annotations({}) == annotations({"webhook": {"timeoutSeconds": 20}})
+    assert annotations({}).keys() == {"checksum/config"}

@@ -1,0 +1,224 @@
+"""The webhook configuration: what the API server sends to the gate, and what happens if nobody answers."""
+
+import base64
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chart.support import CHART, NAMESPACE, container_of, helm, objects, pod_of, values_of, webhook_of
+from portcullis.admission.workloads import POD_SPEC_PATHS
+
+BASE64 = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n").decode()
+SUB_RESOURCES = {("", "pods/ephemeralcontainers"), ("", "pods/resize")}
+
+
+def resource_of(kind: str) -> str:
+    """The plural; all of the built-in kinds make it alike."""
+    return f"{kind.lower()}s"
+
+
+def covered(webhook: dict[str, Any]) -> set[tuple[str, str]]:
+    return {
+        (group, resource) for rule in webhook["rules"] for group in rule["apiGroups"] for resource in rule["resources"]
+    }
+
+
+def test_the_rules_are_the_kinds_that_carry_pods() -> None:
+    """A kind that is new in the table has to be in the chart, or nobody asks the gate about it."""
+    wanted = {(group, resource_of(kind)) for group, kind in POD_SPEC_PATHS} | SUB_RESOURCES
+    assert covered(webhook_of()) == wanted
+    for rule in webhook_of()["rules"]:
+        assert rule["operations"] == ["CREATE", "UPDATE"]
+        assert rule["apiVersions"] == ["v1"]
+        assert rule["scope"] == "Namespaced"
+
+
+def test_extra_rules_come_on_top() -> None:
+    *builtin, rollouts = webhook_of(values_of(CHART / "ci" / "enforce-values.yaml"))["rules"]
+    assert builtin == webhook_of()["rules"]
+    assert rollouts == {
+        "apiGroups": ["argoproj.io"],
+        "apiVersions": ["v1alpha1"],
+        "resources": ["rollouts"],
+        "operations": ["CREATE", "UPDATE"],
+        "scope": "Namespaced",
+    }
+
+
+def test_the_whole_webhook() -> None:
+    """Not one key more: caBundle and matchConditions belong to the gate, an objectSelector would exempt by label."""
+    webhook = webhook_of()
+    del webhook["rules"]
+    assert webhook == {
+        "name": "gate.portcullis.dev",
+        "admissionReviewVersions": ["v1"],
+        "clientConfig": {
+            "service": {"name": "portcullis", "namespace": NAMESPACE, "port": 443, "path": "/validate"},
+        },
+        "failurePolicy": "Ignore",
+        "matchPolicy": "Equivalent",
+        "sideEffects": "NoneOnDryRun",
+        "timeoutSeconds": 10,
+        "namespaceSelector": {
+            "matchExpressions": [
+                {
+                    "key": "kubernetes.io/metadata.name",
+                    "operator": "NotIn",
+                    "values": ["kube-system", NAMESPACE],
+                }
+            ]
+        },
+    }
+
+
+def test_namespaces_that_are_exempt() -> None:
+    exempt = {"webhook": {"exemptNamespaces": ["monitoring", "kube-system", "a"]}}
+    (expression,) = webhook_of(exempt)["namespaceSelector"]["matchExpressions"]
+    assert expression["values"] == ["kube-system", NAMESPACE, "monitoring", "a"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, "Ignore"),
+        ({"profile": "audit"}, "Ignore"),
+        ({"profile": "audit", "webhook": {"failurePolicy": "Ignore"}}, "Ignore"),
+        ({"profile": "enforce"}, "Fail"),
+        ({"profile": "enforce", "webhook": {"failurePolicy": "Fail"}}, "Fail"),
+        ({"profile": "enforce", "webhook": {"failurePolicy": "Ignore"}}, "Ignore"),
+    ],
+)
+def test_failure_policy(values: dict[str, Any], expected: str) -> None:
+    assert webhook_of(values)["failurePolicy"] == expected
+
+
+def test_the_ca_of_a_given_certificate() -> None:
+    by_hand = {"tls": {"existingSecret": "gate", "caBundle": f"{BASE64[:8]}\n{BASE64[8:]}\n"}}
+    assert webhook_of(by_hand)["clientConfig"]["caBundle"] == BASE64
+    injected = values_of(CHART / "ci" / "given-secret-values.yaml")
+    assert "caBundle" not in webhook_of(injected)["clientConfig"]
+    metadata = objects(injected)["ValidatingWebhookConfiguration"]["metadata"]
+    assert metadata["annotations"] == injected["webhook"]["annotations"]
+
+
+def test_the_service_leads_to_the_pod() -> None:
+    values = {"ports": {"webhook": 9443, "health": 9081}, "podLabels": {"team": "x"}}
+    found = objects(values)
+    service, called = found["Service"], webhook_of(values)["clientConfig"]["service"]
+    assert (called["name"], called["namespace"]) == (service["metadata"]["name"], service["metadata"]["namespace"])
+    numbers = {port["name"]: port["containerPort"] for port in container_of(values)["ports"]}
+    targets = {port["port"]: numbers[port["targetPort"]] for port in service["spec"]["ports"]}
+    assert targets == {443: 9443, 9081: 9081}
+    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    selectors = [
+        service["spec"]["selector"],
+        found["Deployment"]["spec"]["selector"]["matchLabels"],
+        found["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+    ]
+    for selector in selectors:
+        assert selector
+        assert labels.items() >= selector.items()
+    assert labels["team"] == "x"
+
+
+def test_the_gate_may_look_after_its_webhook_configuration_and_nothing_else() -> None:
+    found = objects()
+    assert found["ClusterRole"]["rules"] == [
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["validatingwebhookconfigurations"],
+            "resourceNames": [found["ValidatingWebhookConfiguration"]["metadata"]["name"]],
+            "verbs": ["get", "patch"],
+        }
+    ]
+    assert found["ClusterRoleBinding"]["roleRef"] == {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "ClusterRole",
+        "name": found["ClusterRole"]["metadata"]["name"],
+    }
+    assert "Role" not in found
+
+
+@pytest.mark.parametrize(
+    ("account", "name", "created"),
+    [
+        ({}, "portcullis", True),
+        ({"name": "gate"}, "gate", True),
+        ({"create": False, "name": "gate"}, "gate", False),
+        ({"create": False}, "default", False),
+    ],
+)
+def test_the_service_account(account: dict[str, Any], name: str, created: bool) -> None:
+    found = objects({"serviceAccount": account})
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}
+    assert found["ClusterRoleBinding"]["subjects"] == [subject]
+    assert pod_of({"serviceAccount": account})["serviceAccountName"] == name
+    assert ("ServiceAccount" in found) is created
+    if created:
+        assert found["ServiceAccount"]["metadata"]["name"] == name
+        assert found["ServiceAccount"]["automountServiceAccountToken"] is False
+
+
+def notes(values: dict[str, Any], *arguments: str) -> str:
+    command = ("install", "portcullis", str(CHART), "--namespace", NAMESPACE, "--dry-run=client", *arguments)
+    done = helm(*command, values=values)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("\nNOTES:\n")[2]
+
+
+RESCUE = "kubectl delete validatingwebhookconfiguration portcullis\n"
+FIRST = "This is the first installation"
+LOST = "the audit log is lost with the pod"
+CA_LOST = "So is the CA"
+ENFORCE = f"helm upgrade portcullis CHART -n {NAMESPACE} --reset-then-reuse-values --set profile=enforce"
+LIST = f"kubectl -n {NAMESPACE} exec deploy/portcullis -- portcullis audit list\n"
+
+
+@pytest.mark.parametrize(
+    ("values", "said", "unsaid"),
+    [
+        ({}, ["nothing is refused", ENFORCE], [FIRST, LOST, "policies refuse"]),
+        ({"profile": "enforce"}, ["policies refuse", FIRST, "are refused too"], ["nothing is refused", ENFORCE]),
+        ({"profile": "enforce", "webhook": {"failurePolicy": "Ignore"}}, ["refuses nothing"], [FIRST, ENFORCE]),
+        ({"persistence": {"enabled": False}}, [LOST, CA_LOST], []),
+        (
+            {
+                "persistence": {"enabled": False},
+                "tls": {"existingSecret": "gate"},
+                "webhook": {"annotations": {"cert-manager.io/inject-ca-from": "x/y"}, "exemptNamespaces": ["a"]},
+            },
+            [LOST, f"namespaces kube-system, {NAMESPACE}, a."],
+            [CA_LOST],
+        ),
+    ],
+)
+def test_notes(values: dict[str, Any], said: list[str], unsaid: list[str]) -> None:
+    text = notes(values)
+    for words in (RESCUE, LIST, *said):
+        assert words in text
+    for words in unsaid:
+        assert words not in text
+    assert not re.search(r"\n\n\n|<no value>|%!", text)
+
+
+def test_notes_of_an_upgrade_do_not_speak_of_the_first_installation(tmp_path: Path) -> None:
+    """Helm shows the notes of an upgrade to those only who have a cluster: here they are rendered into an object."""
+    copy = shutil.copytree(CHART, tmp_path / "portcullis")
+    text = (CHART / "templates" / "NOTES.txt").read_text("utf-8")
+    wrapped = f'{{{{ define "notes" }}}}{text}{{{{ end }}}}kind: Notes\ntext: {{{{ include "notes" . | toJson }}}}\n'
+    (copy / "templates" / "notes.yaml").write_text(wrapped, encoding="utf-8")
+    command = ("template", "portcullis", str(copy), "--namespace", NAMESPACE, "--show-only", "templates/notes.yaml")
+    for arguments, first in (((), True), (("--is-upgrade",), False)):
+        done = helm(*command, *arguments, values={"profile": "enforce"})
+        assert done.returncode == 0, done.stderr
+        said = yaml.safe_load(done.stdout)["text"]
+        assert RESCUE in said
+        assert (FIRST in said) is first
+
+
+def test_the_rescue_of_the_readme_is_that_of_the_notes() -> None:
+    assert RESCUE in (CHART / "README.md").read_text("utf-8")
