@@ -15,6 +15,7 @@ from pathlib import Path
 from portcullis.errors import EngineError, EngineMalformed, EngineUnavailable
 from portcullis.limits import Limits
 from portcullis.policy.client import OpaClient
+from portcullis.policy.memory import memory_goal
 from portcullis.policy.process import OpaServer
 from portcullis.policy.workspace import Workspace
 from portcullis.policy.wrapper import ANSWER_PATH
@@ -27,10 +28,6 @@ STEADY_SECONDS = 30.0
 LONGEST_REQUEST_SECONDS = 30.0
 """What Kubernetes allows a webhook at most: so long the server of the previous set is kept."""
 
-MEMORY_BYTES = 2 * 1024**3
-"""Go's soft limit for one OPA (GOMEMLIMIT), near which it collects garbage harder. Measured with OPA 1.21: inputs of
-many small values take 35 times their bytes, those of one decision of 29 MB a gigabyte."""
-
 
 class OpaSupervisor:
     """The OPA servers of this process. Belongs to the event loop that it is first used in.
@@ -38,7 +35,7 @@ class OpaSupervisor:
     Args:
         binary: OPA; None looks for ``opa`` on PATH.
         limits: ``engine_start_seconds`` and ``engine_answer_bytes`` apply.
-        memory_bytes: GOMEMLIMIT of each server.
+        memory_bytes: GOMEMLIMIT of each server; None takes what fits this container (memory.py).
         keep_seconds: how long the server of the previous set still answers after a switch.
     """
 
@@ -47,12 +44,12 @@ class OpaSupervisor:
         *,
         binary: Path | None,
         limits: Limits,
-        memory_bytes: int = MEMORY_BYTES,
+        memory_bytes: int | None = None,
         keep_seconds: float = LONGEST_REQUEST_SECONDS,
     ) -> None:
         self._chosen = binary
         self._limits = limits
-        self._memory_bytes = memory_bytes
+        self._memory_bytes = memory_goal() if memory_bytes is None else memory_bytes
         self._keep_seconds = keep_seconds
         self._serving: _Kept | None = None
         self._previous: dict[_Kept, asyncio.Task[None]] = {}
@@ -154,7 +151,7 @@ class _Kept:
         self._workspace = workspace
         self._bundle = bundle
         self._limits = limits
-        self._memory_bytes = memory_bytes
+        self._memory_bytes = memory_goal() if memory_bytes is None else memory_bytes
         self._server: OpaServer | None = None
         self._starts = 0
         self._leases = 0
