@@ -1,5 +1,6 @@
 """The chart's whole life on a real API server: at every moment of it pods can be created."""
 
+import base64
 import contextlib
 import os
 import signal
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import trustme
 
 from e2e.cluster.api import ApiError
 from e2e.cluster.gate import CONFIGURATIONS, NAMESPACE, RELEASE, Installed
@@ -173,3 +175,44 @@ def test_with_stand_down_off_an_orderly_stop_refuses_too(shop: Installed) -> Non
     assert "matchConditions" not in webhook(gate)
     cluster.kubectl("rollout", "status", f"deployment/{RELEASE}", "--namespace", NAMESPACE, "--timeout=60s")
     refused_again(gate, "strict-again")
+
+
+TEAM = """
+# METADATA
+# title: Workloads name their team
+package portcullis.policies.team_label
+
+import rego.v1
+
+deny contains {"msg": "has no label team", "fix": "add it"} if not labelled
+
+labelled if input.workload.labels.team != ""
+"""
+
+
+def test_a_certificate_of_others_and_a_policy_in_a_config_map(shop: Installed) -> None:
+    """Both are mounted within the folder of the configuration."""
+    gate, cluster = shop, shop.cluster
+    authority = trustme.CA()
+    leaf = authority.issue_cert(f"{RELEASE}.{NAMESPACE}.svc")
+    chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+    pair = {"tls.crt": chain, "tls.key": leaf.private_key_pem.bytes()}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": "gate-tls", "namespace": NAMESPACE},
+        "data": {name: base64.b64encode(content).decode() for name, content in pair.items()},
+    }
+    policies = {"metadata": {"name": "our-policies", "namespace": NAMESPACE}, "data": {"team.rego": TEAM}}
+    cluster.apply(secret, {"apiVersion": "v1", "kind": "ConfigMap", **policies})
+    bundle = base64.b64encode(authority.cert_pem.bytes()).decode()
+    values = {**gate.values("enforce"), "tls": {"existingSecret": "gate-tls", "caBundle": bundle}}
+    gate.helm("install", values={**values, "policyConfigMaps": ["our-policies"]})
+
+    good = workload("Pod", "teamless", SHOP, container("web", gate.registry.image(GOOD)))
+    refused = cluster.apply(good, ok=False)
+    assert "[team-label] has no label team. Add it." in refused.stderr
+    good["metadata"]["labels"]["team"] = "checkout"
+    cluster.apply(good)
+    assert webhook(gate)["clientConfig"]["caBundle"] == bundle

@@ -6,6 +6,7 @@ reported; a deleted pod gets SIGTERM, then its time. Volume claims are folders t
 images are not pulled (the program is this checkout's), and the process keeps the user that runs the tests.
 """
 
+import base64
 import contextlib
 import http.client
 import json
@@ -275,6 +276,9 @@ class Kubelet:
         if "configMap" in source:
             found: dict[str, str] = self._api.get(f"{base}/configmaps/{source['configMap']['name']}").get("data", {})
             return found
+        if "secret" in source:
+            data = self._api.get(f"{base}/secrets/{source['secret']['secretName']}")["data"]
+            return {name: base64.b64decode(content).decode() for name, content in data.items()}
         if "serviceAccountToken" in source:
             bound = {"kind": "Pod", "apiVersion": "v1", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
             spec = {"expirationSeconds": source["serviceAccountToken"]["expirationSeconds"], "boundObjectRef": bound}
