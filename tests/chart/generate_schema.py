@@ -106,7 +106,9 @@ def webhook() -> Schema:
                 "Empty: Ignore in profile audit, Fail in profile enforce.", choices=["", "Ignore", "Fail"]
             ),
             "timeoutSeconds": whole(1, 30, "How long the API server waits for an answer."),
-            "standDown": flag("Whether an orderly stop switches the webhook off until the next start."),
+            "standDown": flag(
+                "Whether the deletion of the gate's pod switches the webhook off until the next one is ready."
+            ),
             "exemptNamespaces": listed(
                 text(pattern=LABEL), "Namespaces that are not judged, beside kube-system and the release's own."
             ),

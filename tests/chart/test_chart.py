@@ -76,6 +76,8 @@ def test_every_object_is_in_its_place() -> None:
         "Deployment",
         "NetworkPolicy",
         "PersistentVolumeClaim",
+        "Role",
+        "RoleBinding",
         "Service",
         "ServiceAccount",
     }

@@ -12,6 +12,7 @@ from portcullis.decision.modes import Modes
 from portcullis.model.ruling import Mode, PolicyInfo
 from portcullis.server.settings import Settings, load_settings
 
+POD = "portcullis-6d4cf56db6-x2x9p"
 SERVICE = f"portcullis.{NAMESPACE}.svc"
 HOSTILE = {
     "modes": {"*": "deny", "image-user": "deny"},
@@ -26,12 +27,14 @@ def ci(name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def read(tmp_path: Path) -> Any:
-    """Reads the very bytes of the ConfigMap."""
+    """Reads the very bytes of the ConfigMap, and the variables of the container as the kubelet hands them in."""
 
     def settings(values: Mapping[str, Any]) -> Settings:
         file = tmp_path / "portcullis.yaml"
         file.write_text(objects(values)["ConfigMap"]["data"]["portcullis.yaml"], encoding="utf-8")
-        return load_settings(file, {})
+        values_given = {entry["name"]: entry["value"] for entry in container_of(values)["env"] if "value" in entry}
+        variables = {name: value.replace("$(POD_NAME)", POD) for name, value in values_given.items()}
+        return load_settings(file, variables)
 
     return settings
 
@@ -60,6 +63,7 @@ def test_the_program_reads_it(file: Path, read: Any) -> None:
     assert (server.address, server.port) == ("0.0.0.0", 8443)
     assert (server.health_address, server.health_port) == ("0.0.0.0", 8081)
     assert settings.cluster.webhook.name == "portcullis"
+    assert settings.cluster.webhook.pod == f"{NAMESPACE}/{POD}"
     assert settings.cluster.webhook.stand_down == values.get("webhook", {}).get("standDown", True)
     assert settings.audit.database.startswith("sqlite:////var/lib/portcullis/")
 

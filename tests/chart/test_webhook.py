@@ -125,7 +125,7 @@ def test_the_service_leads_to_the_pod() -> None:
     assert labels["team"] == "x"
 
 
-def test_the_gate_may_look_after_its_webhook_configuration_and_nothing_else() -> None:
+def test_the_gate_may_look_after_its_webhook_configuration_read_its_pod_and_nothing_else() -> None:
     found = objects()
     assert found["ClusterRole"]["rules"] == [
         {
@@ -140,7 +140,14 @@ def test_the_gate_may_look_after_its_webhook_configuration_and_nothing_else() ->
         "kind": "ClusterRole",
         "name": found["ClusterRole"]["metadata"]["name"],
     }
-    assert "Role" not in found
+    assert found["Role"]["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+    assert found["Role"]["metadata"]["namespace"] == NAMESPACE
+    assert found["RoleBinding"]["roleRef"] == {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "Role",
+        "name": found["Role"]["metadata"]["name"],
+    }
+    assert found["RoleBinding"]["metadata"]["namespace"] == NAMESPACE
 
 
 @pytest.mark.parametrize(
@@ -155,7 +162,7 @@ def test_the_gate_may_look_after_its_webhook_configuration_and_nothing_else() ->
 def test_the_service_account(account: dict[str, Any], name: str, created: bool) -> None:
     found = objects({"serviceAccount": account})
     subject = {"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}
-    assert found["ClusterRoleBinding"]["subjects"] == [subject]
+    assert found["ClusterRoleBinding"]["subjects"] == found["RoleBinding"]["subjects"] == [subject]
     assert pod_of({"serviceAccount": account})["serviceAccountName"] == name
     assert ("ServiceAccount" in found) is created
     if created:

@@ -346,6 +346,7 @@ def test_the_service_account_may_do_nothing_else(gate: Installed) -> None:
     configurations = "validatingwebhookconfigurations.admissionregistration.k8s.io"
     assert may("get", f"{configurations}/{RELEASE}")
     assert may("patch", f"{configurations}/{RELEASE}")
+    assert may("get", "pods", "--namespace", NAMESPACE)
     for what in (
         ("patch", f"{configurations}/another"),
         ("delete", f"{configurations}/{RELEASE}"),
@@ -353,6 +354,8 @@ def test_the_service_account_may_do_nothing_else(gate: Installed) -> None:
         ("get", "secrets", "--all-namespaces"),
         ("list", "pods", "--all-namespaces"),
         ("get", "configmaps", "--namespace", NAMESPACE),
+        ("list", "pods", "--namespace", NAMESPACE),
+        ("get", "pods", "--namespace", SHOP),
     ):
         assert not may(*what), what
 

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from kubernetes.aio.client import AdmissionregistrationV1Api, ApiClient, Configuration
+from kubernetes.aio.client import AdmissionregistrationV1Api, ApiClient, Configuration, CoreV1Api
 
+from e2e.cluster.objects import container, workload
 from e2e.cluster.programs import Cluster
 from fakes.cluster import WEBHOOK, MemoryConfigurations
-from portcullis.cluster.registration import STOPPED, Registration, WebhookConfigurations, webhook_configurations
+from portcullis.cluster.registration import STOPPED, OwnPod, Registration, WebhookConfigurations, connected
 from portcullis.errors import ClusterError
 from portcullis.server.registrar import Configurations
 
@@ -75,13 +76,16 @@ class Fake:
 
 @pytest.fixture(scope="module")
 def token(cluster: Cluster) -> str:
-    """Of a service account that may get and patch this one object."""
+    """Of a service account that may get and patch this one object, and get pods of one namespace."""
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": NAME}}
     resources = {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["validatingwebhookconfigurations"]}
     role["rules"] = [{**resources, "resourceNames": [NAME], "verbs": ["get", "patch"]}]
     cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": "default"}})
     cluster.apply(role)
-    cluster.kubectl("create", "clusterrolebinding", NAME, f"--clusterrole={NAME}", f"--serviceaccount=default:{NAME}")
+    account = f"--serviceaccount=default:{NAME}"
+    cluster.kubectl("create", "clusterrolebinding", NAME, f"--clusterrole={NAME}", account)
+    cluster.kubectl("create", "role", NAME, "--verb=get", "--resource=pods", "--namespace", "default")
+    cluster.kubectl("create", "rolebinding", NAME, f"--role={NAME}", account, "--namespace", "default")
     return cluster.kubectl("create", "token", NAME, "--namespace", "default").stdout.strip()
 
 
@@ -193,8 +197,24 @@ async def test_an_api_server_that_is_not_there(cluster: Cluster, token: str, how
                 await configurations.write(Registration("u", {WEBHOOK: b""}, {}), ca_bundle=None, stopped_at=None)
 
 
+async def test_a_pod_is_leaving_when_it_is_being_deleted(cluster: Cluster, token: str) -> None:
+    pod = workload("Pod", "gate", "default", container("web", "registry.example/web:1"))
+    pod["metadata"]["finalizers"] = ["e2e.example/kept"]
+    cluster.apply(pod)
+    async with client_of(cluster.port, cluster, token) as client:
+        own = OwnPod(api=CoreV1Api(client), pod="default/gate")
+        assert await own.leaving() is False
+        cluster.kubectl("delete", "pod", "gate", "--wait=false")
+        assert await own.leaving() is True
+        cluster.kubectl("patch", "pod", "gate", "--patch", '{"metadata": {"finalizers": null}}')
+        with pytest.raises(ClusterError, match="the pod default/gate cannot be read: the API server answered 404"):
+            await own.leaving()
+        with pytest.raises(ClusterError, match="the pod other/gate cannot be read: the API server answered 403"):
+            await OwnPod(api=CoreV1Api(client), pod="other/gate").leaving()
+
+
 async def test_outside_of_a_pod_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(ClusterError, match=r"cluster\.webhook needs a pod with its service account mounted"):
-        async with webhook_configurations(NAME):
+        async with connected(NAME, "default/gate"):
             raise AssertionError

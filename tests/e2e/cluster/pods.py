@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -218,7 +219,7 @@ class Kubelet:
         specification = {
             "mounts": [*mounts, *_program()],
             "command": [sys.executable, "-m", "portcullis", *container["args"]],
-            "environment": self._environment(container),
+            "environment": self._environment(pod, container),
         }
         (folder / "specification.json").write_text(json.dumps(specification))
         unshare = ["unshare", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))]
@@ -231,8 +232,14 @@ class Kubelet:
                 stdin=subprocess.DEVNULL,
             )
 
-    def _environment(self, container: dict[str, Any]) -> dict[str, str]:
-        own = {entry["name"]: entry["value"] for entry in container.get("env", [])}
+    def _environment(self, pod: dict[str, Any], container: dict[str, Any]) -> dict[str, str]:
+        own: dict[str, str] = {}
+        for entry in container.get("env", []):
+            value = entry.get("value", "")
+            if "valueFrom" in entry:
+                assert entry["valueFrom"] == {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}
+                value = pod["metadata"]["name"]
+            own[entry["name"]] = re.sub(r"\$\((\w+)\)", lambda found: own[found[1]], value)
         return {
             "PATH": os.environ["PATH"],
             "PYTHONDONTWRITEBYTECODE": "1",

@@ -45,13 +45,20 @@ class Bench:
     folder: Path
     cluster: MemoryConfigurations = field(default_factory=MemoryConfigurations)
     hand: Hand = field(default_factory=Hand)
+    deleted: bool = True
+    unknown: bool = False
+
+    async def leaving(self) -> bool:
+        if self.unknown:
+            raise GONE
+        return self.deleted
 
     def registrar(self, *, stand_down: bool = True, ca: bool = True, active: bool = True) -> Registrar:
         (self.folder / "ca.crt").write_bytes(CA)
         return Registrar(
             configurations=self.cluster if active else None,
             ca_file=self.folder / "ca.crt" if ca else None,
-            stand_down=stand_down,
+            leaving=self.leaving if stand_down else None,
             settle_seconds=5.0,
             clock=self.hand,
         )
@@ -152,13 +159,15 @@ async def test_an_orderly_stop_stops_the_webhooks_and_nothing_starts_them_again(
         assert bench.cluster.found.ca_bundles == {WEBHOOK: CA}
 
 
-@pytest.mark.parametrize("why", ["told not to", "none is there", "no cluster", "the API server is away"])
+@pytest.mark.parametrize("why", ["told not to", "none is there", "no cluster", "away", "the pod stays", "nobody knows"])
 async def test_a_stop_that_stops_no_webhooks_is_a_stop_all_the_same(bench: Bench, why: str) -> None:
     registrar = bench.registrar(stand_down=why != "told not to", active=why != "no cluster")
     if why == "none is there":
         bench.cluster.found = None
-    if why == "the API server is away":
+    if why == "away":
         bench.cluster.error = GONE
+    bench.deleted = why != "the pod stays"
+    bench.unknown = why == "nobody knows"
     await registrar.stop()
     assert bench.cluster.written == 0
 

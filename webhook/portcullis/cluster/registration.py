@@ -5,8 +5,9 @@ leaves out, by server-side apply under a field manager of its own, so that neith
 
 * ``webhooks[].clientConfig.caBundle``: the CA of the self-managed certificate;
 * one entry of ``webhooks[].matchConditions``, named STOPPED: while it is there, the API server does not call the
-  webhook. It stands between an orderly stop and the next start, where there is one replica only; otherwise a
-  webhook that fails closed would refuse every pod of the cluster meanwhile. A gate that crashes leaves no such entry.
+  webhook. It stands from the deletion of the gate's pod to the next start, where there is one replica only; otherwise
+  a webhook that fails closed would refuse every pod of the cluster meanwhile. A gate that crashes, or whose container
+  is restarted, leaves no such entry.
 
 Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/; lists of type map (``webhooks`` and
 ``matchConditions`` by name) are merged item by item.
@@ -27,6 +28,7 @@ from kubernetes.aio.client import (
     AdmissionregistrationV1Api,
     ApiClient,
     Configuration,
+    CoreV1Api,
     V1ValidatingWebhookConfiguration,
 )
 from kubernetes.aio.client.exceptions import ApiException, OpenApiException
@@ -43,6 +45,10 @@ REQUEST_SECONDS = 3.0
 
 _APPLY = "application/apply-patch+yaml"
 _SINCE = re.compile(r"false // .* at (\S+)")
+
+
+_FAULTS = (OpenApiException, aiohttp.ClientError, OSError, TimeoutError, ValueError)
+"""What the client raises; pydantic's errors, for answers that are not what they should be, are ValueErrors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +83,9 @@ class WebhookConfigurations:
         try:
             async with asyncio.timeout(self._seconds):
                 found = await self._api.read_validating_webhook_configuration(self._name)
-        except ApiException as error:
-            if error.status == 404:
+        except _FAULTS as error:
+            if isinstance(error, ApiException) and error.status == 404:
                 return None
-            raise self._error("read", error) from error
-        except (OpenApiException, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise self._error("read", error) from error
         return _registration(found)
 
@@ -105,17 +109,45 @@ class WebhookConfigurations:
                 await self._api.patch_validating_webhook_configuration(
                     self._name, body, field_manager=FIELD_MANAGER, force=True, _content_type=_APPLY
                 )
-        except (OpenApiException, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        except _FAULTS as error:
             raise self._error("changed", error) from error
 
     def _error(self, verb: str, error: Exception) -> ClusterError:
-        reason = f"no answer within {self._seconds:g} s" if isinstance(error, TimeoutError) else _reason(error)
+        reason = _reason(error, self._seconds)
         return ClusterError(f"the ValidatingWebhookConfiguration {self._name} cannot be {verb}: {reason}")
 
 
+class OwnPod:
+    """The pod that this program runs in, ``namespace/name``."""
+
+    def __init__(self, *, api: CoreV1Api, pod: str, seconds: float = REQUEST_SECONDS) -> None:
+        self._api = api
+        self._namespace, _, self._name = pod.partition("/")
+        self._seconds = seconds
+
+    async def leaving(self) -> bool:
+        """Whether it is being deleted: by an upgrade, an eviction, or somebody's hand. A container that is only
+        restarted, because it does not answer or uses too much memory, is no reason to open anything.
+
+        Raises:
+            ClusterError: that is not known.
+        """
+        try:
+            async with asyncio.timeout(self._seconds):
+                pod = await self._api.read_namespaced_pod(self._name, self._namespace)
+        except _FAULTS as error:
+            reason = _reason(error, self._seconds)
+            raise ClusterError(f"the pod {self._namespace}/{self._name} cannot be read: {reason}") from error
+        return pod.metadata is not None and pod.metadata.deletion_timestamp is not None
+
+
 @asynccontextmanager
-async def webhook_configurations(name: str) -> AsyncIterator[WebhookConfigurations]:
-    """Connected with the service account of the pod; its token is read again as the kubelet renews it.
+async def connected(name: str, pod: str) -> AsyncIterator[tuple[WebhookConfigurations, OwnPod]]:
+    """Both, with the service account of the pod; its token is read again as the kubelet renews it.
+
+    Args:
+        name: of the ValidatingWebhookConfiguration.
+        pod: ``namespace/name``.
 
     Raises:
         ClusterError: this is no pod, or its service account is not mounted.
@@ -130,7 +162,8 @@ async def webhook_configurations(name: str) -> AsyncIterator[WebhookConfiguratio
         message = f"cluster.webhook needs a pod with its service account mounted: {error}"
         raise ClusterError(message) from error
     async with client:
-        yield WebhookConfigurations(api=AdmissionregistrationV1Api(client), name=name)
+        configurations = WebhookConfigurations(api=AdmissionregistrationV1Api(client), name=name)
+        yield configurations, OwnPod(api=CoreV1Api(client), pod=pod)
 
 
 def _webhook(name: str, ca_bundle: bytes | None, stopped_at: datetime | None) -> dict[str, Any]:
@@ -168,7 +201,9 @@ def _decoded(bundle: object) -> bytes:
         return b""
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, seconds: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {seconds:g} s"
     if isinstance(error, ApiException):
         return f"the API server answered {error.status} {error.reason or ''}".rstrip()
     return str(error) or type(error).__name__

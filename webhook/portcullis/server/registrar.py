@@ -5,7 +5,9 @@
 2. Where the program that ran before has stopped the webhooks in good order, they are called again once this one has
    been ready for so long that the cluster has noticed.
 3. While it runs, both are looked after: an object that was deleted and made anew gets its CA again.
-4. On a stop signal the webhooks are stopped first, if the configuration says so; a crash stops nothing.
+4. When its pod is being deleted the webhooks are stopped first, if the configuration says so. A crash stops nothing,
+   and neither does a signal for another reason: whoever can overload a gate until its container is restarted must not
+   open it.
 """
 
 import asyncio
@@ -50,7 +52,8 @@ class Registrar:
     Args:
         configurations: None where no cluster calls this program; then nothing is done.
         ca_file: what the API server has to trust; None where somebody else writes that.
-        stand_down: whether an orderly stop stops the webhooks.
+        leaving: whether this program's pod is being deleted, asked when it stops; raises ClusterError. None: the
+            webhooks are never stopped.
         settle_seconds: how long the cluster needs to notice that a pod is ready.
     """
 
@@ -59,13 +62,13 @@ class Registrar:
         *,
         configurations: Configurations | None,
         ca_file: Path | None,
-        stand_down: bool,
+        leaving: Callable[[], Awaitable[bool]] | None,
         settle_seconds: float,
         clock: Clock,
     ) -> None:
         self._configurations = configurations
         self._ca_file = ca_file
-        self._stand_down = stand_down
+        self._leaving = leaving
         self._settle_seconds = settle_seconds
         self._clock = clock
         self._ready_since: float | None = None
@@ -100,12 +103,15 @@ class Registrar:
             await asyncio.sleep(poll if done else hurry)
 
     async def stop(self) -> None:
-        """The program ends: from now on the webhooks are not to be called, where that is wanted."""
+        """The program ends. Where that is wanted and its pod is going away, the webhooks are not called from now on."""
         async with self._lock:
             self._stopping = True
-            if self._configurations is None or not self._stand_down:
+            if self._configurations is None or self._leaving is None:
                 return
             try:
+                if not await self._leaving():
+                    log.info("webhooks not stopped", problem="the pod stays")
+                    return
                 found = await self._configurations.read()
                 if found is None:
                     return
@@ -181,16 +187,17 @@ async def registered(settings: Settings, clock: Clock) -> AsyncIterator[Registra
     """
     section, managed = settings.cluster.webhook, settings.server.tls.self_managed
     async with AsyncExitStack() as stack:
-        configurations = None
+        configurations, leaving = None, None
         if section is not None:
-            # Kubernetes' client takes half a second and 20 MiB, which nobody else pays for.
-            from portcullis.cluster.registration import webhook_configurations
+            # Kubernetes' client takes half a second and 30 MiB, which nobody else pays for.
+            from portcullis.cluster.registration import connected
 
-            configurations = await stack.enter_async_context(webhook_configurations(section.name))
+            configurations, pod = await stack.enter_async_context(connected(section.name, section.pod))
+            leaving = pod.leaving if section.stand_down else None
         yield Registrar(
             configurations=configurations,
             ca_file=managed.directory / CA_FILE if managed is not None else None,
-            stand_down=section is not None and section.stand_down,
+            leaving=leaving,
             settle_seconds=settings.server.stop_delay_seconds,
             clock=clock,
         )

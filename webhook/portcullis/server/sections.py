@@ -244,9 +244,17 @@ class WebhookRegistration(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
     """Of the object; each webhook in it is looked after."""
-    stand_down: bool = True
-    """Whether the webhooks are switched off between an orderly stop and the next start, so that pods can be created
-    meanwhile. Only right where there is one replica."""
+    pod: Annotated[str, Field(pattern=r"^([a-z0-9-]{1,63}/[a-z0-9.-]{1,253})?$")] = ""
+    """The pod that the program runs in, ``namespace/name``."""
+    stand_down: bool = False
+    """Whether the webhooks are switched off from the deletion of that pod to the next start, so that pods can be
+    created meanwhile. Only right where there is one replica."""
+
+    @model_validator(mode="after")
+    def _whose_deletion(self) -> "WebhookRegistration":
+        if self.stand_down and not self.pod:
+            raise ValueError("standDown needs pod: only its deletion switches the webhooks off")
+        return self
 
 
 class Cluster(Section):

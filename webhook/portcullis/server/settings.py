@@ -64,6 +64,9 @@ class Settings(Section):
         """
         tree = self.model_dump(mode="json", by_alias=True)
         tree["server"].pop("pathSegment")
+        if tree["cluster"]["webhook"] is not None:
+            # No decision hangs on it, and each pod has another.
+            tree["cluster"]["webhook"].pop("pod")
         tree["audit"]["database"] = _without_password(tree["audit"]["database"])
         pems = self.public_keys
         for name, signer in tree["trust"]["signers"].items():
