@@ -110,6 +110,15 @@ async def test_an_object_that_was_made_anew_gets_the_ca_again(bench: Bench) -> N
         assert registrar.registered
 
 
+async def test_a_fault_of_ours_does_not_end_the_looking(bench: Bench) -> None:
+    found, bench.cluster.found = bench.cluster.found, Registration("uid-1", None, {})  # type: ignore[arg-type]
+    registrar = bench.registrar()
+    async with bench.watched(registrar):
+        bench.cluster.found = found
+        await looks()
+        assert registrar.registered
+
+
 async def test_a_certificate_of_others_is_left_to_them(bench: Bench) -> None:
     registrar = bench.registrar(ca=False)
     async with bench.watched(registrar):

@@ -292,3 +292,28 @@ def test_the_schema_takes_what_the_reader_takes(tmp_path: Path) -> None:
     assert list(validator.iter_errors({"limits": {"reviewBytes": 0}}))
     assert json.dumps(schema)
     assert set(schema["properties"]) == set(yaml.safe_load(WHOLE))
+
+
+def test_the_pod_is_no_part_of_the_revision(tmp_path: Path) -> None:
+    """Each pod has another name, and no decision hangs on it."""
+    path = tmp_path / "portcullis.yaml"
+    path.write_text("cluster: {webhook: {name: portcullis, standDown: true}}")
+    names = ("portcullis-system/a", "portcullis-system/b")
+    revisions = {load_settings(path, {"PORTCULLIS_CLUSTER__WEBHOOK__POD": name}).revision for name in names}
+    assert len(revisions) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{name: portcullis, standDown: true}", "standDown needs pod"),
+        ("{name: Portcullis}", "cluster.webhook.name"),
+        ("{name: portcullis, pod: nowhere}", "cluster.webhook.pod"),
+        ("{standDown: false}", "cluster.webhook.name: is required"),
+    ],
+)
+def test_a_webhook_that_cannot_be_looked_after(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "portcullis.yaml"
+    path.write_text(f"cluster: {{webhook: {text}}}")
+    with pytest.raises(ConfigError, match=problem):
+        load_settings(path, {})

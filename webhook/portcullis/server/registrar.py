@@ -98,8 +98,12 @@ class Registrar:
             poll, hurry: seconds between looks, and as long as something is still to be done.
         """
         while self._configurations is not None:
-            async with self._lock:
-                done = self._stopping or await self._look(self._configurations, examine)
+            done = False
+            try:
+                async with self._lock:
+                    done = self._stopping or await self._look(self._configurations, examine)
+            except Exception:  # a fault of ours must not end the looking
+                log.exception("webhook configuration not looked after")
             await asyncio.sleep(poll if done else hurry)
 
     async def stop(self) -> None:
@@ -126,7 +130,7 @@ class Registrar:
             found = await configurations.read()
             if found is None:
                 self._say(registered=False, remark="there is none, so nothing calls this gate")
-                return True
+                return False
             ca_bundle = self._ca()
             covered = ca_bundle is None or found.covered_by(ca_bundle)
             start = bool(found.stopped) and await self._settled(examine)
