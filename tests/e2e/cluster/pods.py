@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -299,14 +300,14 @@ class Kubelet:
 
 
 def _program() -> list[dict[str, object]]:
-    """What the image would bring: Python with its packages, this checkout, the tools on PATH."""
-    places = {Path(sys.prefix), Path(sys.base_prefix).resolve(), ROOT}
-    places |= {Path(entry).resolve() for entry in os.environ["PATH"].split(os.pathsep) if "portcullis" in entry}
-    inside = ("/usr", "/bin", "/lib")
+    """What the image would bring: Python with its packages, this checkout, OPA."""
+    opa = shutil.which("opa")
+    assert opa is not None
+    places = {Path(sys.prefix), Path(sys.base_prefix).resolve(), ROOT, Path(opa).parent, Path(opa).resolve().parent}
     return [
         {"source": str(place), "target": str(place), "writable": False}
         for place in sorted(places)
-        if place.is_dir() and not str(place).startswith(inside)
+        if not place.is_relative_to("/usr")
     ]
 
 
