@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from e2e.cluster.registry import UNSCANNED, SampleRegistry
-from e2e.support import portcullis
+from e2e.support import clean_report, portcullis
 
 SIGNING = {"mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json"}
 TRUSTED = {"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}
@@ -45,19 +45,7 @@ class Cosign:
     def predicate(self) -> dict[str, Any]:
         """https://cosign.sigstore.dev/attestation/vuln/v1, with Trivy's report in it."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        name = self.image.rpartition(":")[0]
-        report = {
-            "SchemaVersion": 2,
-            "CreatedAt": now,
-            "ArtifactName": self.image,
-            "ArtifactType": "container_image",
-            "Metadata": {
-                "OS": {"Family": "debian", "Name": "12"},
-                "RepoDigests": [f"{name}@{self.digest}"],
-                "ImageConfig": {"os": "linux", "architecture": "amd64"},
-            },
-            "Results": [{"Target": self.image, "Class": "os-pkgs", "Type": "debian", "Vulnerabilities": []}],
-        }
+        report = clean_report(self.image, self.digest)
         scanner = {"uri": "pkg:github/aquasecurity/trivy", "version": "0.60.0", "db": {"lastUpdate": now}}
         return {
             "scanner": {**scanner, "result": report},

@@ -11,7 +11,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from e2e.support import RunningDemo, portcullis
+from e2e.support import RunningDemo, clean_report, portcullis
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/authors.md", "docs/operators.md", "docs/policies.md", "docs/reasons.md")
@@ -68,7 +67,7 @@ def folder(tmp_path: Path, running_demo: RunningDemo, monkeypatch: pytest.Monkey
     assert inspected.returncode == 0, inspected.stderr
     digest = re.search(r"sha256:[0-9a-f]{64}", inspected.stdout)
     assert digest is not None
-    (tmp_path / "report.json").write_text(json.dumps(_report(image, digest[0])))
+    (tmp_path / "report.json").write_text(json.dumps(clean_report(image, digest[0])))
     return tmp_path
 
 
@@ -78,21 +77,6 @@ def _write_policies(folder: Path) -> None:
         path = folder / "my-policies" / "image-labelled" / f"{name}.rego"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-
-
-def _report(image: str, digest: str) -> dict[str, object]:
-    return {
-        "SchemaVersion": 2,
-        "CreatedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "ArtifactName": image,
-        "ArtifactType": "container_image",
-        "Metadata": {
-            "OS": {"Family": "debian", "Name": "12"},
-            "RepoDigests": [f"{image.rpartition(':')[0]}@{digest}"],
-            "ImageConfig": {"os": "linux", "architecture": "amd64"},
-        },
-        "Results": [{"Target": image, "Class": "os-pkgs", "Type": "debian", "Vulnerabilities": []}],
-    }
 
 
 @pytest.mark.parametrize("page", PAGES)
