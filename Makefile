@@ -62,6 +62,7 @@ lint: setup ## format, lint, types, layers, dependencies, Rego, Dockerfile
 	@$(RUN) mypy
 	@$(RUN) lint-imports
 	@$(RUN) deptry webhook
+	@$(RUN) hadolint Dockerfile
 	@opa fmt --list --fail policies >/dev/null || { opa fmt --diff policies; exit 1; }
 	@opa check --strict policies --ignore testdata
 
