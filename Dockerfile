@@ -3,7 +3,7 @@
 #     docker build --tag portcullis .
 #
 # Both bases are Debian 12, so that packages are installed by the very Python that runs them. The digests are those of
-# indexes, which hold for every platform; renovate.json tells Renovate to keep them current.
+# indexes, which hold for every platform; .renovaterc.json tells Renovate to keep them current.
 ARG BUILDER=docker.io/library/debian:bookworm-slim@sha256:96e378d7e6531ac9a15ad505478fcc2e69f371b10f5cdf87857c4b8188404716
 ARG BASE=gcr.io/distroless/python3-debian12:nonroot@sha256:17b27c84c985a53d0cd2adef4f196ca327fa9b6755369be605cf45533b4e700b
 
