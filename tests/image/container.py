@@ -137,8 +137,9 @@ class Container:
     log: Path
 
     def execute(self, *command: str) -> "subprocess.CompletedProcess[str]":
-        """In it, beside the program, as `kubectl exec` and the health check of a runtime do."""
-        return self.host.crun("exec", self.name, *command)
+        """In it, beside the program, as `kubectl exec` and the health check of a runtime do: as the image's user, which
+        crun itself would not take."""
+        return self.host.crun("exec", "--user", self.host.image.config["User"], self.name, *command)
 
     async def stop(self, seconds: float) -> int:
         """SIGTERM, as the kubelet sends it; the exit code."""
