@@ -94,8 +94,19 @@ class Host:
         (bundle / "config.json").write_text(json.dumps(self._specification(command)))
         return bundle
 
-    def _specification(self, command: Sequence[str]) -> dict[str, Any]:
+    def process(self, command: Sequence[str]) -> dict[str, Any]:
+        """As the image says, but for the command; without any right."""
         user, group = (int(part) for part in self.image.config["User"].split(":"))
+        return {
+            "user": {"uid": user, "gid": group},
+            "args": list(command),
+            "env": self.image.config["Env"],
+            "cwd": self.image.config["WorkingDir"],
+            "capabilities": {kind: [] for kind in CAPABILITIES},
+            "noNewPrivileges": True,
+        }
+
+    def _specification(self, command: Sequence[str]) -> dict[str, Any]:
         safe = ("nosuid", "nodev", "noexec")
         mounts: list[tuple[str, str, str, tuple[str, ...]]] = [
             ("/proc", "proc", "proc", safe),
@@ -106,14 +117,7 @@ class Host:
         ]
         return {
             "ociVersion": "1.0.2",
-            "process": {
-                "user": {"uid": user, "gid": group},
-                "args": list(command),
-                "env": self.image.config["Env"],
-                "cwd": self.image.config["WorkingDir"],
-                "capabilities": {kind: [] for kind in CAPABILITIES},
-                "noNewPrivileges": True,
-            },
+            "process": self.process(command),
             "root": {"path": str(self.image.root), "readonly": True},
             "mounts": [
                 {"destination": place, "type": kind, "source": source, "options": list(options)}
