@@ -19,7 +19,7 @@ help: ## this list
 .PHONY: setup
 setup: ## the locked Python environment
 	@$(PYTHON) tests/tools/uv.py
-	@uv sync --frozen --quiet --no-progress
+	@uv sync --frozen --all-extras --quiet --no-progress
 
 .PHONY: tools
 tools: setup ## every pinned program (OPA, registry, Kubernetes, Helm ...), shown as they are installed

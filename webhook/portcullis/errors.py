@@ -15,6 +15,10 @@
     │   │   └── DigestMismatch     digest-mismatch           the bytes are not those of the digest
     │   ├── TooLarge               too-large                 a limit of limits.py was crossed
     │   └── NotAllowed             registry-not-allowed      a host or an address that the operator has not listed
+    ├── InspectionError            inspection-failed         what looks into layers failed itself          (retryable)
+    │   ├── LayerMalformed         layer-malformed           a layer that is no tar, or not as it is described
+    │   ├── LayerUnsupported       layer-unsupported         a media type that is not read, a foreign layer
+    │   └── InspectionBusy         inspection-pending        others are being inspected first              (retryable)
     ├── EngineError                                          all that Engine.evaluate may raise
     │   ├── EngineUnavailable      engine-unavailable        OPA is not there                           (retryable)
     │   ├── EngineTimeout          engine-timeout            OPA did not finish in time                 (retryable)
@@ -125,6 +129,34 @@ class TooLarge(RegistryError):
 
 class NotAllowed(RegistryError):
     reason = "registry-not-allowed"
+
+
+class InspectionError(PortcullisError):
+    """Root of what an Inspector may raise beside RegistryError (TooLarge for layers that cross a limit); itself: the
+    process that reads layers failed."""
+
+    reason = "inspection-failed"
+    retryable = True
+
+
+class LayerMalformed(InspectionError):
+    """A layer is not what its media type, its digests or the tar format say. Says which layer and where in it."""
+
+    reason = "layer-malformed"
+    retryable = False
+
+
+class LayerUnsupported(InspectionError):
+    """A layer of a media type that is not read: encrypted, foreign (with ``urls``), or unknown."""
+
+    reason = "layer-unsupported"
+    retryable = False
+
+
+class InspectionBusy(InspectionError):
+    """So much is being inspected that this image waits for its turn."""
+
+    reason = "inspection-pending"
 
 
 class EngineError(PortcullisError):

@@ -127,6 +127,8 @@ class ImageConfig:
     labels: Mapping[str, str]
     healthcheck: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
+    diff_ids: tuple[Digest, ...] = ()
+    """Digests of the layers' tars, in order (``rootfs.diff_ids``)."""
 
 
 @dataclass(frozen=True, slots=True)

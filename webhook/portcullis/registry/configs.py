@@ -10,6 +10,7 @@ from typing import Final
 from portcullis.errors import Malformed
 from portcullis.limits import Limits
 from portcullis.model.image import HistoryEntry, ImageConfig, Platform
+from portcullis.registry.digests import read_digest
 from portcullis.registry.documents import Fields, parse_object
 from portcullis.text import clean
 from portcullis.times import parse_rfc3339
@@ -38,6 +39,7 @@ _SETTINGS: Final = frozenset(
     }
 )
 _HEALTHCHECK: Final = frozenset({"Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"})
+_ROOTFS: Final = frozenset({"type", "diff_ids"})
 _HISTORY: Final = frozenset({"created", "created_by", "author", "comment", "empty_layer"})
 
 
@@ -65,6 +67,9 @@ def read_config(content: bytes, limits: Limits, what: str) -> tuple[Platform, Im
         labels=settings.text_mapping("Labels"),
         healthcheck=settings.object("Healthcheck", _HEALTHCHECK).texts("Test"),
         history=tuple(_history(entry, what) for entry in document.items("history")),
+        diff_ids=tuple(
+            read_digest(text, f"the rootfs of {what}") for text in document.object("rootfs", _ROOTFS).texts("diff_ids")
+        ),
     )
     return platform, config
 
