@@ -13,6 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from portcullis.limits import DEFAULT_LIMITS, Limits
+from portcullis.model.contents import (
+    Application,
+    Contents,
+    ContentsStatus,
+    Finding,
+    FindingClass,
+    LayerInfo,
+    OperatingSystem,
+    Package,
+)
 from portcullis.model.decision import Problem, Stage
 from portcullis.model.evidence import (
     Attestation,
@@ -27,6 +37,7 @@ from portcullis.model.evidence import (
 )
 from portcullis.model.facts import ContainerFacts, ImageFacts
 from portcullis.model.image import (
+    BuildStep,
     ContainerUser,
     Descriptor,
     Digest,
@@ -63,6 +74,10 @@ NAMED = ImageUser(raw="app", uid=None, gid=None, name="app", source=UserSource.U
 UNSET = ImageUser(raw="", uid=0, gid=0, name="", source=UserSource.UNSET, root=True)
 
 
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+COPIED = "COPY web /web # buildkit"
+
+
 def digest(seed: object) -> Digest:
     return Digest(f"sha256:{hashlib.sha256(str(seed).encode()).hexdigest()}")
 
@@ -95,8 +110,62 @@ def config(user: str = "10001", created: datetime | None = NOW - timedelta(days=
         volumes=(),
         labels={"org.opencontainers.image.source": "https://git.example/acme/web"},
         healthcheck=(),
-        history=(HistoryEntry("COPY web /web", empty_layer=False), HistoryEntry("USER 10001", empty_layer=True)),
+        history=(HistoryEntry(COPIED, empty_layer=False), HistoryEntry("USER 10001", empty_layer=True)),
+        diff_ids=(digest("tar"),),
     )
+
+
+STEPS = (
+    BuildStep(COPIED, empty_layer=False, instruction="COPY", arguments="web /web", layer_index=0),
+    BuildStep("USER 10001", empty_layer=True, instruction="USER", arguments="10001"),
+)
+
+
+def thing(path: str, what: str, rule: str, **more: Any) -> Finding:
+    fields: dict[str, Any] = {"layer": digest("layer"), "layer_index": 0, "created_by": COPIED, "mode": 0o755}
+    return Finding(path=path, what=what, rule=rule, **{**fields, **more})
+
+
+def contents(*findings: tuple[FindingClass, Finding], **more: Any) -> Contents:
+    """What a static program on a distroless base has, and ``findings``."""
+    fields: dict[str, Any] = {
+        "files": 312,
+        "bytes": 2_400_000,
+        "os": OperatingSystem("debian", "13", (), "Distroless", distroless=True, libc=""),
+        "layers": (LayerInfo(digest("layer"), digest("tar"), LAYER, 1_000_000, 2_560_000, 312, COPIED),),
+        "findings": {name: tuple(one for of, one in findings if of is name) for name in FindingClass},
+        "application": Application(roots=("/web",), files=1, owned_by_root=1),
+        "packages": None,
+    }
+    return Contents(**{**fields, **more})
+
+
+MESSY = contents(
+    (FindingClass.SHELLS, thing("/usr/bin/dash", "dash", "dash")),
+    (FindingClass.BUILD_TOOLS, thing("/usr/bin/gcc-14", "gcc", "gcc")),
+    (FindingClass.PACKAGE_MANAGERS, thing("/usr/bin/apt-get", "apt", "apt")),
+    (FindingClass.INTERPRETERS, thing("/usr/bin/perl", "perl", "perl")),
+    (FindingClass.DOWNLOAD_TOOLS, thing("/usr/bin/curl", "curl", "curl")),
+    (FindingClass.SETUID, thing("/usr/bin/su", "setuid root", "setuid", mode=0o4755)),
+    (FindingClass.WORLD_WRITABLE, thing("/srv/files", "folder that anybody may write", "world-writable", mode=0o777)),
+    (FindingClass.SECRETS, thing("/srv/id_rsa", "private key", "private-key", mode=0o600, deleted=True)),
+    (FindingClass.VCS, thing("/srv/.git", "git repository", "git-folder", count=40)),
+    (FindingClass.CACHES, thing("/root/.cache/pip", "pip cache", "pip-cache", count=12)),
+    (FindingClass.TESTS, thing("/srv/tests", "tests", "tests-folder", count=7)),
+    os=OperatingSystem("debian", "13", (), "Debian GNU/Linux 13 (trixie)", distroless=False, libc="glibc"),
+    libc_mismatches=(thing("/srv/lib/fast.so", "extension for musl", "libc"),),
+    application=Application(
+        roots=("/srv",),
+        files=60,
+        owned_by_root=40,
+        owned_by_user=10,
+        owned_by_others=10,
+        writable=(thing("/srv/app", "application file", "writable", uid=10001, count=10),),
+        foreign=(thing("/srv/data", "application file", "foreign", uid=501, count=10),),
+        rewritten_bytes=5_000_000,
+    ),
+    packages=(Package("dpkg", "bash", "5.2.37-2", "amd64", 0),),
+)
 
 
 def platform_image(platform: Platform = AMD64, image_config: ImageConfig | None = None) -> PlatformImage:
@@ -105,7 +174,7 @@ def platform_image(platform: Platform = AMD64, image_config: ImageConfig | None 
         digest=digest(f"manifest {platform}"),
         config_digest=digest(f"config {platform}"),
         config=image_config or config(),
-        layers=(Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", digest("layer"), 1_000_000),),
+        layers=(Descriptor(LAYER, digest("layer"), 1_000_000),),
     )
 
 
@@ -246,13 +315,22 @@ CLEAN = ImageFacts(
     reference=PINNED,
     resolved=resolved(PINNED, platform_image()),
     users=(NUMERIC,),
+    steps=(STEPS,),
+    contents=(contents(),),
+    contents_status=ContentsStatus.COMPLETE,
     evidence=evidence(report(platform=AMD64)),
 )
+TOOLS = replace(CLEAN, contents=(MESSY,))
+BARE = replace(CLEAN, steps=(), contents=(), contents_status=ContentsStatus.SKIPPED)
 ROOT_ON_ARM = ImageFacts(
     written=str(reference()),
     reference=reference(),
     resolved=resolved(reference(), platform_image(), platform_image(ARM64, config(user=""))),
     users=(NUMERIC, UNSET),
+    contents_status=ContentsStatus.UNAVAILABLE,
+    problems=(
+        Problem(Stage.INSPECTION, "layer-malformed", retryable=False, msg="the layer sha256:… is no gzip stream"),
+    ),
     evidence=evidence(report(platform=AMD64)),
 )
 REJECTED = ImageFacts(
@@ -260,6 +338,16 @@ REJECTED = ImageFacts(
     reference=reference("named"),
     resolved=resolved(reference("named"), platform_image(AMD64, config(user="app", created=None))),
     users=(NAMED,),
+    contents_status=ContentsStatus.PENDING,
+    problems=(
+        Problem(
+            Stage.INSPECTION,
+            "inspection-pending",
+            retryable=True,
+            msg="the image is still being inspected; the work goes on in the background",
+            pending=True,
+        ),
+    ),
     evidence=evidence(rejected=(attestation(reason="attestation-untrusted", message="no configured key signed it"),)),
 )
 VULNERABLE = replace(
@@ -293,6 +381,7 @@ SAMPLES: Mapping[str, Sample] = {
     "root-on-one-platform": one(ROOT_ON_ARM, UNSET, frozenset({"image-user", "image-pinned", "scan-required"})),
     "untrusted-scan": one(REJECTED, NAMED, ALL),
     "vulnerable": one(VULNERABLE, NUMERIC, frozenset({"scan-required"})),
+    "tools": one(TOOLS, NUMERIC, frozenset()),
     "missing-image": one(MISSING, NAMED, ALL),
     "no-reference": one(NO_REFERENCE, NAMED, ALL | {"image-source"}),
     "privileged": Sample(

@@ -12,6 +12,7 @@ import pytest
 from fakes import samples
 from portcullis.errors import TooLarge
 from portcullis.limits import DEFAULT_LIMITS
+from portcullis.model.contents import FindingClass
 from portcullis.model.decision import Problem, Stage
 from portcullis.model.evidence import AttestedScan, Evidence, ScanReport
 from portcullis.model.facts import ContainerFacts, ImageFacts
@@ -32,7 +33,7 @@ def of_image(image: ImageFacts) -> dict[str, Any]:
 def of_scan(report: ScanReport, *platforms: Platform) -> dict[str, Any]:
     images = [samples.platform_image(platform) for platform in platforms]
     image = replace(
-        samples.CLEAN,
+        samples.BARE,
         resolved=samples.resolved(samples.PINNED, *images),
         users=(samples.NUMERIC,) * len(images),
         evidence=samples.evidence(report),
@@ -96,10 +97,60 @@ def test_an_image() -> None:
     assert platform["created"] == "2026-11-04T12:00:00.000000Z"
     assert platform["ageHours"] == 480
     assert (platform["layers"], platform["compressedBytes"]) == (1, 1_000_000)
-    assert platform["config"]["history"][1] == {"createdBy": "USER 10001", "emptyLayer": True}
-    assert platform["contents"]["status"] == "skipped"
-    assert platform["contents"]["shells"] == []
+    assert platform["config"]["history"][1] == {
+        "createdBy": "USER 10001",
+        "emptyLayer": True,
+        "instruction": "USER",
+        "arguments": "10001",
+        "layerIndex": None,
+    }
+    assert platform["layerList"] == [
+        {
+            "digest": samples.digest("layer"),
+            "diffId": samples.digest("tar"),
+            "mediaType": samples.LAYER,
+            "compressedBytes": 1_000_000,
+            "createdBy": samples.COPIED,
+        }
+    ]
     assert image["sboms"] == image["vex"] == image["provenance"] == image["lint"] == []
+
+
+def test_what_nobody_looked_into_is_empty_and_says_so() -> None:
+    (platform,) = of_image(samples.BARE)["platforms"]
+    inside = platform["contents"]
+    assert inside["status"] == "skipped"
+    assert all(inside[name] == [] for name in FindingClass)
+    assert (inside["files"], inside["bytes"], inside["application"], inside["packages"]) == (None,) * 4
+    assert inside["os"] == {"id": None, "versionId": None, "idLike": [], "name": None, "distroless": None, "libc": None}
+
+
+def test_contents() -> None:
+    (platform,) = of_image(samples.TOOLS)["platforms"]
+    inside = platform["contents"]
+    assert (inside["status"], inside["files"], inside["os"]["libc"]) == ("complete", 312, "glibc")
+    assert all(len(inside[name]) == 1 for name in FindingClass)
+    assert inside["secrets"][0] == {
+        "path": "/srv/id_rsa",
+        "what": "private key",
+        "rule": "private-key",
+        "layer": samples.digest("layer"),
+        "layerIndex": 0,
+        "createdBy": samples.COPIED,
+        "deleted": True,
+        "mode": "0600",
+        "uid": 0,
+        "gid": 0,
+        "size": 0,
+        "count": 1,
+    }
+    assert inside["packages"][0]["name"] == "bash"
+
+
+def test_the_number_of_diff_ids_may_be_wrong() -> None:
+    odd = samples.platform_image(image_config=replace(samples.config(), diff_ids=()))
+    (platform,) = of_image(replace(samples.BARE, resolved=samples.resolved(samples.PINNED, odd)))["platforms"]
+    assert platform["layerList"][0]["diffId"] is None
 
 
 @pytest.mark.parametrize(
@@ -208,7 +259,7 @@ def test_a_report_of_one_of_two_images_for_one_platform_clears_neither() -> None
         ),
     )
     image = replace(
-        samples.CLEAN,
+        samples.BARE,
         resolved=samples.resolved(samples.PINNED, seen, unseen),
         users=(samples.NUMERIC,) * 2,
         evidence=samples.evidence(samples.report(**NAMES_AMD64)),

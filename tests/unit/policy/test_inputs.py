@@ -11,6 +11,7 @@ from portcullis.policy.schema import document_schema
 
 REQUEST, IMAGE, CONFIG = Need.REQUEST, Need.IMAGE, Need.CONFIG
 CONTENTS, ATTESTATIONS, INVENTORY = Need.CONTENTS, Need.ATTESTATIONS, Need.INVENTORY
+USER, PACKAGES = Need.USER, Need.PACKAGES
 
 
 def at(*keys: str) -> Node:
@@ -51,18 +52,21 @@ def test_every_field_of_the_document_is_known() -> None:
         ("namespace", {REQUEST}, {REQUEST, INVENTORY}),
         ("namespace.name", {REQUEST}, {REQUEST}),
         ("namespace.labels.team", {INVENTORY}, {INVENTORY}),
-        ("containers", {REQUEST}, {REQUEST, IMAGE, CONFIG}),
-        ("containers.0", {REQUEST}, {REQUEST, IMAGE, CONFIG}),
+        ("containers", {REQUEST}, {REQUEST, IMAGE, USER}),
+        ("containers.0", {REQUEST}, {REQUEST, IMAGE, USER}),
         ("containers.0.pinned", {REQUEST}, {REQUEST}),
         ("containers.0.digest", {IMAGE}, {IMAGE}),
-        ("containers.0.user.root", {CONFIG}, {CONFIG}),
+        ("containers.0.user.root", {USER}, {USER}),
         ("images.a.registry", {REQUEST}, {REQUEST}),
         ("images.a.digest", {IMAGE}, {IMAGE}),
         ("images.a.problems.0.reason", {IMAGE}, {IMAGE}),
-        ("images.a.platforms", {IMAGE}, {IMAGE, CONFIG, CONTENTS}),
+        ("images.a.platforms", {IMAGE}, {IMAGE, CONFIG, USER, CONTENTS, PACKAGES}),
         ("images.a.platforms.0.digest", {IMAGE}, {IMAGE}),
         ("images.a.platforms.0.created", {CONFIG}, {CONFIG}),
         ("images.a.platforms.0.contents.shells", {CONTENTS}, {CONTENTS}),
+        ("images.a.platforms.0.contents.packages.0.name", {CONTENTS, PACKAGES}, {CONTENTS, PACKAGES}),
+        ("images.a.platforms.0.user.root", {USER}, {USER}),
+        ("images.a.platforms.0.layerList.0.digest", {CONFIG}, {CONFIG}),
         ("images.a.scans.0.complete", {ATTESTATIONS}, {ATTESTATIONS}),
         ("images.a.nothing", set(Need), set(Need)),
         ("nothing", set(Need), set(Need)),
@@ -83,7 +87,9 @@ def test_the_whole_input() -> None:
         (set(), {REQUEST}),
         ({IMAGE}, {REQUEST, IMAGE}),
         ({CONFIG}, {REQUEST, IMAGE, CONFIG}),
+        ({USER}, {REQUEST, IMAGE, CONFIG, USER}),
         ({CONTENTS}, {REQUEST, IMAGE, CONTENTS}),
+        ({PACKAGES}, {REQUEST, IMAGE, CONTENTS, PACKAGES}),
         ({ATTESTATIONS}, {REQUEST, IMAGE, ATTESTATIONS}),
         ({INVENTORY}, {REQUEST, INVENTORY}),
     ],

@@ -19,8 +19,10 @@ pytestmark = [pytest.mark.anyio, pytest.mark.opa]
 REQUEST = frozenset({Need.REQUEST})
 IMAGE = REQUEST | {Need.IMAGE}
 CONFIG = IMAGE | {Need.CONFIG}
+USER = CONFIG | {Need.USER}
 ATTESTED = IMAGE | {Need.ATTESTATIONS}
 CONTENTS = IMAGE | {Need.CONTENTS}
+PACKAGES = CONTENTS | {Need.PACKAGES}
 INVENTORY = REQUEST | {Need.INVENTORY}
 ALL = frozenset(Need)
 
@@ -43,13 +45,13 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     "pinned": ('deny contains "x" if { some c in input.containers; not c.pinned }', REQUEST),
     "constant": ('deny contains "x" if true', REQUEST),
     "no-body": ('deny contains "x"', REQUEST),
-    "root": ('deny contains "x" if { some c in input.containers; not c.user.root == false }', CONFIG),
+    "root": ('deny contains "x" if { some c in input.containers; not c.user.root == false }', USER),
     "helper": (
         (
             'deny contains "x" if { some container in input.containers; not nonroot(container) }\n'
             "nonroot(container) if container.user.root == false"
         ),
-        CONFIG,
+        USER,
     ),
     "digest": ('deny contains "x" if { some c in input.containers; c.digest == null }', IMAGE),
     "registry": ("deny contains i.registry if some i in input.images", REQUEST),
@@ -58,6 +60,9 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     "number-of-platforms": ('deny contains "x" if { some i in input.images; count(i.platforms) > 1 }', IMAGE),
     "platform-digest": ("deny contains p.digest if some p in input.images[_].platforms", IMAGE),
     "platform-label": ('deny contains "x" if input.images[_].platforms[_].config.labels.a', CONFIG),
+    "platform-user": ('deny contains "x" if input.images[_].platforms[_].user.uid == 0', USER),
+    "platform-layer": ('deny contains "x" if count(input.images[_].platforms[_].layerList) > 9', CONFIG),
+    "packages": ('deny contains "x" if input.images[_].platforms[_].contents.packages[_].name == "x"', PACKAGES),
     "platform-contents": ('deny contains "x" if count(input.images[_].platforms[_].contents.shells) > 0', CONTENTS),
     "problems": ('deny contains "x" if { some p in input.images[_].problems; p.reason == "a" }', IMAGE),
     "namespace-name": ('deny contains "x" if input.namespace.name == "a"', REQUEST),
@@ -69,26 +74,26 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     "unknown-field": ('deny contains "x" if input.containers[_].nothing', ALL),
     "unknown-section": ('deny contains "x" if input.imgaes', ALL),
     # -- names for places
-    "alias": ('deny contains "x" if { all := input.containers; all[_].user.root }', CONFIG),
+    "alias": ('deny contains "x" if { all := input.containers; all[_].user.root }', USER),
     "alias-unused-part": ("deny contains c.name if { c := input.containers[_]; c.image }", REQUEST),
     "chain": ('deny contains "x" if { a := input; b := a.images; c := b[_]; d := c.scans; d[_].complete }', ATTESTED),
     "import-alias": ('import input.images as pictures\ndeny contains "x" if pictures[_].isIndex', IMAGE),
     "by-key": ('deny contains "x" if { some c in input.containers; input.images[c.image].digest == null }', IMAGE),
-    "field-by-name": ('deny contains "x" if { f := "user"; input.containers[_][f].root }', CONFIG),
-    "field-iterated": ('deny contains k if { some k, v in input.containers[0]; v == "x" }', CONFIG),
+    "field-by-name": ('deny contains "x" if { f := "user"; input.containers[_][f].root }', USER),
+    "field-iterated": ('deny contains k if { some k, v in input.containers[0]; v == "x" }', USER),
     "get": ('deny contains "x" if { some c in input.containers; object.get(c, "digest", "") == "" }', IMAGE),
     "get-request": ('deny contains "x" if { some c in input.containers; object.get(c, "image", "") == "" }', REQUEST),
-    "get-default": ('deny contains "x" if { object.get(input.workload, "a", input.containers[0].user).root }', CONFIG),
-    "get-path": ('deny contains "x" if object.get(input.containers[0], ["user", "root"], 1) == 1', CONFIG),
+    "get-default": ('deny contains "x" if { object.get(input.workload, "a", input.containers[0].user).root }', USER),
+    "get-path": ('deny contains "x" if object.get(input.containers[0], ["user", "root"], 1) == 1', USER),
     "get-dynamic": (
         'deny contains "x" if { some f in input.workload.labels; object.get(input.containers[0], f, 1) == 1 }',
-        CONFIG,
+        USER,
     ),
     "destructured": ('deny contains n if { {"name": n, "user": u} := input.workload.labels; u }', REQUEST),
-    "destructured-container": ("deny contains n if { [n, _] := input.containers; n }", CONFIG),
+    "destructured-container": ("deny contains n if { [n, _] := input.containers; n }", USER),
     "taken-apart": (
         'deny contains "x" if { pairs := [[c.name, c.user] | some c in input.containers]; [_, u] = pairs[_]; u.root }',
-        CONFIG,
+        USER,
     ),
     "taken-apart-and-compared": (
         'deny contains "x" if { [a, b] = input.workload.labels.pair; a = input.images[_].isIndex; b }',
@@ -96,11 +101,11 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     ),
     "compared-names": (
         'deny contains "x" if { x := input.containers[0]; y := input.containers[1]; x == y }',
-        CONFIG,
+        USER,
     ),
     "every": (
         'deny contains "x" if { not fine }\nfine if every c in input.containers { c.user.root == false }',
-        CONFIG,
+        USER,
     ),
     "every-request": ('deny contains "x" if { not fine }\nfine if every c in input.containers { c.pinned }', REQUEST),
     "every-scan": ('deny contains "x" if { every _, s in input.images["a"].scans { s.complete } }', ATTESTED),
@@ -108,27 +113,27 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
         'deny contains "x" if { bad := [c | some c in input.containers; not c.pinned]; count(bad) > 0 }',
         REQUEST,
     ),
-    "set-comprehension-counted": ('deny contains "x" if count({c.user | some c in input.containers}) > 1', CONFIG),
+    "set-comprehension-counted": ('deny contains "x" if count({c.user | some c in input.containers}) > 1', USER),
     "comprehension-then-field": (
         "deny contains bad[_].name if { bad := [c | some c in input.containers; not c.pinned] }",
         REQUEST,
     ),
     "object-comprehension": (
         "deny contains n if { users := {c.name: c.user | some c in input.containers}; some n, u in users; u.root }",
-        CONFIG,
+        USER,
     ),
     "join-on-set": (
         (
             'deny contains "x" if { some u; users[u]; data.portcullis.lib.shared.pinned[u] }\n'
             "users contains c.user.name if some c in input.containers"
         ),
-        CONFIG,
+        USER,
     ),
     # -- used whole
-    "sprintf": ('deny contains sprintf("%v", [c]) if some c in input.containers', CONFIG),
+    "sprintf": ('deny contains sprintf("%v", [c]) if some c in input.containers', USER),
     "sprintf-name": ('deny contains sprintf("%v", [c.name]) if some c in input.containers', REQUEST),
     "template": ('deny contains $"{c.digest} is wrong" if some c in input.containers', IMAGE),
-    "marshal": ('deny contains "x" if contains(json.marshal(input.images), "a")', IMAGE | CONFIG | ATTESTED | CONTENTS),
+    "marshal": ('deny contains "x" if contains(json.marshal(input.images), "a")', IMAGE | USER | ATTESTED | PACKAGES),
     "walk": ('deny contains "x" if { walk(input, [path, value]); value == "secret" }', ALL),
     "walk-request": ('deny contains "x" if { walk(input.request, [path, value]); value == "secret" }', REQUEST),
     "whole-input": ('deny contains "x" if input == {}', ALL),
@@ -137,18 +142,18 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
         'deny contains "x" if { some s in input.workload.labels; count(input[s]) > 2 }',
         REQUEST | INVENTORY,
     ),
-    "keys": ('deny contains "x" if "user" in object.keys(input.containers[0])', CONFIG),
+    "keys": ('deny contains "x" if "user" in object.keys(input.containers[0])', USER),
     "keys-of-images": ('deny contains "x" if "nginx" in object.keys(input.images)', REQUEST),
-    "member": ('deny contains "x" if "a" in input.containers[0]', CONFIG),
-    "verdict-holds-it": ('deny contains {"msg": "x", "details": c} if some c in input.containers', CONFIG),
-    "verdict-is-it": ("deny contains input.containers[0].user", CONFIG),
+    "member": ('deny contains "x" if "a" in input.containers[0]', USER),
+    "verdict-holds-it": ('deny contains {"msg": "x", "details": c} if some c in input.containers', USER),
+    "verdict-is-it": ("deny contains input.containers[0].user", USER),
     "warn-too": ('deny contains "x" if false\nwarn contains "x" if input.images[_].isIndex', IMAGE),
     "audit-only": ('audit contains "x" if input.images[_].scans[_].complete', ATTESTED),
     # -- rules and functions between
     "value-rule": ('deny contains "x" if { not ok }\nok := input.images["a"].isIndex', IMAGE),
     "default-rule": ('deny contains "x" if not ok\ndefault ok := false\nok if input.containers[0].pinned', REQUEST),
     "rule-for-a-place": ('deny contains "x" if { all[_].pinned }\nall := input.containers', REQUEST),
-    "rule-for-a-place-user": ('deny contains "x" if { all[_].user.root }\nall := input.containers', CONFIG),
+    "rule-for-a-place-user": ('deny contains "x" if { all[_].user.root }\nall := input.containers', USER),
     "rule-not-used": ('deny contains "x" if false\nunused if input.containers[_].user', REQUEST),
     "partial-set": (
         "deny contains c.name if some c in bad\nbad contains c if { some c in input.containers; not c.pinned }",
@@ -156,11 +161,11 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     ),
     "partial-set-user": (
         'deny contains "x" if { some c in bad; c.user.root }\nbad contains c if { some c in input.containers }',
-        CONFIG,
+        USER,
     ),
     "partial-object": (
         'deny contains "x" if of["a"].root\nof[c.name] := c.user if some c in input.containers',
-        CONFIG,
+        USER,
     ),
     "nested-set": (
         (
@@ -169,19 +174,19 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
         ),
         CONFIG,
     ),
-    "function-result": ('deny contains "x" if { of(input.containers[0]).root }\nof(c) := c.user', CONFIG),
-    "function-statement": ('deny contains "x" if { of(input.containers[0]) }\nof(c) := c.user.root', CONFIG),
+    "function-result": ('deny contains "x" if { of(input.containers[0]).root }\nof(c) := c.user', USER),
+    "function-statement": ('deny contains "x" if { of(input.containers[0]) }\nof(c) := c.user.root', USER),
     "function-other-part": ('deny contains "x" if { of(input.containers[0]).a }\nof(c) := c.spec', REQUEST),
-    "function-pattern": ('deny contains "x" if f(input.containers[0].user.name)\nf("root") := true', CONFIG),
+    "function-pattern": ('deny contains "x" if f(input.containers[0].user.name)\nf("root") := true', USER),
     "function-in-function": (
         'deny contains "x" if f(input.containers[0])\nf(c) := g(c)\ng(c) := h(c.user)\nh(u) := u.root == true',
-        CONFIG,
+        USER,
     ),
     "else": ('deny contains "x" if f(1)\nf(x) := 1 if { x > 1 } else := 2 if input.images["a"].digest == null', IMAGE),
     "negated": ('deny contains "x" if { not input.images["a"].scans }', ATTESTED),
     "lib-function": (
         'import data.portcullis.lib.shared\ndeny contains "x" if { some c in input.containers; not shared.nonroot(c) }',
-        CONFIG,
+        USER,
     ),
     "lib-identity": (
         'import data.portcullis.lib.shared\ndeny contains "x" if { some c in input.containers; shared.same(c).pinned }',
@@ -189,19 +194,19 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     ),
     "lib-identity-user": (
         'import data.portcullis.lib.shared.same\ndeny contains "x" if same(input.containers[_]).user.root',
-        CONFIG,
+        USER,
     ),
     "lib-found": ('deny contains "x" if data.portcullis.lib.shared.named("a").pinned', REQUEST),
-    "lib-found-user": ('deny contains "x" if data.portcullis.lib.shared.named("a").user.root', CONFIG),
+    "lib-found-user": ('deny contains "x" if data.portcullis.lib.shared.named("a").user.root', USER),
     "lib-images": ('deny contains "x" if data.portcullis.lib.shared.images["a"].scans[0].complete', ATTESTED),
-    "lib-users": ('deny contains "x" if data.portcullis.lib.shared.users["a"].root', CONFIG),
+    "lib-users": ('deny contains "x" if data.portcullis.lib.shared.users["a"].root', USER),
     "lib-pinned": ('deny contains "x" if not "a" in data.portcullis.lib.shared.pinned', REQUEST),
     "lib-by-kind": ('deny contains c.name if some c in data.portcullis.lib.shared.by_kind["init"]', REQUEST),
     "lib-by-kind-user": (
         'deny contains "x" if { some c in data.portcullis.lib.shared.by_kind[_]; c.user.root }',
-        CONFIG,
+        USER,
     ),
-    "lib-pair": ('deny contains "x" if data.portcullis.lib.shared.pair(input.containers[0])[1].root', CONFIG),
+    "lib-pair": ('deny contains "x" if data.portcullis.lib.shared.pair(input.containers[0])[1].root', USER),
     "lib-inner": ('deny contains "x" if data.portcullis.lib.shared.inner.deep["a"].isIndex', IMAGE),
     "lib-whole": ('deny contains "x" if json.marshal(data.portcullis.lib.shared) == "a"', ALL - {Need.INVENTORY}),
     "lib-dynamic": ('deny contains "x" if data.portcullis.lib.shared[_] == 1', ALL - {Need.INVENTORY}),
@@ -212,7 +217,7 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     ),
     "with-part": (
         'deny contains "x" if { bad with input.workload as input.images }\nbad if input.workload["a"].isIndex',
-        IMAGE | CONFIG | ATTESTED | CONTENTS,
+        IMAGE | USER | ATTESTED | PACKAGES,
     ),
     "with-constant": ('deny contains "x" if { bad with input as {} }\nbad if input.containers[_].pinned', REQUEST),
     "with-builtin": (
@@ -274,13 +279,26 @@ async def test_needs(compiled: Compiled, name: str) -> None:
 # -- the other way round: facts outside the needs change no ruling ------------------------------
 
 
-def without_config(document: dict[str, Any]) -> None:
+def without_user(document: dict[str, Any]) -> None:
     for container in document["containers"]:
         container["user"] = {"root": "changed", "name": "changed"}
+    for image in document["images"].values():
+        for platform in image["platforms"]:
+            platform["user"] = {"root": "changed"}
+
+
+def without_config(document: dict[str, Any]) -> None:
+    without_user(document)
     for image in document["images"].values():
         image["platforms"] = [
             {key: platform[key] for key in ("platform", "digest", "contents")} for platform in image["platforms"]
         ]
+
+
+def without_packages(document: dict[str, Any]) -> None:
+    for image in document["images"].values():
+        for platform in image["platforms"]:
+            platform["contents"]["packages"] = [{"name": "changed"}]
 
 
 def without_contents(document: dict[str, Any]) -> None:
@@ -310,7 +328,9 @@ def without_inventory(document: dict[str, Any]) -> None:
 REMOVED: dict[Need, Callable[[dict[str, Any]], None]] = {
     Need.IMAGE: without_image,
     Need.CONFIG: without_config,
+    Need.USER: without_user,
     Need.CONTENTS: without_contents,
+    Need.PACKAGES: without_packages,
     Need.ATTESTATIONS: without_attestations,
     Need.INVENTORY: without_inventory,
 }

@@ -67,7 +67,7 @@ DESCRIBED = {
     "image-age": ("warn", "low", {"request", "image", "config"}),
     "image-pinned": ("warn", "medium", {"request"}),
     "image-source": ("deny", "high", {"request"}),
-    "image-user": ("deny", "high", {"request", "image", "config"}),
+    "image-user": ("deny", "high", {"request", "image", "config", "user"}),
     "pod-privileges": ("deny", "high", {"request"}),
     "scan-required": ("deny", "critical", {"request", "image", "attestations"}),
 }

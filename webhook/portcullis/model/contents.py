@@ -7,6 +7,16 @@ from enum import StrEnum
 from portcullis.model.image import Digest, ImageUser
 
 
+class ContentsStatus(StrEnum):
+    """How far the look into an image's layers came."""
+
+    COMPLETE = "complete"
+    PENDING = "pending"
+    UNAVAILABLE = "unavailable"
+    SKIPPED = "skipped"
+    """No policy asked for it."""
+
+
 class FindingClass(StrEnum):
     """The lists of ``contents``, under the names that policies see."""
 
@@ -128,6 +138,7 @@ class Contents:
     libc_mismatches: tuple[Finding, ...] = ()
     """Compiled extensions for another C library than the system has."""
     application: Application = field(default_factory=Application)
-    packages: tuple[Package, ...] = ()
+    packages: tuple[Package, ...] | None = None
+    """None where nobody asked for them."""
     user: ImageUser | None = None
     """The image's USER, resolved through its own passwd and group; None where it was not asked for."""

@@ -2,21 +2,26 @@
 
 from dataclasses import dataclass
 
+from portcullis.model.contents import Contents, ContentsStatus
 from portcullis.model.decision import Problem
 from portcullis.model.evidence import Evidence
-from portcullis.model.image import ContainerUser, ImageReference, ImageUser, ResolvedImage
+from portcullis.model.image import BuildStep, ContainerUser, ImageReference, ImageUser, ResolvedImage
 from portcullis.model.workload import Container
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
     """What is known of one image as written. A fact that could not be had is None and has a problem; a fact
-    that no policy needs is None without one. ``users`` are those of ``resolved.platforms``, in order."""
+    that no policy needs is None without one. ``users``, ``steps`` (the history, line by line) and ``contents`` are
+    those of ``resolved.platforms``, in order; ``contents`` is empty unless ``contents_status`` is complete."""
 
     written: str
     reference: ImageReference | None
     resolved: ResolvedImage | None = None
     users: tuple[ImageUser, ...] = ()
+    steps: tuple[tuple[BuildStep, ...], ...] = ()
+    contents: tuple[Contents, ...] = ()
+    contents_status: ContentsStatus = ContentsStatus.SKIPPED
     evidence: Evidence | None = None
     problems: tuple[Problem, ...] = ()
 

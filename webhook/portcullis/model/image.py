@@ -112,6 +112,26 @@ class HistoryEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildStep:
+    """A line of the history as an instruction of a Dockerfile, as far as it can be told.
+
+    Args:
+        created_by: the line as the builder wrote it.
+        empty_layer: it made no layer.
+        instruction: ``RUN``, ``COPY`` and so on; "" where the line is of no known form.
+        arguments: what follows it.
+        layer_index: the layer that it made, counted from 0; None where it made none, or the history does not fit
+            the layers.
+    """
+
+    created_by: str
+    empty_layer: bool
+    instruction: str = ""
+    arguments: str = ""
+    layer_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageConfig:
     """Image configuration (image-spec config.md). ``user`` is the text of USER, "" where unset; environment
     variables by name only."""

@@ -22,7 +22,11 @@ class Need(StrEnum):
     REQUEST = "request"
     IMAGE = "image"
     CONFIG = "config"
+    USER = "user"
+    """The user of an image; where USER is a name, only the files of the image tell its uid."""
     CONTENTS = "contents"
+    PACKAGES = "packages"
+    """The list of installed packages, which is long: it is in the input only where a policy reads it."""
     ATTESTATIONS = "attestations"
     INVENTORY = "inventory"
 

@@ -13,9 +13,10 @@ import msgspec
 
 from portcullis.errors import TooLarge
 from portcullis.limits import Limits
+from portcullis.model.contents import Application, Contents, ContentsStatus, Finding, FindingClass, Package
 from portcullis.model.evidence import Attestation, AttestedScan, ScanReport, Signer, Vulnerability
 from portcullis.model.facts import ContainerFacts, ImageFacts
-from portcullis.model.image import ImageConfig, ImageUser, Platform, PlatformImage, ResolvedImage
+from portcullis.model.image import BuildStep, ImageConfig, ImageUser, Platform, PlatformImage, ResolvedImage
 from portcullis.model.request import AdmissionRequest
 from portcullis.model.workload import Workload
 
@@ -133,7 +134,6 @@ def _container(facts: ContainerFacts, image: ImageFacts | None) -> JSON:
 
 def _image(image: ImageFacts, now: datetime) -> JSON:
     reference, resolved, evidence = image.reference, image.resolved, image.evidence
-    users = image.users if resolved is not None else ()
     return {
         "reference": str(reference) if reference is not None else None,
         "registry": reference.repository.registry if reference is not None else None,
@@ -141,10 +141,7 @@ def _image(image: ImageFacts, now: datetime) -> JSON:
         "tag": reference.tag if reference is not None else None,
         "digest": str(resolved.digest) if resolved is not None else None,
         "isIndex": resolved.is_index if resolved is not None else None,
-        "platforms": [
-            _platform(platform, user, now)
-            for platform, user in zip(resolved.platforms if resolved is not None else (), users, strict=True)
-        ],
+        "platforms": _platforms(image, now),
         "attestations": [_attestation(one) for one in (evidence.attestations if evidence is not None else ())],
         "scans": [_scan(one, resolved, now) for one in (evidence.scans if evidence is not None else ())],
         "sboms": [],
@@ -163,7 +160,23 @@ def _image(image: ImageFacts, now: datetime) -> JSON:
     }
 
 
-def _platform(image: PlatformImage, user: ImageUser, now: datetime) -> JSON:
+def _platforms(image: ImageFacts, now: datetime) -> list[JSON]:
+    if image.resolved is None:
+        return []
+    platforms = image.resolved.platforms
+    steps = image.steps or tuple(_plain_steps(platform.config) for platform in platforms)
+    contents: Sequence[Contents | None] = image.contents or [None] * len(platforms)
+    return [
+        _platform(platform, user, lines, _contents(image.contents_status, inside), now)
+        for platform, user, lines, inside in zip(platforms, image.users, steps, contents, strict=True)
+    ]
+
+
+def _plain_steps(config: ImageConfig) -> tuple[BuildStep, ...]:
+    return tuple(BuildStep(entry.created_by, entry.empty_layer) for entry in config.history)
+
+
+def _platform(image: PlatformImage, user: ImageUser, steps: Sequence[BuildStep], contents: JSON, now: datetime) -> JSON:
     return {
         "platform": str(image.platform),
         "digest": str(image.digest),
@@ -171,7 +184,8 @@ def _platform(image: PlatformImage, user: ImageUser, now: datetime) -> JSON:
         "ageHours": _age_hours(image.config.created, now),
         "compressedBytes": image.compressed_bytes,
         "layers": len(image.layers),
-        "config": _config(image.config),
+        "layerList": _layers(image, steps),
+        "config": _config(image.config, steps),
         "user": {
             "raw": user.raw,
             "uid": user.uid,
@@ -180,11 +194,26 @@ def _platform(image: PlatformImage, user: ImageUser, now: datetime) -> JSON:
             "source": str(user.source),
             "root": _tri_state(user.root),
         },
-        "contents": _contents(),
+        "contents": contents,
     }
 
 
-def _config(config: ImageConfig) -> JSON:
+def _layers(image: PlatformImage, steps: Sequence[BuildStep]) -> list[JSON]:
+    lines = {step.layer_index: step.created_by for step in steps if step.layer_index is not None}
+    diff_ids = image.config.diff_ids if len(image.config.diff_ids) == len(image.layers) else ()
+    return [
+        {
+            "digest": str(layer.digest),
+            "diffId": str(diff_ids[index]) if diff_ids else None,
+            "mediaType": layer.media_type,
+            "compressedBytes": layer.size,
+            "createdBy": lines.get(index, ""),
+        }
+        for index, layer in enumerate(image.layers)
+    ]
+
+
+def _config(config: ImageConfig, steps: Sequence[BuildStep]) -> JSON:
     return {
         "user": config.user,
         "entrypoint": list(config.entrypoint),
@@ -195,25 +224,95 @@ def _config(config: ImageConfig) -> JSON:
         "volumes": list(config.volumes),
         "labels": config.labels,
         "healthcheck": list(config.healthcheck),
-        "history": [{"createdBy": entry.created_by, "emptyLayer": entry.empty_layer} for entry in config.history],
+        "history": [
+            {
+                "createdBy": step.created_by,
+                "emptyLayer": step.empty_layer,
+                "instruction": step.instruction,
+                "arguments": step.arguments,
+                "layerIndex": step.layer_index,
+            }
+            for step in steps
+        ],
     }
 
 
-def _contents() -> JSON:
-    """Nothing looks into layers yet: ``skipped`` with nothing in it, which a policy must not take for clean."""
-    findings = (
-        "shells",
-        "buildTools",
-        "packageManagers",
-        "interpreters",
-        "setuid",
-        "worldWritable",
-        "secrets",
-        "vcs",
-        "caches",
-    )
-    nothing: JSON = {name: [] for name in findings}
-    return {"status": "skipped", "files": None, "bytes": None, "os": {"id": None, "versionId": None}, **nothing}
+def _contents(status: ContentsStatus, contents: Contents | None) -> JSON:
+    """Without a look into the layers: empty lists, which a policy must not take for clean; the status says so."""
+    if contents is None:
+        nothing: JSON = {name: [] for name in FindingClass}
+        return {
+            "status": str(status),
+            "files": None,
+            "bytes": None,
+            "os": {"id": None, "versionId": None, "idLike": [], "name": None, "distroless": None, "libc": None},
+            "layers": [],
+            **nothing,
+            "libcMismatches": [],
+            "application": None,
+            "packages": None,
+        }
+    system = contents.os
+    return {
+        "status": str(status),
+        "files": contents.files,
+        "bytes": contents.bytes,
+        "os": {
+            "id": system.id,
+            "versionId": system.version_id,
+            "idLike": list(system.id_like),
+            "name": system.name,
+            "distroless": system.distroless,
+            "libc": system.libc,
+        },
+        "layers": [
+            {"digest": str(layer.digest), "bytes": layer.bytes, "files": layer.files} for layer in contents.layers
+        ],
+        **{name: [_finding(one) for one in contents.findings.get(name, ())] for name in FindingClass},
+        "libcMismatches": [_finding(one) for one in contents.libc_mismatches],
+        "application": _application(contents.application),
+        "packages": None if contents.packages is None else [_package(one) for one in contents.packages],
+    }
+
+
+def _finding(finding: Finding) -> JSON:
+    return {
+        "path": finding.path,
+        "what": finding.what,
+        "rule": finding.rule,
+        "layer": str(finding.layer),
+        "layerIndex": finding.layer_index,
+        "createdBy": finding.created_by,
+        "deleted": finding.deleted,
+        "mode": f"{finding.mode:04o}",
+        "uid": finding.uid,
+        "gid": finding.gid,
+        "size": finding.size,
+        "count": finding.count,
+    }
+
+
+def _application(application: Application) -> JSON:
+    return {
+        "roots": list(application.roots),
+        "files": application.files,
+        "ownedByRoot": application.owned_by_root,
+        "ownedByUser": application.owned_by_user,
+        "ownedByOthers": application.owned_by_others,
+        "writable": [_finding(one) for one in application.writable],
+        "foreign": [_finding(one) for one in application.foreign],
+        "rewrittenBytes": application.rewritten_bytes,
+    }
+
+
+def _package(package: Package) -> JSON:
+    return {
+        "manager": package.manager,
+        "name": package.name,
+        "version": package.version,
+        "architecture": package.architecture,
+        "layerIndex": package.layer_index,
+    }
 
 
 def _signer(signer: Signer | None) -> JSON | None:

@@ -6,6 +6,7 @@ The tree must cover every field that document.py writes; a field that it does no
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
+from portcullis.model.contents import FindingClass
 from portcullis.model.ruling import Need
 
 EVERY_NEED = frozenset(Need)
@@ -60,6 +61,7 @@ def _fields(node: Node, *names: str) -> dict[str, Node]:
 _REQUEST = _leaf(Need.REQUEST)
 _IMAGE = _leaf(Need.IMAGE)
 _CONFIG = _leaf(Need.CONFIG)
+_USER = _leaf(Need.USER)
 _CONTENTS = _leaf(Need.CONTENTS)
 _ATTESTATIONS = _leaf(Need.ATTESTATIONS)
 _INVENTORY = _leaf(Need.INVENTORY)
@@ -68,14 +70,21 @@ _CONTAINER = _record(
     Need.REQUEST,
     **_fields(_REQUEST, "name", "kind", "path", "image", "pinned", "spec"),
     digest=_IMAGE,
-    user=_CONFIG,
+    user=_USER,
+)
+
+_INSIDE = _record(
+    Need.CONTENTS,
+    **_fields(_CONTENTS, "status", "files", "bytes", "os", "layers", "application", "libcMismatches", *FindingClass),
+    packages=Node({Need.CONTENTS, Need.PACKAGES}),
 )
 
 _PLATFORM = _record(
     Need.IMAGE,
     **_fields(_IMAGE, "platform", "digest"),
-    **_fields(_CONFIG, "created", "ageHours", "compressedBytes", "layers", "config", "user"),
-    contents=_CONTENTS,
+    **_fields(_CONFIG, "created", "ageHours", "compressedBytes", "layers", "layerList", "config"),
+    user=_USER,
+    contents=_INSIDE,
 )
 
 _IMAGE_FACTS = _record(
@@ -96,7 +105,9 @@ INPUT = _record(
 
 _IMPLIED = {
     Need.CONFIG: frozenset({Need.IMAGE}),
+    Need.USER: frozenset({Need.CONFIG, Need.IMAGE}),
     Need.CONTENTS: frozenset({Need.IMAGE}),
+    Need.PACKAGES: frozenset({Need.CONTENTS, Need.IMAGE}),
     Need.ATTESTATIONS: frozenset({Need.IMAGE}),
 }
 

@@ -7,21 +7,25 @@ Objects that Portcullis shapes are closed, so that ``input.imgae`` is an error; 
 from collections.abc import Mapping
 from typing import Any
 
+from portcullis.model.contents import ContentsStatus, FindingClass
+
 Schema = dict[str, Any]
 
 SCHEMA_ID = "https://portcullis.dev/schemas/policy-input/v1.json"
 
 SEVERITIES = ("critical", "high", "medium", "low", "negligible", "unknown")
 FINDINGS = {
-    "shells": "Command interpreters.",
-    "buildTools": "Compilers and their like.",
-    "packageManagers": "Package managers.",
-    "interpreters": "Language runtimes.",
-    "setuid": "Files with the setuid or setgid bit.",
-    "worldWritable": "Files and folders that anybody may write.",
-    "secrets": "What looks like a credential.",
-    "vcs": "Version control folders.",
-    "caches": "What package managers leave behind.",
+    FindingClass.SHELLS: "Command interpreters.",
+    FindingClass.BUILD_TOOLS: "Compilers and their like, and what only they need: headers, static libraries.",
+    FindingClass.PACKAGE_MANAGERS: "Package managers.",
+    FindingClass.INTERPRETERS: "Language runtimes.",
+    FindingClass.DOWNLOAD_TOOLS: "What fetches files from elsewhere: curl, wget.",
+    FindingClass.SETUID: "Files with the setuid or setgid bit, or with file capabilities.",
+    FindingClass.WORLD_WRITABLE: "Files that anybody may write, and such folders without the sticky bit.",
+    FindingClass.SECRETS: "What looks like a credential, deleted ones in earlier layers too.",
+    FindingClass.VCS: "Version control folders.",
+    FindingClass.CACHES: "What package managers leave behind.",
+    FindingClass.TESTS: "Tests that were shipped.",
 }
 
 
@@ -250,6 +254,17 @@ def _platform() -> Schema:
         ageHours=_hours("Age by `created`,"),
         compressedBytes=_whole("Size of its layers as pulled."),
         layers=_whole("Number of layers."),
+        layerList=_list(
+            "The layers, the base first.",
+            _object(
+                "One of them.",
+                digest=_digest("Digest of the blob."),
+                diffId=_digest("Digest of the tar in it; null where the image does not say.", null=True),
+                mediaType=_text("Such as application/vnd.oci.image.layer.v1.tar+gzip."),
+                compressedBytes=_whole("Size as pulled."),
+                createdBy=_text('The line of the history that made it; "" where that cannot be told.'),
+            ),
+        ),
         config=_object(
             "The image configuration.",
             user=_text("USER as written."),
@@ -263,7 +278,14 @@ def _platform() -> Schema:
             healthcheck=_texts("Test of HEALTHCHECK."),
             history=_list(
                 "How it was built, by its own word.",
-                _object("One step.", createdBy=_text("The instruction."), emptyLayer=_flag("Made no layer.")),
+                _object(
+                    "One step.",
+                    createdBy=_text("The line as the builder wrote it."),
+                    emptyLayer=_flag("Made no layer."),
+                    instruction=_text('Of the Dockerfile, such as RUN; "" where the line is of no known form.'),
+                    arguments=_text("What follows the instruction."),
+                    layerIndex=_whole("The layer that it made, from 0; null where it made none.", null=True),
+                ),
             ),
         ),
         user=_object(
@@ -280,31 +302,84 @@ def _platform() -> Schema:
 
 
 def _contents() -> Schema:
-    findings = {name: _list(description, _ref("finding")) for name, description in FINDINGS.items()}
+    findings = {str(name): _list(description, _ref("finding")) for name, description in FINDINGS.items()}
     return _closed(
-        "What is in its layers. The lists mean something only where status is complete.",
+        "What is in its layers. The lists mean something only where status is complete; a policy that reads them is "
+        "not evaluated before that.",
         {
-            "status": _text(
-                "`skipped` in this version: nothing was looked at.",
-                one_of=("complete", "pending", "unavailable", "skipped"),
-            ),
-            "files": _whole("Number of files.", null=True),
-            "bytes": _whole("Size of files.", null=True),
+            "status": _text("How far the look into the layers came.", one_of=tuple(map(str, ContentsStatus))),
+            "files": _whole("Number of files in the merged tree.", null=True),
+            "bytes": _whole("Size of these files.", null=True),
             "os": _object(
-                "From os-release.", id=_text("Such as debian.", null=True), versionId=_text("Such as 12.", null=True)
+                "From os-release, and what the files themselves say.",
+                id=_text("Such as debian.", null=True),
+                versionId=_text("Such as 12.", null=True),
+                idLike=_texts("ID_LIKE."),
+                name=_text("PRETTY_NAME.", null=True),
+                distroless=_flag("Neither a shell nor a package manager.", null=True),
+                libc=_text('glibc, musl, both, or "" for none.', null=True),
+            ),
+            "layers": _list(
+                "What each layer brings, in the order of layerList.",
+                _object(
+                    "One layer.",
+                    digest=_digest("Digest of the blob."),
+                    bytes=_whole("Size of its tar."),
+                    files=_whole("Files and links in it."),
+                ),
             ),
             **findings,
+            "libcMismatches": _list("Compiled extensions for another C library than the system has.", _ref("finding")),
+            "application": _application(),
+            "packages": {
+                "description": "Installed packages, in the input only where a policy reads them.",
+                "anyOf": [{"type": "array", "items": _package()}, {"type": "null"}],
+            },
         },
+    )
+
+
+def _application() -> Schema:
+    schema = _object(
+        "Files of the application: below WORKDIR, the entrypoint's own, and those of /app, /srv and the like.",
+        roots=_texts("Folders that were taken for it."),
+        files=_whole("Regular files."),
+        ownedByRoot=_whole("Of these, owned by uid 0."),
+        ownedByUser=_whole("Owned by the image's user."),
+        ownedByOthers=_whole("Owned by anybody else."),
+        writable=_list("What the image's user may change.", _ref("finding")),
+        foreign=_list("What belongs to neither root nor the image's user.", _ref("finding")),
+        rewrittenBytes=_whole("Bytes held twice because only owner or mode were changed in a later layer."),
+    )
+    return _or_null(schema)
+
+
+def _package() -> Schema:
+    return _object(
+        "One package.",
+        manager=_text("dpkg, apk, rpm or python."),
+        name=_text("Its name."),
+        version=_text("Its version."),
+        architecture=_text('"" where not said.'),
+        layerIndex=_whole("The layer that brought it."),
     )
 
 
 def _finding() -> Schema:
     return _object(
-        "One finding in a layer.",
-        path=_text("File."),
-        what=_text("What it is."),
-        layer=_text("Digest of the layer."),
-        rule=_text("Rule that found it."),
+        "One finding in the files of an image.",
+        path=_text('Absolute in the image; "" for a finding in the history.'),
+        what=_text("What it is, such as gcc."),
+        rule=_text("Rule of the catalogue that found it."),
+        layer=_text("Digest of the layer that holds it."),
+        layerIndex=_whole("That layer's place, from 0, the base first."),
+        createdBy=_text('The line of the history that made the layer; "" where that cannot be told.'),
+        deleted=_flag("A later layer removes it; whoever pulls the image has it all the same."),
+        mode=_text("Permission bits in octal, such as 4755."),
+        uid=_whole("Owner."),
+        gid=_whole("Group."),
+        size=_whole("Bytes."),
+        count=_whole("Files that it stands for: more than one for a folder of them."),
     )
 
 
