@@ -13,8 +13,9 @@ import yaml
 from fakes.reviews import pod, review
 from fakes.webhook import WebhookProcess
 from image.container import Container, Host, Image
-from image.support import DATA, USER, free_port, run, say
+from image.support import DATA, USER, run, say
 from portcullis import __version__
+from portcullis.cli.demo.webhook import free_ports
 
 pytestmark = pytest.mark.anyio
 
@@ -99,7 +100,7 @@ def test_without_a_configuration_it_does_not_start(host: Host) -> None:
 
 
 async def test_it_serves_judges_is_healthy_and_stops(host: Host, published: str) -> None:
-    port, health_port = free_port(), free_port()
+    port, health_port = free_ports(2)
     host.configure(configuration(published, port, health_port))
     check = host.image.config["Healthcheck"]["Test"][1:]
     started = time.monotonic()

@@ -12,8 +12,9 @@ import yaml
 
 from e2e.cluster.network import ServiceProxy
 from e2e.cluster.pods import Kubelet
-from e2e.cluster.programs import Cluster, free_port, service_socket
+from e2e.cluster.programs import Cluster, service_socket
 from e2e.cluster.registry import SampleRegistry
+from portcullis.cli.demo.webhook import free_ports
 
 NAMESPACE = "portcullis-system"
 RELEASE = "portcullis"
@@ -29,7 +30,7 @@ class Installed:
     cluster: Cluster
     kubelet: Kubelet
     registry: SampleRegistry
-    ports: dict[str, int] = field(default_factory=lambda: {"webhook": free_port(), "health": free_port()})
+    ports: dict[str, int] = field(default_factory=lambda: dict(zip(("webhook", "health"), free_ports(2), strict=True)))
 
     def helm(self, verb: str, *arguments: str, values: Mapping[str, Any] | None = None, **more: Any) -> str:
         """helm install, upgrade or uninstall; waits until it is done."""

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import yaml
 
 from e2e.cluster.api import Api, ApiError
 from e2e.cluster.pki import PERSON, Pki, make_pki
+from portcullis.cli.demo.webhook import free_ports
 
 START_SECONDS = 90
 STOP_SECONDS = 20
@@ -104,25 +104,19 @@ def until(look: Any, what: str, seconds: float = 30.0, pause: float = 0.05) -> A
         time.sleep(pause)
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @contextlib.contextmanager
 def control_plane(folder: Path) -> Iterator[Cluster]:
     """Starts it in ``folder``, and stops exactly what was started."""
     for program in ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl"):
         assert shutil.which(program), f"{program} is not on PATH: run these tests through `make e2e`"
     pki = make_pki(folder / "pki")
-    port = free_port()
+    (port,) = free_ports(1)
     server = f"https://127.0.0.1:{port}"
     kubeconfig = pki.kubeconfig(server, PERSON, "system:masters")
     api = Api(port, pki.ca, pki.client(PERSON, "system:masters"))
     cluster = Cluster(folder, port, pki, api, kubeconfig)
     try:
-        etcd = free_port()
+        (etcd,) = free_ports(1)
         _start(cluster, "etcd", _etcd(folder, etcd))
         _start(cluster, "kube-apiserver", _api_server(cluster, etcd))
         _until_answering(cluster)
@@ -177,7 +171,7 @@ def _until_answering(cluster: Cluster) -> None:
 
 
 def _etcd(folder: Path, port: int) -> list[str]:
-    peers = f"http://127.0.0.1:{free_port()}"
+    peers = f"http://127.0.0.1:{free_ports(1)[0]}"
     return [
         f"--data-dir={folder / 'etcd'}",
         f"--listen-client-urls=http://127.0.0.1:{port}",
@@ -249,7 +243,7 @@ def _controllers(cluster: Cluster, server: str) -> list[str]:
         f"--root-ca-file={pki.ca}",
         f"--service-account-private-key-file={pki.token_key}",
         "--bind-address=127.0.0.1",
-        f"--secure-port={free_port()}",
+        f"--secure-port={free_ports(1)[0]}",
     ]
 
 
