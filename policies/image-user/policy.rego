@@ -1,8 +1,8 @@
 # METADATA
 # title: Images run as a non-root user
 # description: |
-#   The first process of a container must not be uid 0. Where that cannot be known (USER is a name that has not been
-#   looked up, the image could not be read) the container is refused as well.
+#   The first process of a container must not be uid 0. A name as USER counts for what the image's own passwd says.
+#   Where the user cannot be known (the name is not in it) the container is refused as well.
 # custom:
 #   severity: high
 #   mode: deny
@@ -56,14 +56,23 @@ said(i) := {
 	input.containers[i].user.root == true
 	input.containers[i].user.source == "unset"
 } else := {
+	"msg": sprintf("runs as root: its user %s has the uid 0 in the image", [text.quoted(name)]),
+	"fix": "set USER to a numeric id above 0 in the Dockerfile, or runAsUser in the securityContext",
+	"details": {"reason": "user-root"},
+} if {
+	input.containers[i].user.root == true
+	name := input.containers[i].user.name
+	is_string(name)
+	not name in {"", "root"}
+} else := {
 	"msg": "runs as root: that is the user of the image",
 	"fix": "set USER to a numeric id above 0 in the Dockerfile, or runAsUser in the securityContext",
 	"details": {"reason": "user-root"},
 } if {
 	input.containers[i].user.root == true
 } else := {
-	"msg": sprintf("may run as root: its user %s is a name that has not been looked up in the image", [text.quoted(name)]),
-	"fix": "set USER to a numeric id in the Dockerfile (USER 10001), or runAsUser in the securityContext",
+	"msg": sprintf("may run as root: its user %s is not in the image's /etc/passwd", [text.quoted(name)]),
+	"fix": "add the user in the Dockerfile, or better set USER to a numeric id (USER 10001)",
 	"details": {"reason": "user-unknown"},
 } if {
 	input.containers[i].user.source == "unresolved"

@@ -32,14 +32,23 @@ test_root_is_refused if {
 	}
 }
 
-test_name_that_was_not_looked_up_is_refused if {
+test_name_that_is_in_no_passwd_is_refused if {
 	some violation in image_user.deny with input as fixtures.judged(
 		{"user": user({"root": "unknown", "source": "unresolved", "uid": null, "name": "app"})},
 		{},
 	)
-	contains(violation.msg, "its user \"app\" is a name that has not been looked up")
+	violation.msg == "may run as root: its user \"app\" is not in the image's /etc/passwd"
 	contains(violation.fix, "USER to a numeric id")
 	violation.details.reason == "user-unknown"
+}
+
+test_name_of_uid_0_is_refused_by_its_name if {
+	some violation in image_user.deny with input as fixtures.judged(
+		{"user": user({"root": true, "source": "image", "uid": 0, "name": "app"})},
+		{},
+	)
+	violation.msg == "runs as root: its user \"app\" has the uid 0 in the image"
+	violation.details.reason == "user-root"
 }
 
 test_unknown_user_is_refused if {
