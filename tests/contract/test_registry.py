@@ -1,175 +1,24 @@
-"""What every Registry does alike: the fake in memory, HTTP over two independent registries, the cache."""
+"""What every Registry does alike; tests/contract/registry_cases.py lists them."""
 
-import asyncio
-import contextlib
-import re
-import shutil
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
-from fakes.registry import AMD64, ARM64, INDEX, MANIFEST, MemoryRegistry, image_config, sha256
-from portcullis.cli.demo.registry import serve_registry
+from contract.registry_cases import LIMITS, NOBODY, TARGETS, Target
+from fakes.registry import AMD64, ARM64, INDEX, MANIFEST, image_config, sha256
 from portcullis.errors import NotFound, TooLarge
-from portcullis.limits import Limits
-from portcullis.model.evidence import CarrierKind
-from portcullis.model.image import (
-    Access,
-    Descriptor,
-    Digest,
-    HistoryEntry,
-    ImageConfig,
-    ImageReference,
-    Platform,
-    Repository,
-    ResolvedImage,
-)
-from portcullis.ports import Registry
-from portcullis.registry.facts import CachingRegistry
-from portcullis.registry.hosts import HostRules
-from portcullis.registry.http import HttpRegistry
-from portcullis.registry.keychain import StaticKeychain
-from portcullis.registry.push import Pusher
-from portcullis.server.clock import SystemClock
+from portcullis.model.image import Digest, HistoryEntry, Platform
 
 pytestmark = pytest.mark.anyio
 
-NOBODY = Access()
-LIMITS = Limits(referrers=3)
-WANTED = (AMD64, ARM64)
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 SARIF = "application/sarif+json"
 
 
-@dataclass
-class Target:
-    """A registry under test: what is published in ``memory`` is pushed to where ``registry`` reads."""
-
-    registry: Registry
-    host: str
-    memory: MemoryRegistry
-    pusher: Pusher | None = None
-    carrier: CarrierKind = CarrierKind.REFERRER
-
-    def repository(self, path: str) -> Repository:
-        return Repository(self.host, path)
-
-    def reference(self, path: str, tag: str | None = "1", digest: Digest | None = None) -> ImageReference:
-        return ImageReference(self.repository(path), tag, digest)
-
-    async def publish(
-        self, path: str, tag: str = "1", *, user: str = "10001", configs: Mapping[Platform, ImageConfig] | None = None
-    ) -> ResolvedImage:
-        image = self.memory.add_image(f"{self.host}/{path}", tag, user=user, configs=configs)
-        if self.pusher is not None:
-            place = self.repository(path)
-            for content in self.memory.blobs_of(place):
-                await self.pusher.blob(place, content)
-            for manifest in self.memory.manifests_of(place):
-                await self.pusher.manifest(place, manifest.digest, manifest.media_type, manifest.content)
-            top = await self.memory.manifest(place, image.digest, NOBODY)
-            await self.pusher.manifest(place, tag, top.media_type, top.content)
-        return image
-
-    async def attach(self, image: ResolvedImage, artifact_type: str, content: bytes) -> Descriptor:
-        if self.pusher is None:
-            return self.memory.add_referrer(image, artifact_type, artifact_type, content)
-        place = image.reference.repository
-        manifest = await self.memory.manifest(place, image.digest, NOBODY)
-        return await self.pusher.attach(
-            place,
-            Descriptor(manifest.media_type, manifest.digest, len(manifest.content)),
-            artifact_type=artifact_type,
-            layer_media_type=artifact_type,
-            content=content,
-            annotations={},
-        )
-
-
-@contextlib.asynccontextmanager
-async def in_memory() -> AsyncIterator[Target]:
-    memory = MemoryRegistry(limits=LIMITS)
-    yield Target(memory, "registry.example", memory)
-
-
-@contextlib.asynccontextmanager
-async def cached() -> AsyncIterator[Target]:
-    memory = MemoryRegistry(limits=LIMITS)
-    keychain = StaticKeychain(credentials={})
-    registry = CachingRegistry(registry=memory, keychain=keychain, clock=SystemClock(), limits=LIMITS)
-    try:
-        yield Target(registry, "registry.example", memory)
-    finally:
-        await registry.aclose()
-
-
-@contextlib.asynccontextmanager
-async def over_http(host: str, carrier: CarrierKind = CarrierKind.REFERRER) -> AsyncIterator[Target]:
-    hosts = HostRules(insecure=frozenset({host}), private=frozenset({host}))
-    keychain = StaticKeychain(credentials={})
-    registry = HttpRegistry(keychain=keychain, hosts=hosts, platforms=WANTED, limits=LIMITS)
-    pusher = Pusher(keychain=keychain, hosts=hosts, limits=LIMITS)
-    try:
-        yield Target(registry, host, MemoryRegistry(), pusher, carrier)
-    finally:
-        await registry.aclose()
-        await pusher.aclose()
-
-
-@contextlib.asynccontextmanager
-async def loopback() -> AsyncIterator[Target]:
-    async with serve_registry() as host, over_http(host) as target:
-        yield target
-
-
-@contextlib.asynccontextmanager
-async def loopback_without_referrers() -> AsyncIterator[Target]:
-    async with serve_registry(referrers_api=False) as host, over_http(host, CarrierKind.FALLBACK_TAG) as target:
-        yield target
-
-
-@contextlib.asynccontextmanager
-async def crane() -> AsyncIterator[Target]:
-    """The registry of go-containerregistry, which knows nothing of this project; this command of it has no Referrers
-    API."""
-    program = shutil.which("crane")
-    assert program, "crane is not on PATH: run the tests through `make test`, or run `make tools` and add its folders"
-    process = await asyncio.create_subprocess_exec(
-        program,
-        "registry",
-        "serve",
-        "--address",
-        "127.0.0.1:0",
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        assert process.stdout is not None
-        port = re.search(rb"serving on port (\d+)", await process.stdout.readline())
-        assert port is not None
-        drain = asyncio.create_task(process.stdout.read())
-        host = f"127.0.0.1:{int(port.group(1))}"
-        async with over_http(host, CarrierKind.FALLBACK_TAG) as target:
-            yield target
-    finally:
-        process.terminate()
-        await process.wait()
-    await drain
-
-
-TARGETS = {
-    "memory": in_memory,
-    "cache": cached,
-    "loopback": loopback,
-    "loopback without referrers": loopback_without_referrers,
-    "crane": crane,
-}
-
-
 @pytest.fixture(params=TARGETS)
-async def target(request: pytest.FixtureRequest) -> AsyncIterator[Target]:
-    async with TARGETS[request.param]() as opened:
+async def target(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Target]:
+    async with TARGETS[request.param](tmp_path) as opened:
         yield opened
 
 
@@ -222,6 +71,31 @@ async def test_a_single_image_is_judged_whatever_its_platform_is(target: Target)
     await target.publish("acme/win", configs={windows: image_config("ContainerUser")})
     image = await target.registry.resolve(target.reference("acme/win"), NOBODY)
     assert [one.platform for one in image.platforms] == [windows]
+
+
+async def test_an_index_in_an_index_is_looked_into(target: Target) -> None:
+    one = await target.publish(
+        "acme/multi", "amd64", configs={AMD64: image_config("2"), Platform("a", "b"): image_config()}
+    )
+    other = await target.publish(
+        "acme/multi", "arm64", configs={ARM64: image_config("3"), Platform("a", "c"): image_config()}
+    )
+    published = await target.publish_index([one, other], "all")
+    image = await target.registry.resolve(target.reference("acme/multi", "all"), NOBODY)
+    assert image == published
+    assert [(one.platform, one.config.user) for one in image.platforms] == [(AMD64, "2"), (ARM64, "3")]
+
+
+async def test_a_platform_that_a_digest_names_is_judged(target: Target) -> None:
+    """Whether it is one of the wanted or not: a pod that names it runs it."""
+    configs = {AMD64: image_config("2"), Platform("linux", "s390x"): image_config("0")}
+    await target.publish("acme/multi", configs=configs)
+    manifests = target.memory.manifests_of(target.repository("acme/multi"))
+    children = [manifest for manifest in manifests if manifest.media_type == MANIFEST]
+    for child, platform in zip(children, configs, strict=True):
+        image = await target.registry.resolve(target.reference("acme/multi", None, child.digest), NOBODY)
+        assert (image.digest, image.is_index) == (child.digest, False)
+        assert [(one.platform, one.config) for one in image.platforms] == [(platform, configs[platform])]
 
 
 async def test_an_index_without_a_wanted_platform_is_not_found(target: Target) -> None:

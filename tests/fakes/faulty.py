@@ -23,8 +23,9 @@ class Answer:
     """What is sent.
 
     ``declared`` is the Content-Length where it lies; ``endless`` repeats the body for ever; ``silent`` sends
-    nothing at all; ``hang_up`` closes the connection afterwards without having said so; ``reset`` does so rudely,
-    before the answer is whole.
+    nothing at all, and ``stalls`` nothing more after the body; ``drip`` sends the body in pieces of so many bytes, each
+    of which can be read before the next is there; ``hang_up`` closes the connection afterwards without
+    having said so; ``reset`` does so rudely, before the answer is whole.
     """
 
     status: int = 200
@@ -33,11 +34,21 @@ class Answer:
     declared: int | None = None
     endless: bool = False
     silent: bool = False
+    stalls: bool = False
+    drip: int = 0
     hang_up: bool = False
     reset: bool = False
 
 
 Route = Answer | Callable[[Asked], Answer]
+
+
+def in_turn(*answers: Answer) -> Route:
+    """A route that gives one answer after the other, and the last for ever."""
+    left = list(answers)
+    return lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+
 NOT_FOUND = Answer(404, body=b"nothing here")
 
 
@@ -74,10 +85,10 @@ class FaultyServer:
                 route = self.routes.get(asked.path, self.default)
                 answer = route(asked) if callable(route) else route
                 await _write(writer, answer, head=asked.method == "HEAD")
-                if answer.hang_up or answer.endless or answer.declared is not None:
-                    break
                 if answer.reset:
                     writer.transport.abort()
+                    break
+                if answer.hang_up or answer.endless or answer.declared is not None:
                     break
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
@@ -128,7 +139,7 @@ async def _write(writer: asyncio.StreamWriter, answer: Answer, *, head: bool) ->
     headers = dict(answer.headers)
     if answer.endless:
         headers.setdefault("Transfer-Encoding", "chunked")
-    elif not any(name.lower() == "content-length" for name in headers):
+    elif not any(name.lower() in {"content-length", "transfer-encoding"} for name in headers):
         headers["Content-Length"] = str(len(answer.body) if answer.declared is None else answer.declared)
     lines = [f"HTTP/1.1 {answer.status} Whatever", *(f"{name}: {value}" for name, value in headers.items())]
     writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
@@ -137,5 +148,11 @@ async def _write(writer: asyncio.StreamWriter, answer: Answer, *, head: bool) ->
         while answer.endless:
             writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
             await writer.drain()
-        writer.write(piece)
+        step = answer.drip or max(len(piece), 1)
+        for start in range(0, len(piece), step):
+            writer.write(piece[start : start + step])
+            for _ in range(3 if answer.drip else 0):
+                await asyncio.sleep(0)
     await writer.drain()
+    if answer.stalls:
+        await asyncio.Event().wait()

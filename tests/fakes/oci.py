@@ -36,13 +36,13 @@ def descriptor(media_type: str, content: bytes, **more: Any) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": sha256(content), "size": len(content), **more}
 
 
-def listed(manifest: bytes, platform: Platform | None = None) -> dict[str, Any]:
-    """How an index lists a manifest."""
+def listed(manifest: bytes, platform: Platform | None = None, media_type: str = MANIFEST) -> dict[str, Any]:
+    """How an index lists a manifest, or another index."""
     if platform is None:
-        return descriptor(MANIFEST, manifest)
+        return descriptor(media_type, manifest)
     named = {"os": platform.os, "architecture": platform.architecture}
     named |= {"variant": platform.variant} if platform.variant else {}
-    return descriptor(MANIFEST, manifest, platform=named)
+    return descriptor(media_type, manifest, platform=named)
 
 
 def manifest_answer(content: bytes, media_type: str = MANIFEST, **headers: str) -> Answer:

@@ -127,6 +127,20 @@ class MemoryRegistry:
         reference = ImageReference(place, tag, None)
         is_index = manifest.media_type == INDEX
         image = ResolvedImage(reference, manifest.digest, manifest.media_type, is_index, found)
+        for child in children:
+            self._images[f"{place}@{child.digest}"] = ResolvedImage(reference, child.digest, MANIFEST, False, (child,))
+        self._images[f"{place}:{tag}"] = self._images[f"{place}@{manifest.digest}"] = image
+        return image
+
+    def add_index(self, images: Sequence[ResolvedImage], tag: str) -> ResolvedImage:
+        """Puts an index of images that are there already, which may be indexes, under ``tag`` of their repository."""
+        place = images[0].reference.repository
+        listed = [self._listed(place, image.digest) for image in images]
+        content = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}).encode()
+        manifest = self._put_manifest(place, INDEX, content)
+        platforms = [platform for image in images for platform in image.platforms]
+        found = tuple(one for wanted in self.platforms for one in platforms if one.platform == wanted)
+        image = ResolvedImage(ImageReference(place, tag, None), manifest.digest, INDEX, True, found)
         self._images[f"{place}:{tag}"] = self._images[f"{place}@{manifest.digest}"] = image
         return image
 

@@ -369,7 +369,21 @@ NO_REFERENCE = ImageFacts(
     problems=(Problem(Stage.REFERENCE, "image-reference-invalid", retryable=False, msg="it has a blank"),),
 )
 
-ALL = frozenset({"image-user", "image-pinned", "image-age", "scan-required"})
+# Those that look for something in layers, where it is or where nobody could look.
+FINDING = frozenset(
+    {
+        "image-build-tools",
+        "image-leftovers",
+        "image-libc",
+        "image-ownership",
+        "image-package-manager",
+        "image-secrets",
+        "image-setuid",
+        "image-shell",
+    }
+)
+INSIDE = FINDING | {"image-size"}
+ALL = INSIDE | {"image-user", "image-pinned", "image-age", "scan-required"}
 
 
 def one(image: ImageFacts, user: ImageUser, violates: frozenset[str]) -> Sample:
@@ -378,12 +392,12 @@ def one(image: ImageFacts, user: ImageUser, violates: frozenset[str]) -> Sample:
 
 SAMPLES: Mapping[str, Sample] = {
     "clean": one(CLEAN, NUMERIC, frozenset()),
-    "root-on-one-platform": one(ROOT_ON_ARM, UNSET, frozenset({"image-user", "image-pinned", "scan-required"})),
+    "root-on-one-platform": one(ROOT_ON_ARM, UNSET, INSIDE | {"image-user", "image-pinned", "scan-required"}),
     "untrusted-scan": one(REJECTED, NAMED, ALL),
     "vulnerable": one(VULNERABLE, NUMERIC, frozenset({"scan-required"})),
-    "tools": one(TOOLS, NUMERIC, frozenset()),
-    "missing-image": one(MISSING, NAMED, ALL),
-    "no-reference": one(NO_REFERENCE, NAMED, ALL | {"image-source"}),
+    "tools": one(TOOLS, NUMERIC, FINDING),
+    "missing-image": one(MISSING, NAMED, ALL | {"image-history"}),
+    "no-reference": one(NO_REFERENCE, NAMED, ALL | {"image-history", "image-source"}),
     "privileged": Sample(
         (
             ContainerFacts(
@@ -408,7 +422,7 @@ SAMPLES: Mapping[str, Sample] = {
     "nothing-fetched": Sample(
         (ContainerFacts(container(PINNED_TEXT := str(PINNED)), container_user(NAMED)),),
         (ImageFacts(written=PINNED_TEXT, reference=PINNED),),
-        frozenset({"image-user", "image-age", "scan-required"}),
+        INSIDE | {"image-history", "image-user", "image-age", "scan-required"},
     ),
     "no-pod": Sample((), (), frozenset()),
 }

@@ -95,6 +95,14 @@ PROGRAMS = (
         ),
     ),
     Program(
+        name="registry",
+        version="3.1.2",
+        package="github.com/distribution/distribution/v3/cmd/registry",
+        version_command=("--version",),
+        module="registry",
+        stamp=("github.com/distribution/distribution/v3/version.version=v3.1.2",),
+    ),
+    Program(
         name="etcd",
         version="3.7.3",
         package="go.etcd.io/etcd/server/v3",

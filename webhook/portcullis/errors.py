@@ -14,7 +14,8 @@
     │   ├── Malformed              registry-malformed        an answer that is not what the specification says
     │   │   └── DigestMismatch     digest-mismatch           the bytes are not those of the digest
     │   ├── TooLarge               too-large                 a limit of limits.py was crossed
-    │   └── NotAllowed             registry-not-allowed      a host or an address that the operator has not listed
+    │   ├── NotAllowed             registry-not-allowed      a host or an address that the operator has not listed
+    │   └── CredentialUnavailable  credential-unavailable    a credential that cannot be had just now   (retryable)
     ├── InspectionError            inspection-failed         what looks into layers failed itself          (retryable)
     │   ├── LayerMalformed         layer-malformed           a layer that is no tar, or not as it is described
     │   ├── LayerUnsupported       layer-unsupported         a media type that is not read, a foreign layer
@@ -104,7 +105,13 @@ class Unreachable(RegistryError):
 
 
 class Throttled(Unreachable):
+    """``retry_after``: seconds that the registry asked for (Retry-After), None where it did not say."""
+
     reason = "registry-throttled"
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Denied(RegistryError):
@@ -129,6 +136,13 @@ class TooLarge(RegistryError):
 
 class NotAllowed(RegistryError):
     reason = "registry-not-allowed"
+
+
+class CredentialUnavailable(RegistryError):
+    """A credential is configured for the registry, and its file, its helper or its cloud does not give it just now."""
+
+    reason = "credential-unavailable"
+    retryable = True
 
 
 class InspectionError(PortcullisError):

@@ -43,6 +43,18 @@ class Limits:
     """Layers of one manifest; overlayfs stops at 128."""
     token_bytes: int = 256 * KIB
     """Answer of a token endpoint."""
+    credential_bytes: int = 64 * KIB
+    """A file with a password, or what a credential helper prints; Azure's tokens have about 2 KiB."""
+    credential_seconds: float = 10.0
+    """For a cloud or a credential helper to give a credential; a cold start of AWS' and Azure's takes about 2 s."""
+    credential_entries: int = 1000
+    """Registries whose lent credentials are kept or asked for at once: hostile names could make any number."""
+    docker_config_bytes: int = 256 * KIB
+    """A docker config file or pull secret; a login takes about 100 bytes, one of Azure's 2 KiB."""
+    docker_config_entries: int = 1000
+    """Logins and helpers of one docker config; each is compared with each repository."""
+    pull_secrets: int = 50
+    """Pull secrets of one workload; each is read from the API server."""
     redirects: int = 5
     """Redirects of one blob request."""
     referrers: int = 100
@@ -53,20 +65,131 @@ class Limits:
     """TCP and TLS of a new registry connection."""
     flight_seconds: float = 60.0
     """Whole of one fetch, which may go on after the request that started it."""
+    answer_seconds: float = 15.0
+    """Until a registry answers, and between two pieces of a document: a registry that fetches the image from elsewhere
+    first takes some seconds. Shorter than ``flight_seconds``, so that a message says which of the two it was."""
+    stall_seconds: float = 30.0
+    """The same for a blob that is streamed, such as a layer: storage behind a registry is slower to begin."""
+    download_seconds: float = 900.0
+    """Whole of one streamed blob; ``flight_seconds`` would cut a large layer that flows well."""
+    registry_attempts: int = 3
+    """How often a read is tried that failed with 429, 502, 503, 504 or a broken connection."""
+    backoff_seconds: float = 0.5
+    """Longest wait before the second attempt; it doubles, and a random part of it is waited."""
+    retry_wait_seconds: float = 5.0
+    """Longest wait before any attempt. A registry that asks for more by Retry-After fails the fetch at once."""
+    throttle_seconds: float = 300.0
+    """Longest time that a host which answered 429 is left alone, whatever its Retry-After says."""
+    mirror_rest_seconds: float = 60.0
+    """How long a mirror that could not be reached, or lied, is passed over."""
+    index_depth: int = 3
+    """An index in an index in an index; builders make one level, tools that merge indexes two."""
+    index_manifests: int = 500
+    """Manifests of an index and of all those in it."""
+    ca_file_bytes: int = 1 * MIB
+    """A file of certificate authorities; all those of a system are 220 KiB."""
     registry_connections_per_host: int = 16
-    """One slow registry must not take all connections."""
+    """Requests in flight to one host; half of them may be blobs that are streamed. One slow registry must not take all
+    connections, nor layers those of manifests."""
     fact_cache_bytes: int = 64 * MIB
     """Manifests and configurations kept in memory by digest."""
     tag_seconds: float = 30.0
     """How long a tag's digest and a list of referrers are believed."""
     failure_seconds: float = 5.0
-    """How long a registry's failure is remembered; a missing image likewise."""
+    """How long it is remembered that a registry cannot be reached, or a credential cannot be had: outages end."""
+    missing_failure_seconds: float = 5.0
+    """Likewise that there is no such image: pods are often made just before a push ends."""
+    denied_failure_seconds: float = 30.0
+    """That a credential is refused: a corrected one is asked with at once, and registries lock out who fails often."""
+    throttled_failure_seconds: float = 15.0
+    """That a registry answered 429, where it does not say by Retry-After for how long (``throttle_seconds``)."""
+    malformed_failure_seconds: float = 30.0
+    """That an image is malformed or too large: only another push mends that, which a tag shows no sooner."""
     remembered_entries: int = 20_000
     """Tags, lists of referrers and failures in memory: count each; hostile names could make any number."""
+    remembered_bytes: int = 16 * MIB
+    """And bytes each: one list of referrers may have as many as ``manifest_bytes``."""
+    stale_wait_seconds: float = 3.0
+    """How long a registry is waited for where a stale fact may be used in its place: an image has two of them, and both
+    waits must end before the deadline of a usual request."""
     flights: int = 2000
     """Fetches under way at once, those included whose requester has given up: each may last ``flight_seconds``."""
     flights_per_host: int = 500
     """Those of one registry: one that never answers must not take all."""
+
+    # -- images on disk ----------------------------------------------------------------------------------
+    layout_manifests: int = 1000
+    """Manifests that one OCI layout or archive lists, indexes and attestations included; each is read to find what is
+    attached to an image."""
+    archive_entries: int = 20_000
+    """Entries of one archive; ``docker save`` writes three per layer."""
+    archive_plain_bytes: int = 8 * 1024 * MIB
+    """How far into a gzip'd archive is read, inflated: that takes about two seconds per GiB and layer. One that is not
+    compressed may have any size."""
+
+    # -- layers ------------------------------------------------------------------------------------------
+    layer_bytes: int = 8 * 1024 * MIB
+    """One layer as pulled; images for machine learning have one of 5 GiB."""
+    layer_plain_bytes: int = 16 * 1024 * MIB
+    """The tar in it; reading takes about three seconds per GiB."""
+    layer_ratio: int = 200
+    """Plain bytes for each compressed one, at any place of the stream. Programs have 3, logs 20; gzip reaches 1,000
+    with zeros, zstd far more."""
+    layer_ratio_above_bytes: int = 64 * MIB
+    """Plain bytes up to which the ratio does not matter: a file of zeros."""
+    layer_members: int = 1_000_000
+    """gzip members or zstd frames one behind the other; eStargz and zstd:chunked make one or two for each file."""
+    layer_window_bytes: int = 64 * MIB
+    """What a zstd frame looks back on, which is held in memory; ``zstd -19`` uses 8 MiB, Go's best level 32 MiB."""
+    layer_entries: int = 500_000
+    """Entries of one tar; large images have 100,000 in all."""
+    layer_path_bytes: int = 4096
+    """One name, or target of a link: PATH_MAX of Linux, which no runtime can go over."""
+    layer_names_bytes: int = 64 * MIB
+    """Names and targets of one layer in all: 130 bytes for each of ``layer_entries``."""
+    layer_header_bytes: int = 1 * MIB
+    """One pax header, GNU long name or sparse map; Go's archive/tar takes no more."""
+    layer_sparse_regions: int = 20_000
+    """Pieces of one sparse file; a database file with holes has some hundreds."""
+    layer_kept_bytes: int = 128 * MIB
+    """Bodies of one layer that are kept whole, in all: a package database as long as may be, and others."""
+
+    # -- inspection --------------------------------------------------------------------------------------
+    image_layer_bytes: int = 10 * 1024 * MIB
+    """Layers of one image as pulled; images for machine learning reach 8 GiB."""
+    inspections: int = 500
+    """Images that are being looked into at once, those included that wait for their turn."""
+    inspected_bytes: int = 40 * 1024 * MIB
+    """Layers of all of these together."""
+    inspection_seconds: float = 900.0
+    """From the turn of an image's first layer to the end of its last."""
+    inspection_failure_seconds: float = 60.0
+    """How long it is remembered that a layer cannot be read; what failed by chance is tried again at once."""
+    worker_bytes: int = 1024 * MIB
+    """Address space of a process that reads layers; its memory stays far below."""
+    worker_answer_bytes: int = 64 * MIB
+    """Facts of one layer, compressed; 500,000 files take about 10 MiB."""
+
+    # -- contents ----------------------------------------------------------------------------------------
+    image_entries: int = 600_000
+    """Entries of all layers of one image and the folders between them; images for machine learning have 300,000.
+    Merged they take about 700 bytes each, which must fit into ``worker_bytes``."""
+    user_database_bytes: int = 1 * MIB
+    """/etc/passwd, /etc/group, and what they link to; each."""
+    os_release_bytes: int = 64 * KIB
+    """/etc/os-release; real ones have 500 bytes."""
+    package_database_bytes: int = 64 * MIB
+    """One package database; a desktop of 3,000 packages has 15 MiB (dpkg) to 40 MiB (rpm)."""
+    packages: int = 20_000
+    """Packages of one image, and of one database."""
+    probed_bytes: int = 64 * KIB
+    """The beginning of a file whose content is matched by a rule of the catalogue; a key has 2 KiB."""
+    probed_library_bytes: int = 1 * MIB
+    """The beginning of a shared object in which the C library that it needs is looked for."""
+    contents_findings: int = 2000
+    """Findings of one class in one image; what comes in masses (caches, tests) is folded into folders before."""
+    catalogue_rules: int = 2000
+    """Rules of the catalogue, those built in included."""
 
     # -- evidence ----------------------------------------------------------------------------------------
     attestation_bytes: int = 16 * MIB
@@ -161,6 +284,16 @@ class Limits:
     the journal still has its time."""
     search_rows: int = 1000
     """Rows of one answer of the log."""
+
+    # -- facts that are kept -----------------------------------------------------------------------------
+    stored_fact_bytes: int = 512 * MIB
+    """Facts of layers and images in the audit store. A layer of 20,000 files takes about 400 KiB; one fact may take a
+    quarter."""
+    memory_fact_bytes: int = 64 * MIB
+    """Those of them that are in memory too, and those that wait for the store."""
+    fact_seconds: float = 2.0
+    """How long the store may take to find a fact. After that the layer is read anew: a store that hangs must not hold
+    up decisions."""
 
     # -- configuration -----------------------------------------------------------------------------------
     config_file_bytes: int = 1 * MIB

@@ -8,15 +8,16 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from portcullis.model.contents import Contents
 from portcullis.model.evidence import Carrier, CarrierKind, Rejected, Verified
 from portcullis.model.image import (
     Access,
     Anonymous,
-    Credential,
     Descriptor,
     Digest,
     ImageReference,
     Manifest,
+    RegistryCredential,
     Repository,
     ResolvedImage,
 )
@@ -52,9 +53,26 @@ class Registry(Protocol):
 
 
 class Keychain(Protocol):
-    """Finds the credential for a repository. Raises only RegistryError."""
+    """Finds the credential for a repository. Raises only RegistryError; CredentialUnavailable where there should be
+    one, and it cannot be had just now."""
 
-    async def credential(self, repository: Repository, access: Access) -> Credential | Anonymous: ...
+    async def credential(self, repository: Repository, access: Access) -> RegistryCredential | Anonymous:
+        """The credential that covers the repository: one for its whole host, or for whole first segments of its path.
+        A host is compared label by label, port included."""
+        ...
+
+
+class Inspector(Protocol):
+    """Looks into images. Raises only RegistryError and InspectionError."""
+
+    async def inspect(self, image: ResolvedImage, access: Access) -> tuple[Contents, ...]:
+        """What lies in the layers of each of ``image.platforms``, in their order. Layers are fetched as ``access``
+        allows. What was begun goes on when the caller is cancelled, and the next one finds it done."""
+        ...
+
+    def remaining_seconds(self, image: ResolvedImage) -> float:
+        """An estimate of how long the inspection that is under way will take."""
+        ...
 
 
 class Verifier(Protocol):
@@ -107,6 +125,19 @@ class Bundles(Protocol):
     async def put(self, revision: str, kind: str, content: bytes) -> None: ...
 
     async def get(self, revision: str) -> bytes | None: ...
+
+
+class Facts(Protocol):
+    """Immutable facts by key: what was derived from content of a digest. Raises only RecordsError."""
+
+    async def get(self, key: str) -> bytes | None:
+        """What was put under ``key``, None where nothing is kept (any more). It counts as used."""
+        ...
+
+    async def put(self, key: str, content: bytes) -> None:
+        """Keeps ``content``; what is there already stays. Where room is needed, the least recently used go. What is
+        too large for the room is not kept."""
+        ...
 
 
 class Clock(Protocol):

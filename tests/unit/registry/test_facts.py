@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from fakes.clock import StandingClock
 from fakes.registry import AMD64, ARM64, MemoryRegistry, image_config, sha256
 from portcullis.errors import (
+    CredentialUnavailable,
     Denied,
     DigestMismatch,
     Malformed,
@@ -50,17 +51,6 @@ class ByNamespace:
     async def credential(self, repository: Repository, access: Access) -> Credential | Anonymous:
         name = {"scarlet": "red"}.get(access.namespace, access.namespace)
         return Credential(name, "secret") if name else Anonymous()
-
-
-@dataclass
-class StandingClock:
-    seconds: float = 1000.0
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.seconds, UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 @dataclass
@@ -182,23 +172,58 @@ async def test_a_list_of_referrers_is_believed_for_its_time() -> None:
         assert await at.cache.referrers(image, None, OPEN) == (CarrierKind.REFERRER, (added,))
 
 
-@pytest.mark.parametrize(
-    "error",
-    [Unreachable, Throttled, Denied, NotFound, Malformed, DigestMismatch, TooLarge],
-    ids=lambda error: error.__name__,
+FAILURES = Limits(
+    failure_seconds=5,
+    missing_failure_seconds=10,
+    denied_failure_seconds=20,
+    throttled_failure_seconds=30,
+    malformed_failure_seconds=40,
+    throttle_seconds=50,
 )
-async def test_a_failure_is_remembered_for_its_time(error: type[RegistryError]) -> None:
-    async with house() as at:
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (Unreachable("as it was"), 5),
+        (CredentialUnavailable("as it was"), 5),
+        (NotFound("as it was"), 10),
+        (Denied("as it was"), 20),
+        (Throttled("as it was"), 30),
+        (Throttled("as it was", retry_after=7), 7),
+        (Throttled("as it was", retry_after=3600), 50),
+        (Malformed("as it was"), 40),
+        (DigestMismatch("as it was"), 40),
+        (TooLarge("as it was"), 40),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, RegistryError) else str(value),
+)
+async def test_a_failure_is_remembered_by_its_class(error: RegistryError, seconds: float) -> None:
+    async with house(FAILURES) as at:
         image = at.memory.add_image("registry.example/acme/web", "1")
-        at.memory.fail("registry.example", error("as it was"))
-        for _ in range(3):
+        at.memory.fail("registry.example", error)
+        for passed in (0, 1, seconds - 1.5):
+            at.clock.seconds += passed
             with pytest.raises(RegistryError) as caught:
                 await at.cache.resolve(TAGGED, OPEN)
-            assert (type(caught.value), caught.value.message) == (error, "as it was")
+            assert (type(caught.value), caught.value.message) == (type(error), "as it was")
+            assert caught.value is not error
         assert len(at.memory.calls) == 1
         at.memory.fail("registry.example", None)
-        at.clock.seconds += 6
+        at.clock.seconds += 1
         assert await at.cache.resolve(TAGGED, OPEN) == image
+
+
+async def test_a_remembered_throttling_says_how_long_is_left() -> None:
+    async with house() as at:
+        at.memory.fail("registry.example", Throttled("slowly", retry_after=60))
+        left = []
+        for _ in range(2):
+            with pytest.raises(Throttled) as caught:
+                await at.cache.resolve(TAGGED, OPEN)
+            left.append(caught.value.retry_after)
+            at.clock.seconds += 20
+        assert left == [60, 40]
 
 
 async def test_what_the_operators_list_forbids_is_decided_anew() -> None:
@@ -441,3 +466,71 @@ async def test_tags_and_failures_are_counted() -> None:
             with pytest.raises(NotFound):
                 await at.cache.resolve(ImageReference(PLACE, str(number), None), OPEN)
         assert at.memory.calls == [f"resolve {PLACE}:0"]
+
+
+async def test_the_bytes_of_failures_are_bounded() -> None:
+    """A failure takes a little more than half a kilobyte; one may take a quarter of the room."""
+    async with house(Limits(remembered_bytes=6000)) as at:
+        for number in range(30):
+            with pytest.raises(NotFound):
+                await at.cache.resolve(ImageReference(PLACE, str(number), None), OPEN)
+        failures = at.cache.state().caches["failures"]
+        assert 3000 < failures.bytes <= 6000
+        assert failures.entries == 30 - failures.counters.evictions
+        at.memory.calls.clear()
+        for number in (29, 0):
+            with pytest.raises(NotFound):
+                await at.cache.resolve(ImageReference(PLACE, str(number), None), OPEN)
+        assert at.memory.calls == [f"resolve {PLACE}:0"]
+
+
+async def test_the_bytes_of_lists_are_bounded() -> None:
+    """A list that is too large is answered and not kept."""
+    async with house(Limits(remembered_bytes=10_000)) as at:
+        image = at.memory.add_image("registry.example/acme/web", "1")
+        at.memory.add_referrer(image, "a/b", "a/b", b"x", annotations={"note": "x" * 3000})
+        for _ in range(2):
+            assert len((await at.cache.referrers(image, None, OPEN))[1]) == 1
+        lists = at.cache.state().caches["referrers"]
+        assert (lists.bytes, lists.entries, lists.counters.too_large) == (0, 0, 2)
+        assert at.memory.calls == [f"referrers {image.digest}"] * 2
+
+
+async def test_what_happens_is_counted() -> None:
+    async with house(held=True) as at:
+        image = at.memory.add_image("registry.example/acme/web", "1")
+        waiting = [asyncio.create_task(at.cache.resolve(TAGGED, OPEN)) for _ in range(3)]
+        await begun(at.held)
+        await asyncio.sleep(0)
+        assert at.cache.state().under_way == 1
+        at.held.go.set()
+        await asyncio.gather(*waiting)
+        await at.cache.resolve(TAGGED, OPEN)
+        at.memory.fail(str(PLACE), NotFound("gone"))
+        for _ in range(2):
+            with pytest.raises(NotFound):
+                await at.cache.referrers(image, None, OPEN)
+        state = at.cache.state()
+        assert (state.flights.started, state.flights.joined, state.flights.failed, state.under_way) == (2, 2, 1, 0)
+        tags, content, failures = (state.caches[name] for name in ("tags", "content", "failures"))
+        assert (tags.counters.hits, tags.counters.misses, tags.entries) == (1, 3, 1)
+        assert (content.counters.hits, content.entries) == (1, 1)
+        assert (failures.counters.hits, failures.entries) == (1, 1)
+        assert all(cache.bytes > 0 for cache in (tags, content, failures))
+        assert (state.stale_tags, state.stale_lists) == (0, 0)
+
+
+async def test_images_are_resolved_anew_where_other_platforms_are_judged() -> None:
+    async with house() as at:
+        image = at.memory.add_image("registry.example/acme/web", "1")
+        pinned = ImageReference(PLACE, None, image.digest)
+        await at.cache.resolve(pinned, OPEN)
+        await at.cache.manifest(PLACE, image.digest, OPEN)
+        asked = len(at.memory.calls)
+        before = at.cache.state().caches["content"]
+        at.cache.forget_images()
+        after = at.cache.state().caches["content"]
+        assert (after.entries, after.bytes < before.bytes) == (before.entries - 1, True)
+        await at.cache.resolve(pinned, OPEN)
+        await at.cache.manifest(PLACE, image.digest, OPEN)
+        assert at.memory.calls[asked:] == [f"resolve {pinned}"]

@@ -32,7 +32,14 @@ pytestmark = pytest.mark.anyio
 
 NOBODY = Access()
 PASSWORD = "correct-horse"
-LIMITS = Limits(flight_seconds=5.0, connect_seconds=2.0, manifest_bytes=20_000, config_bytes=20_000, token_bytes=5_000)
+LIMITS = Limits(
+    flight_seconds=5.0,
+    connect_seconds=2.0,
+    backoff_seconds=0.001,
+    manifest_bytes=20_000,
+    config_bytes=20_000,
+    token_bytes=5_000,
+)
 MANIFEST_PATH = "/v2/acme/web/manifests/1"
 
 
@@ -94,8 +101,27 @@ FAULTS = [
     Fault("not found", Answer(404), NotFound, "acme/web:1"),
     Fault("a status of no use", Answer(400), Malformed, "HTTP 400"),
     Fault("nothing, with 204", Answer(204), Malformed),
-    # The answer's time and the flight's end at the same moment; which of the two tells of it is chance.
-    Fault("never answers", Answer(silent=True), Unreachable, "did not", Limits(flight_seconds=0.3)),
+    Fault(
+        "never answers",
+        Answer(silent=True),
+        Unreachable,
+        "did not answer in time, within the limit answerSeconds of 0.3, asked for",
+        Limits(answer_seconds=0.3),
+    ),
+    Fault(
+        "goes silent in the midst",
+        Answer(200, {"Content-Type": MANIFEST}, GOOD[:10], declared=len(GOOD), stalls=True),
+        Unreachable,
+        "did not answer in time",
+        Limits(answer_seconds=0.3),
+    ),
+    Fault(
+        "takes longer than the flight",
+        Answer(silent=True),
+        Unreachable,
+        "within the limit flightSeconds of 0.3",
+        Limits(flight_seconds=0.3),
+    ),
     Fault("hangs up", Answer(200, {"Content-Type": MANIFEST}, GOOD, declared=len(GOOD) + 10), Malformed, "early"),
     Fault("endless", Answer(200, {"Content-Type": MANIFEST}, b" " * 4096, endless=True), TooLarge, "manifestBytes"),
     Fault("says it is huge", Answer(200, {"Content-Type": MANIFEST}, declared=2**40), TooLarge, "manifestBytes"),
@@ -348,17 +374,3 @@ async def test_an_image_with_too_many_layers() -> None:
         error = await failure(server, limits=Limits(image_layers=3))
     assert type(error) is TooLarge
     assert "imageLayers is 3" in error.message
-
-
-async def test_the_limit_per_host_holds() -> None:
-    children = [manifest_bytes(config_bytes(str(number))) for number in range(12)]
-    routes = image_routes()
-    for number, child in enumerate(children):
-        config = config_bytes(str(number))
-        routes[f"/v2/acme/web/manifests/{sha256(child)}"] = manifest_answer(child)
-        routes[f"/v2/acme/web/blobs/{sha256(config)}"] = Answer(body=config)
-    routes[MANIFEST_PATH] = manifest_answer(index_bytes([listed(child, AMD64) for child in children]), INDEX)
-    async with serve_faulty(routes) as server:
-        image = await resolve(server, limits=Limits(registry_connections_per_host=3))
-    assert [one.config.user for one in image.platforms] == [str(number) for number in range(12)]
-    assert server.connections <= 3

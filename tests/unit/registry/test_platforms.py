@@ -2,10 +2,10 @@
 
 import pytest
 
-from fakes.registry import AMD64, ARM64, INDEX, MANIFEST, sha256
+from fakes.registry import AMD64, ARM64, MANIFEST, sha256
 from portcullis.errors import Malformed, NotFound
 from portcullis.model.image import Descriptor, Platform
-from portcullis.registry.platforms import candidates, may_run
+from portcullis.registry.platforms import candidates, may_lead, may_run
 
 ATTESTATION = {"vnd.docker.reference.type": "attestation-manifest"}
 
@@ -88,10 +88,20 @@ def test_many_platforms_are_counted() -> None:
         candidates([child(f"linux/a{number}") for number in range(15)], (AMD64,), "x")
 
 
-@pytest.mark.parametrize("media_type", [INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"])
-def test_an_index_in_an_index_is_refused(media_type: str) -> None:
-    with pytest.raises(Malformed, match="another index"):
-        candidates([child("linux/amd64"), child("linux/s390x", media_type=media_type)], (AMD64,), "x")
+@pytest.mark.parametrize(
+    ("platform", "leads"),
+    [
+        ("", True),
+        ("linux/amd64", True),
+        ("linux/386", True),  # what nodes of amd64 fall back to
+        ("/amd64", True),
+        ("linux/arm64", False),
+        ("windows/amd64", False),
+        ("unknown/unknown", False),
+    ],
+)
+def test_which_indexes_in_an_index_are_looked_into(platform: str, leads: bool) -> None:
+    assert may_lead(child(platform).platform, (AMD64,)) is leads
 
 
 def test_a_candidate_of_another_type_is_refused_and_others_are_not() -> None:

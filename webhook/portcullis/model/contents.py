@@ -43,7 +43,8 @@ class Finding:
         what: what it is, such as ``gcc``.
         rule: the rule of the catalogue that found it.
         layer: digest of the layer that holds it; ``layer_index`` counts from 0, the base first.
-        created_by: the history line that made that layer, "" where the history does not tell.
+        created_by: the history line that made that layer, "" where the history does not tell. Secrets in it are
+            blotted out, and what is over 500 characters is left off with an ellipsis: it is for people.
         deleted: it lies in an earlier layer and is no more in the merged files; whoever pulls the image has it.
         mode: permission bits, such as 0o4755.
         count: how many files it stands for; more than one where ``path`` is a folder of them.
@@ -139,6 +140,8 @@ class Contents:
     """Compiled extensions for another C library than the system has."""
     application: Application = field(default_factory=Application)
     packages: tuple[Package, ...] | None = None
-    """None where nobody asked for them."""
+    """None where nobody asked for them, and where a database could not be read: then they would not be all."""
+    package_faults: tuple[str, ...] = ()
+    """Which package databases could not be read, and why; one sentence each."""
     user: ImageUser | None = None
     """The image's USER, resolved through its own passwd and group; None where it was not asked for."""

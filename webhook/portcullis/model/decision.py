@@ -29,6 +29,10 @@ class Stage(StrEnum):
     REFERENCE = "reference"
     REGISTRY = "registry"
     INSPECTION = "inspection"
+    USER = "user"
+    """Inspection too, but of what only the user of the image is known by."""
+    PACKAGES = "packages"
+    """Inspection too: of the databases of packages."""
     EVIDENCE = "evidence"
     POLICY = "policy"
     AUDIT = "audit"
@@ -79,10 +83,12 @@ class UndecidedPolicy:
 
 @dataclass(frozen=True, slots=True)
 class JudgedImage:
-    """An image as written and, where it could be resolved, the digest that was judged."""
+    """An image as written and, where it could be resolved, the digest that was judged. ``stale_since`` is set where
+    the registry could not be asked just now and the operator lets older answers of it count: when it gave them."""
 
     written: str
     digest: str
+    stale_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

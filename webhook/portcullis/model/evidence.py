@@ -164,3 +164,5 @@ class Evidence:
 
     attestations: tuple[Attestation, ...] = ()
     scans: tuple[AttestedScan, ...] = ()
+    stale_since: datetime | None = None
+    """When the registry listed the attestations, where it could not be asked now; None where it could."""

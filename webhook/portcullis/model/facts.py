@@ -1,6 +1,7 @@
 """The facts of one decision, as they are handed to the policy document."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from portcullis.model.contents import Contents, ContentsStatus
 from portcullis.model.decision import Problem
@@ -24,6 +25,12 @@ class ImageFacts:
     contents_status: ContentsStatus = ContentsStatus.SKIPPED
     evidence: Evidence | None = None
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def stale_since(self) -> datetime | None:
+        """Since when a registry has not confirmed what is used of it; None where all is fresh."""
+        parts = (self.resolved, self.evidence)
+        return min((part.stale_since for part in parts if part is not None and part.stale_since), default=None)
 
 
 @dataclass(frozen=True, slots=True)

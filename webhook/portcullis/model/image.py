@@ -65,8 +65,29 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
+    """Name and password (RFC 7617): for a registry, or for its token endpoint."""
+
     username: str
     password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityToken:
+    """A refresh token (``identitytoken`` of a docker config): the registry's token endpoint gives access tokens for it
+    (https://distribution.github.io/distribution/spec/auth/oauth/)."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryToken:
+    """An access token (``registrytoken`` of a docker config): it is shown to the registry as it is."""
+
+    token: str = field(repr=False)
+
+
+RegistryCredential = Credential | IdentityToken | RegistryToken
+"""What proves to a registry who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +197,8 @@ class ResolvedImage:
     media_type: str
     is_index: bool
     platforms: tuple[PlatformImage, ...]
+    stale_since: datetime | None = None
+    """When the tag was last seen to name this digest, where that could not be confirmed now; None where it was."""
 
 
 class UserSource(StrEnum):

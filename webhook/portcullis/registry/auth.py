@@ -1,14 +1,21 @@
 """Tokens and basic authentication: from a registry's challenge to a header Authorization.
 
 A credential goes to the registry that it is configured for, and to that registry's own token endpoint, nowhere
-else: a registry (or whoever answers in its place) must not be able to send it to a host of its choice.
-Sources: https://distribution.github.io/distribution/spec/auth/token/, RFC 6750, RFC 7617.
+else: a registry (or whoever answers in its place) must not be able to send it to a host of its choice. It goes over
+TLS, unless the very host that gets it is marked insecure. Step by step:
+
+1. A registry gets a credential only over https, or where it is marked insecure.
+2. A token endpoint gets it only where it belongs to the registry (:func:`may_receive_credential`).
+3. And only over https, or where the endpoint's own host is marked insecure.
+4. An access token (``registrytoken``) goes to the registry alone, never to a token endpoint.
+5. Whoever does not get it is asked as nobody, and what is refused then says why.
+
+Sources: https://distribution.github.io/distribution/spec/auth/token/ and .../oauth/, RFC 6749, RFC 6750, RFC 7617.
 """
 
 import asyncio
 import base64
 import ipaddress
-import re
 import time
 import weakref
 from collections import OrderedDict
@@ -19,24 +26,39 @@ from typing import Final
 from yarl import URL
 
 from portcullis.errors import Denied, Malformed
-from portcullis.model.image import Anonymous, Credential
-from portcullis.registry.challenges import Challenge, parse_challenges
+from portcullis.model.image import Anonymous, Credential, IdentityToken, RegistryCredential, RegistryToken
+from portcullis.registry.challenges import Challenge, is_token, parse_challenges
 from portcullis.registry.documents import Fields, parse_object
 from portcullis.registry.hosts import HostRules
 from portcullis.text import clean
 
-_TOKEN: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 _DEFAULT_SECONDS: Final = 60.0
 """Life of a token that does not tell its own (token specification)."""
 _LONGEST_SECONDS: Final = 3600.0
 _BASIC_SECONDS: Final = 3600.0
+"""How long a header that hangs on no answer is kept: one of Basic, or an access token that was configured."""
 _KEPT: Final = 4096
 """Headers in the cache: repositories times credentials in use."""
 _DEPTH: Final = 20
+_CLIENT_ID: Final = "portcullis"
 
 # Suffixes under which strangers get names, so that a shared parent says nothing about who answers. The list is
 # short on purpose: whoever is missing is caught by the rule of three labels or only loses what it may have anyway.
-_SHARED: Final = frozenset({"amazonaws.com", "github.io", "googleapis.com", "run.app", "azurewebsites.net"})
+_SHARED: Final = frozenset(
+    {
+        "amazonaws.com",
+        "amazonaws.com.cn",
+        "azurecr.io",
+        "azurewebsites.net",
+        "cloudfront.net",
+        "gcr.io",
+        "github.io",
+        "googleapis.com",
+        "on.aws",
+        "pkg.dev",
+        "run.app",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +79,29 @@ class _Header:
 FetchToken = Callable[[URL, Mapping[str, str]], Awaitable[bytes]]
 """GET without redirects: the body of 200, or a RegistryError."""
 
+PostForm = Callable[[URL, Mapping[str, str]], Awaitable[bytes]]
+"""POST of a form (application/x-www-form-urlencoded) without redirects: the body of 200, or a RegistryError."""
+
 
 class Authenticator:
     """Gets headers and keeps them until they expire, by registry, scope and credential.
 
     Args:
         fetch: asks a token endpoint; guards addresses and sizes.
+        post: the same by POST, which identity tokens need.
     """
 
-    def __init__(self, *, hosts: HostRules, fetch: FetchToken, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        hosts: HostRules,
+        fetch: FetchToken,
+        post: PostForm,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._hosts = hosts
         self._fetch = fetch
+        self._post = post
         self._clock = clock
         self._headers: OrderedDict[Grant, _Header] = OrderedDict()
         self._locks: weakref.WeakValueDictionary[Grant, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -81,7 +115,12 @@ class Authenticator:
         return found.value
 
     async def answer(
-        self, grant: Grant, origin: URL, refused: str | None, fields: Sequence[str], credential: Credential | Anonymous
+        self,
+        grant: Grant,
+        origin: URL,
+        refused: str | None,
+        fields: Sequence[str],
+        credential: RegistryCredential | Anonymous,
     ) -> str:
         """The header that answers a 401.
 
@@ -107,35 +146,77 @@ class Authenticator:
             return header.value
 
     async def _obtain(
-        self, grant: Grant, origin: URL, challenges: Sequence[Challenge], credential: Credential | Anonymous
+        self,
+        grant: Grant,
+        origin: URL,
+        challenges: Sequence[Challenge],
+        credential: RegistryCredential | Anonymous,
     ) -> _Header:
         by_scheme = {challenge.scheme: challenge for challenge in reversed(challenges)}
-        if bearer := by_scheme.get("bearer"):
+        bearer = by_scheme.get("bearer")
+        if not isinstance(credential, Anonymous) and origin.scheme != "https" and not self._hosts.is_insecure(origin):
+            raise Denied(f"{grant.host} asks for a credential without TLS, and is not configured as insecure")
+        if bearer is not None:
+            if isinstance(credential, RegistryToken):
+                return _Header(_shown_as_it_is(credential, grant), self._clock() + _BASIC_SECONDS)
             return await self._token(grant, origin, bearer, credential)
         if "basic" not in by_scheme:
             named = ", ".join(by_scheme) or "none"
             raise Denied(f"{grant.host} asks for an authentication that is not spoken here: {clean(named, 80)}")
         if isinstance(credential, Anonymous):
             raise Denied(f"{grant.host} asks for a credential, and none is configured for it")
+        if not isinstance(credential, Credential):
+            raise Denied(f"{grant.host} asks for a name and a password, and a token is configured for it")
         return _Header(_basic(credential), self._clock() + _BASIC_SECONDS)
 
     async def _token(
-        self, grant: Grant, origin: URL, challenge: Challenge, credential: Credential | Anonymous
+        self, grant: Grant, origin: URL, challenge: Challenge, credential: Credential | IdentityToken | Anonymous
     ) -> _Header:
         """Only the scope that is needed is asked for, whatever the challenge names."""
         realm = self._realm(grant, origin, challenge.parameters.get("realm", ""))
-        query = {"scope": grant.scope}
-        if service := challenge.parameters.get("service"):
-            query["service"] = service
-        headers: dict[str, str] = {}
-        if isinstance(credential, Credential) and may_receive_credential(origin.raw_host or "", realm.raw_host or ""):
-            headers["Authorization"] = _basic(credential)
+        service = challenge.parameters.get("service", "")
+        withheld = "" if isinstance(credential, Anonymous) else self._why_withheld(origin, realm)
+        try:
+            if isinstance(credential, IdentityToken) and not withheld:
+                body = await self._exchange(grant, realm, service, credential)
+            else:
+                sent = credential if isinstance(credential, Credential) and not withheld else None
+                body = await self._ask(grant, realm, service, sent)
+        except Denied as error:
+            if withheld:
+                raise Denied(
+                    f"{error.message}; the credential for {grant.host} was not sent there: {withheld}"
+                ) from error
+            raise
+        return self._read(body, f"the token from {clean(realm.host_port_subcomponent or '', 100)}")
+
+    async def _ask(self, grant: Grant, realm: URL, service: str, credential: Credential | None) -> bytes:
+        """GET of the token specification, with a name and a password or as nobody."""
+        query = {"scope": grant.scope, **({"service": service} if service else {})}
         try:
             url = realm.update_query(query)
         except ValueError as error:
             raise Malformed(f"the challenge of {grant.host} makes no address of a token endpoint") from error
-        body = await self._fetch(url, headers)
-        return self._read(body, f"the token from {clean(realm.host_port_subcomponent or '', 100)}")
+        return await self._fetch(url, {} if credential is None else {"Authorization": _basic(credential)})
+
+    async def _exchange(self, grant: Grant, realm: URL, service: str, credential: IdentityToken) -> bytes:
+        """POST of the OAuth2 specification: the identity token is the refresh token."""
+        form = {
+            "grant_type": "refresh_token",
+            "service": service,
+            "client_id": _CLIENT_ID,
+            "scope": grant.scope,
+            "refresh_token": credential.token,
+        }
+        return await self._post(realm, form)
+
+    def _why_withheld(self, origin: URL, realm: URL) -> str:
+        """Why the token endpoint may not have the registry's credential; "" where it may."""
+        if not may_receive_credential(origin.raw_host or "", realm.raw_host or ""):
+            return "it is another's host"
+        if realm.scheme != "https" and not self._hosts.is_insecure(realm):
+            return "it has no TLS and is not configured as insecure"
+        return ""
 
     def _realm(self, grant: Grant, origin: URL, text: str) -> URL:
         try:
@@ -155,7 +236,7 @@ class Authenticator:
     def _read(self, body: bytes, what: str) -> _Header:
         answer = Fields.of(parse_object(body, depth=_DEPTH, what=what), what, ())
         token = answer.text("token") or answer.text("access_token")
-        if _TOKEN.fullmatch(token) is None:
+        if not is_token(token):
             raise Malformed(f"{what} is missing or holds characters that no token has")
         seconds = answer.count("expires_in") or _DEFAULT_SECONDS
         # A tenth early, so that none expires on its way.
@@ -177,7 +258,9 @@ def may_receive_credential(registry: str, realm: str) -> bool:
     labels, others = one.split("."), other.split(".")
     count = 3 if len(labels[-1]) == 2 and len(labels) > 1 and len(labels[-2]) <= 3 else 2
     parent = labels[-count:]
-    return len(parent) == count and parent == others[-count:] and ".".join(parent[-2:]) not in _SHARED
+    if len(parent) < count or parent != others[-count:]:
+        return False
+    return not {".".join(parent), ".".join(parent[-2:])} & _SHARED
 
 
 def _is_address(host: str) -> bool:
@@ -186,6 +269,12 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _shown_as_it_is(credential: RegistryToken, grant: Grant) -> str:
+    if not is_token(credential.token):
+        raise Denied(f"the registry token configured for {grant.host} holds characters that no token has")
+    return f"Bearer {credential.token}"
 
 
 def _basic(credential: Credential) -> str:

@@ -16,6 +16,8 @@ _HEADER_CHARS: Final = 8192
 _CHALLENGES: Final = 10
 _PARAMETERS: Final = 20
 
+_ACCESS_TOKEN: Final = re.compile(r"[\x21-\x7e]{1,65536}")
+
 # One step each: the patterns start where the last one ended and cannot give back what they took.
 _SEPARATORS: Final = re.compile(r"[ \t,]*+")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]++")
@@ -31,6 +33,12 @@ class Challenge:
 
     scheme: str
     parameters: Mapping[str, str]
+
+
+def is_token(text: str) -> bool:
+    """Whether an access token can be shown to a registry: no blank, no control character that would end a header.
+    Wider than the b64token of RFC 6750, which some registries are, too."""
+    return _ACCESS_TOKEN.fullmatch(text) is not None
 
 
 def parse_challenges(fields: Sequence[str], host: str) -> Sequence[Challenge]:

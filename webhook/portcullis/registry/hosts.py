@@ -4,13 +4,15 @@ An entry is ``host`` or ``host:port`` (IPv6 in brackets). With a port it covers 
 port of the host. Names are compared whole: ``example.com`` does not cover ``registry.example.com``.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from yarl import URL
 
 from portcullis.errors import NotAllowed
+from portcullis.registry.proxy import Proxies, Proxy, is_inner_name
 from portcullis.text import clean
 
 DOCKER_HUB: Final = "docker.io"
@@ -27,11 +29,15 @@ class HostRules:
             it sends for tokens, is governed by the address rule instead.
         insecure: hosts that are spoken to in plain HTTP, and only so.
         private: hosts that may have an address that is not public: loopback, private, link-local and the like.
+        ca_files: files of certificate authorities in PEM, each of which counts for that host alone.
+        proxies: what leads to hosts that are not asked directly.
     """
 
     allowed: tuple[str, ...] = ()
     insecure: frozenset[str] = field(default_factory=frozenset)
     private: frozenset[str] = field(default_factory=frozenset)
+    ca_files: Mapping[str, Path] = field(default_factory=dict)
+    proxies: Proxies = field(default_factory=Proxies)
 
     def require_allowed(self, registry: str) -> None:
         """``registry`` is the host of an image reference, with its port.
@@ -59,6 +65,22 @@ class HostRules:
         """Whether that URL's host may have an address that is not public."""
         return _listed(self.private, _host(url), url.port)
 
+    def proxy(self, url: URL) -> Proxy | None:
+        """The proxy that leads to that URL's host, None for the direct way.
+
+        Raises:
+            NotAllowed: a proxy would be asked for a host that is plainly none of the public internet, and is not
+                listed as private. Which address a name has is known to the proxy alone, so that no more than the
+                name can be checked here.
+        """
+        proxy = self.proxies.of(url)
+        if proxy is not None and not self.may_be_private(url) and is_inner_name(_host(url)):
+            raise NotAllowed(
+                f"{clean(url.raw_host or '', 100)} is no host of the public internet, and is not configured as private "
+                "(registries.hosts); the proxy is not asked for it"
+            )
+        return proxy
+
 
 def api_host(registry: str) -> str:
     """The host that serves the API of a registry as references name it.
@@ -83,6 +105,12 @@ def split_host(text: str) -> tuple[str, int | None]:
     host = name.lower().removeprefix("[").removesuffix("]")
     host = DOCKER_HUB if host in _DOCKER_HUB_ALIASES else host
     return host, int(port) if port else None
+
+
+def find_host(entries: Collection[str], url: URL) -> str | None:
+    """The entry that covers that URL's host and port; one with a port wins over one without."""
+    found = [entry for entry in entries if _listed((entry,), _host(url), url.port)]
+    return min(found, key=lambda entry: split_host(entry)[1] is None, default=None)
 
 
 def _listed(entries: Collection[str], host: str, port: int | None) -> bool:

@@ -13,9 +13,9 @@ The proof of what ``resolve`` returns, in numbers that the code repeats:
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import ClientResponse
 from yarl import URL
 
 from portcullis.errors import Malformed, NotFound, TooLarge, Unreachable
@@ -25,63 +25,50 @@ from portcullis.model.image import (
     Access,
     Descriptor,
     Digest,
-    ImageConfig,
     ImageReference,
     Manifest,
     Platform,
-    PlatformImage,
     Repository,
     ResolvedImage,
 )
 from portcullis.ports import Keychain
-from portcullis.registry.configs import read_config
-from portcullis.registry.digests import Checksum, check_digest, digest_of, read_digest
-from portcullis.registry.hosts import HostRules, same_origin
-from portcullis.registry.manifests import (
-    ACCEPTED,
-    EMPTY,
-    OCI_INDEX,
-    ImageIndex,
-    ImageManifest,
-    read_descriptors,
-    read_index,
-    read_manifest,
-)
-from portcullis.registry.platforms import candidates
-from portcullis.registry.transport import Call, Transport, read_body, read_pieces
-from portcullis.tasks import aside, together
+from portcullis.registry.blobs import stream_blob
+from portcullis.registry.digests import check_digest, digest_of, read_digest
+from portcullis.registry.hosts import HostRules
+from portcullis.registry.known import KnownContent, SharedContent
+from portcullis.registry.manifests import ACCEPTED, EMPTY, OCI_INDEX, read_descriptors, read_index
+from portcullis.registry.resolving import Content, assemble
+from portcullis.registry.transport import Answered, Call, Transport
+from portcullis.tasks import aside
 from portcullis.text import clean
 
 _NO_API: Final = frozenset({404, 405})
 """How registries of distribution 1.0 answer the Referrers API."""
 
 
-class HttpRegistry:
-    """A Registry (ports.py) for every host that the rules allow.
+class HttpReader:
+    """A Registry (ports.py) over a transport that somebody else closes.
 
     Args:
-        keychain: credentials by repository and access.
-        hosts: which hosts may be asked, and how.
-        platforms: those that are judged of an index; a single image is judged whatever its platform.
-        limits: ``manifest_bytes``, ``config_bytes``, ``index_children``, ``image_layers``, ``token_bytes``,
-            ``redirects``, ``referrers``, ``referrers_pages``, ``json_depth``, ``connect_seconds``,
-            ``flight_seconds``, ``registry_connections_per_host``.
+        mirror: the hosts that are asked stand in the operator's list of mirrors, and not in a reference: what the list
+            of allowed registries says of references is not asked of them.
+        known: manifests and configurations that images share; without it all of each image is fetched.
     """
 
     def __init__(
-        self, *, keychain: Keychain, hosts: HostRules, platforms: tuple[Platform, ...], limits: Limits
+        self,
+        *,
+        transport: Transport,
+        platforms: Sequence[Platform],
+        limits: Limits,
+        mirror: bool = False,
+        known: KnownContent | None = None,
     ) -> None:
-        self._transport = Transport(keychain=keychain, hosts=hosts, limits=limits)
+        self._transport = transport
         self._platforms = platforms
         self._limits = limits
-
-    async def start(self) -> None:
-        """Opens the pools of connections; the first request does it otherwise."""
-        await self._transport.start()
-
-    async def aclose(self) -> None:
-        """Closes every connection."""
-        await self._transport.aclose()
+        self._mirror = mirror
+        self._known = known
 
     async def resolve(self, reference: ImageReference, access: Access) -> ResolvedImage:
         """As the port says. ``flight_seconds`` bound the whole."""
@@ -95,58 +82,27 @@ class HttpRegistry:
             ) from error
 
     async def _resolve(self, reference: ImageReference, access: Access) -> ResolvedImage:
-        repository, what = reference.repository, _shown(reference)
+        repository = reference.repository
+        content = self._content(repository, access)
         if reference.digest is not None:
-            manifest = await self.manifest(repository, reference.digest, access)
+            manifest = await content.manifest(reference.digest)
         else:
             manifest = await self._tagged(repository, reference.tag or "latest", access)
-        found = await aside(len(manifest.content), lambda: read_manifest(manifest, self._limits, what))  # 3
-        if isinstance(found, ImageIndex):
-            platforms = await self._children(repository, found, what, access)
-        else:
-            platforms = (await self._image(repository, manifest.digest, found, None, access),)
-        return ResolvedImage(
-            reference, manifest.digest, found.media_type, isinstance(found, ImageIndex), tuple(platforms)
+        return await assemble(  # 3, 4
+            reference,
+            manifest,
+            content,
+            platforms=self._platforms,
+            limits=self._limits,
+            what=_shown(reference),
         )
 
-    async def _children(
-        self, repository: Repository, index: ImageIndex, what: str, access: Access
-    ) -> Sequence[PlatformImage]:
-        chosen = candidates(index.children, self._platforms, what)
-        return await together(chosen, lambda child: self._child(repository, child, access))
-
-    async def _child(self, repository: Repository, child: Descriptor, access: Access) -> PlatformImage:
-        what = f"{clean(str(repository), 300)}@{child.digest}"
-        manifest = await self.manifest(repository, child.digest, access)  # 4
-        _check_size(manifest.content, child, what)
-        if manifest.media_type and manifest.media_type != child.media_type:
-            raise Malformed(f"{what} is listed as {clean(repr(child.media_type), 100)} and was sent as another type")
-        typed = Manifest(child.media_type, child.digest, manifest.content)
-        found = await aside(len(typed.content), lambda: read_manifest(typed, self._limits, what))  # 3
-        if isinstance(found, ImageIndex):
-            raise Malformed(f"{what} is an index in an index")
-        return await self._image(repository, child.digest, found, child.platform, access)
-
-    async def _image(
-        self, repository: Repository, digest: Digest, manifest: ImageManifest, platform: Platform | None, access: Access
-    ) -> PlatformImage:
-        said, config = await self._config(repository, manifest.config, access)
-        return PlatformImage(platform or said, digest, manifest.config.digest, config, manifest.layers)
-
-    async def _config(
-        self, repository: Repository, descriptor: Descriptor, access: Access
-    ) -> tuple[Platform, ImageConfig]:
-        what = f"the configuration {descriptor.digest} of {clean(str(repository), 300)}"
-        limit = self._limits.config_bytes
-        if descriptor.size > limit:
-            raise TooLarge(f"{what} has {descriptor.size} bytes; the limit configBytes is {limit}")
-        content = bytearray()
-        async for piece in self._blob(
-            repository, descriptor.digest, limit, access, what, f"the limit configBytes of {limit}"
-        ):
-            content += piece
-        _check_size(content, descriptor, what)  # 4: the iterator has ended, so the digest holds
-        return await aside(len(content), lambda: read_config(bytes(content), self._limits, what))
+    def _content(self, repository: Repository, access: Access) -> Content:
+        content = _Content(self, repository, access)
+        if self._known is None:
+            return content
+        # What a mirror's name allows must not answer for the same name in a reference.
+        return SharedContent(content, self._known, repository, access, apart="mirror" if self._mirror else "")
 
     async def manifest(self, repository: Repository, digest: Digest, access: Access) -> Manifest:
         """As the port says; ``media_type`` is the Content-Type, and nothing of the content was read."""
@@ -170,27 +126,39 @@ class HttpRegistry:
             path=f"manifests/{reference}",
             what=what,
             headers={"Accept": ACCEPTED},
+            mirror=self._mirror,
         )
         limit = self._limits.manifest_bytes
-        async with self._transport.send(call) as response:
-            content = await read_body(response, limit, what, f"the limit manifestBytes of {limit}")
-            return Manifest(_content_type(response), Digest(response.headers.get("Docker-Content-Digest", "")), content)
+        answer = await self._transport.fetch(call, limit, f"the limit manifestBytes of {limit}")
+        return Manifest(_content_type(answer), Digest(answer.headers.get("Docker-Content-Digest", "")), answer.content)
 
     def blob(self, repository: Repository, digest: Digest, limit: int, access: Access) -> AsyncIterator[bytes]:
-        """As the port says; ``flight_seconds`` bound the whole."""
-        what = f"the blob {digest} of {clean(str(repository), 300)}"
-        return self._blob(repository, digest, limit, access, what, f"the {limit} that are read")
+        """As the port says, in pieces of 64 KiB and more. A layer may take long: ``stall_seconds`` without a byte end
+        it, and ``download_seconds`` in all; of ``flight_seconds`` nothing is asked here."""
+        call = Call(
+            repository=repository,
+            access=access,
+            path=f"blobs/{digest}",
+            what=f"the blob {digest} of {clean(str(repository), 300)}",
+            mirror=self._mirror,
+            stream=True,
+        )
+        named = f"the {limit} that are read"
+        return stream_blob(self._transport, call, digest, limit=limit, named=named, limits=self._limits)
 
-    async def _blob(
-        self, repository: Repository, digest: Digest, limit: int, access: Access, what: str, named: str
-    ) -> AsyncIterator[bytes]:
-        checksum = Checksum(digest)
-        call = Call(repository=repository, access=access, path=f"blobs/{digest}", what=what)
-        async with self._transport.send(call) as response:
-            async for piece in read_pieces(response, limit, what, named):
-                checksum.update(piece)
-                yield piece
-        checksum.check(what)
+    async def small_blob(
+        self, repository: Repository, digest: Digest, access: Access, *, limit: int, named: str
+    ) -> bytes:
+        """A whole blob, its digest checked; ``flight_seconds`` bound it, and it is asked for again where that helps.
+
+        Args:
+            named: says in messages which limit ``limit`` is.
+        """
+        what = f"the blob {digest} of {clean(str(repository), 300)}"
+        call = Call(repository=repository, access=access, path=f"blobs/{digest}", what=what, mirror=self._mirror)
+        content = (await self._transport.fetch(call, limit, named)).content
+        await aside(len(content), lambda: check_digest(content, digest, what))
+        return content
 
     async def referrers(
         self, image: ResolvedImage, artifact_type: str | None, access: Access
@@ -232,19 +200,21 @@ class HttpRegistry:
                 url=following,
                 headers={"Accept": OCI_INDEX},
                 expected=_NO_API,
+                mirror=self._mirror,
+                paged=True,
             )
-            async with self._transport.send(call) as response:
-                if response.status in _NO_API and following is not None:
-                    raise Malformed(f"{what} continue at a page that is not there")
-                if response.status in _NO_API:
-                    return None
-                limit = self._limits.manifest_bytes
-                content = await read_body(response, limit, what, f"the limit manifestBytes of {limit}")
-                if _content_type(response) != OCI_INDEX:
-                    raise Malformed(f"{what} came as {clean(repr(_content_type(response)), 100)}, not as an OCI index")
-                found += await aside(len(content), functools.partial(read_descriptors, content, self._limits, what))
-                self._check_count(len(found), what)
-                following = _next_page(response, what)
+            limit = self._limits.manifest_bytes
+            answer = await self._transport.fetch(call, limit, f"the limit manifestBytes of {limit}")
+            if answer.status in _NO_API and following is not None:
+                raise Malformed(f"{what} continue at a page that is not there")
+            if answer.status in _NO_API:
+                return None
+            content = answer.content
+            if _content_type(answer) != OCI_INDEX:
+                raise Malformed(f"{what} came as {clean(repr(_content_type(answer)), 100)}, not as an OCI index")
+            found += await aside(len(content), functools.partial(read_descriptors, content, self._limits, what))
+            self._check_count(len(found), what)
+            following = answer.next
             if following is None:
                 return found
         raise TooLarge(f"{what} have more pages than the limit referrersPages of {self._limits.referrers_pages}")
@@ -267,6 +237,65 @@ class HttpRegistry:
             raise TooLarge(f"{what} are {count} or more; the limit referrers is {self._limits.referrers}")
 
 
+class HttpRegistry(HttpReader):
+    """A Registry (ports.py) for every host that the rules allow.
+
+    Args:
+        keychain: credentials by repository and access.
+        hosts: which hosts may be asked, and how.
+        platforms: those that are judged of an index, read anew for each; a single image is judged whatever it is for.
+        limits: those of the section "registries", and ``json_depth``.
+        known: as for :class:`HttpReader`; ``aclose`` of it is for others.
+
+    Raises:
+        ConfigError: a file of certificate authorities cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        keychain: Keychain,
+        hosts: HostRules,
+        platforms: Sequence[Platform],
+        limits: Limits,
+        known: KnownContent | None = None,
+    ) -> None:
+        transport = Transport(keychain=keychain, hosts=hosts, limits=limits)
+        super().__init__(transport=transport, platforms=platforms, limits=limits, known=known)
+
+    def for_mirrors(self) -> HttpReader:
+        """A reader of mirrors over the same connections; it lives as long as this."""
+        return HttpReader(
+            transport=self._transport, platforms=self._platforms, limits=self._limits, mirror=True, known=self._known
+        )
+
+    async def start(self) -> None:
+        """Opens the pools of connections; the first request does it otherwise."""
+        await self._transport.start()
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._transport.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """One repository, as ``assemble`` reads it."""
+
+    registry: HttpReader
+    repository: Repository
+    access: Access
+
+    async def manifest(self, digest: Digest) -> Manifest:
+        return await self.registry.manifest(self.repository, digest, self.access)
+
+    async def small_blob(self, digest: Digest, limit: int, named: str) -> bytes:
+        return await self.registry.small_blob(self.repository, digest, self.access, limit=limit, named=named)
+
+    async def present(self, children: Sequence[Descriptor]) -> Sequence[Descriptor]:
+        return children
+
+
 def fallback_tag(digest: Digest) -> str:
     """Where referrers are listed in registries without the Referrers API.
 
@@ -275,27 +304,9 @@ def fallback_tag(digest: Digest) -> str:
     return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
 
 
-def _next_page(response: ClientResponse, what: str) -> URL | None:
-    """The next page (RFC 8288), on the same host only: nobody may send the credential elsewhere."""
-    try:
-        link = response.links.get("next")
-        following = None if link is None else URL(str(link["url"]), encoded=True)
-    except (ValueError, KeyError) as error:
-        raise Malformed(f"{what} continue at no address") from error
-    if following is not None and (not same_origin(following, response.url) or following.user is not None):
-        raise Malformed(f"{what} continue on another host, {clean(following.raw_host or '', 100)}")
-    return following
-
-
-def _check_size(content: bytes | bytearray, descriptor: Descriptor, what: str) -> None:
-    """Runtimes refuse content of another size than its descriptor's, so it is none that could run."""
-    if len(content) != descriptor.size:
-        raise Malformed(f"{what} has {len(content)} bytes, and is listed with {descriptor.size}")
-
-
-def _content_type(response: ClientResponse) -> str:
+def _content_type(answer: Answered) -> str:
     """The media type without parameters, "" without the header."""
-    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _shown(reference: ImageReference) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from portcullis.errors import Malformed, NotFound
 from portcullis.model.image import Descriptor, Platform
-from portcullis.registry.manifests import INDEXES, MANIFESTS
+from portcullis.registry.manifests import MANIFESTS
 from portcullis.text import clean
 
 _ARCHITECTURES: Final = {
@@ -49,6 +49,12 @@ def may_run(child: Platform, wanted: Platform) -> bool:
     return not wanted.variant or not one.variant or _generation(one.variant) <= _generation(node.variant)
 
 
+def may_lead(nested: Platform | None, wanted: Sequence[Platform]) -> bool:
+    """Whether a node of one of the ``wanted`` platforms could come to what is in an index that is listed for
+    ``nested``, or for no platform."""
+    return nested is None or any(may_run(nested, node) or may_run(nested, _fallback(node)) for node in wanted)
+
+
 def candidates(children: Sequence[Descriptor], wanted: Sequence[Platform], what: str) -> Sequence[Descriptor]:
     """The children to judge, in the order of ``wanted`` and then of the index.
 
@@ -57,19 +63,21 @@ def candidates(children: Sequence[Descriptor], wanted: Sequence[Platform], what:
     keeps in an index have the platform unknown/unknown and so are never among them; what annotations say plays no
     part, since no runtime heeds them.
 
+    Args:
+        children: what the index lists, and not the indexes among it (:func:`portcullis.registry.resolving.assemble`
+            puts in their place what is in them).
+
     Raises:
         NotFound: none of them.
-        Malformed: an index in the index, or a candidate that is no image manifest.
+        Malformed: a candidate that is no image manifest.
     """
-    if any(child.media_type in INDEXES for child in children):
-        raise Malformed(f"{what} lists another index, which is not supported")
     found: dict[int, Descriptor] = {}
     complete = True
     for platform in wanted:
         matching = _runnable(children, platform)
         if not matching:
             complete = False
-            matching = _runnable(children, Platform(platform.os, _FALLBACKS.get(normalise(platform).architecture, "")))
+            matching = _runnable(children, _fallback(platform))
         found |= {place: child for place, child in matching.items() if place not in found}
     if not complete:
         found |= {place: child for place, child in enumerate(children) if child.platform is None}
@@ -79,6 +87,12 @@ def candidates(children: Sequence[Descriptor], wanted: Sequence[Platform], what:
         if child.media_type not in MANIFESTS:
             raise Malformed(f"{what} lists an image of the media type {clean(repr(child.media_type), 100)}")
     return tuple(found.values())
+
+
+def _fallback(node: Platform) -> Platform:
+    """The platform of the older processors that those of ``node`` run as well; one that nothing is for where there is
+    none."""
+    return Platform(node.os, _FALLBACKS.get(normalise(node).architecture, ""))
 
 
 def _runnable(children: Sequence[Descriptor], node: Platform) -> dict[int, Descriptor]:

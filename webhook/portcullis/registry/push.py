@@ -17,7 +17,7 @@ from portcullis.registry.digests import digest_of, read_digest
 from portcullis.registry.hosts import HostRules, same_origin
 from portcullis.registry.http import fallback_tag
 from portcullis.registry.manifests import EMPTY, OCI_INDEX, OCI_MANIFEST, read_index
-from portcullis.registry.transport import Call, Transport, read_body
+from portcullis.registry.transport import Call, Transport
 from portcullis.text import clean
 
 _ACTIONS: Final = "pull,push"
@@ -181,8 +181,7 @@ class Pusher:
         )
         limit = self._limits.manifest_bytes
         try:
-            async with self._transport.send(call) as response:
-                content = await read_body(response, limit, what, f"the limit manifestBytes of {limit}")
+            content = (await self._transport.fetch(call, limit, f"the limit manifestBytes of {limit}")).content
         except NotFound:
             return []
         read_index(Manifest(OCI_INDEX, digest_of(content), content), self._limits, what)  # or it is not ours to extend

@@ -1,33 +1,34 @@
-"""HTTP to registries: connections, redirects, authentication, and every fault as a RegistryError.
+"""Calls to the API of registries: authentication, redirects, attempts, and every fault as a RegistryError."""
 
-What is never done: proxies of the environment, cookies, automatic redirects and decompression. Each of them
-would act behind the back of the checks here.
-"""
-
+import asyncio
 import contextlib
-import os
-import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
+from urllib.parse import urlencode
 
-import aiohttp
+from aiohttp import ClientResponse
+from multidict import CIMultiDictProxy
 from yarl import URL
 
-from portcullis import __version__
-from portcullis.errors import Denied, Malformed, NotAllowed, NotFound, Throttled, TooLarge, Unreachable
+from portcullis.errors import Denied, Malformed, NotAllowed, NotFound, RegistryError, Throttled, TooLarge, Unreachable
 from portcullis.limits import Limits
 from portcullis.model.image import Access, Anonymous, Repository
 from portcullis.ports import Keychain
-from portcullis.registry.addresses import AddressRefused, public_socket
 from portcullis.registry.auth import Authenticator, Grant
+from portcullis.registry.bodies import read_body
+from portcullis.registry.connections import Ask, Connections
+from portcullis.registry.faults import Passing, shown
 from portcullis.registry.hosts import HostRules, same_origin
-from portcullis.registry.keychain import fingerprint
+from portcullis.registry.keychain import ANONYMOUS, fingerprint
+from portcullis.registry.retries import Retries, retry_after
 from portcullis.text import clean
 
-_CONNECTIONS: Final = 1024
-"""To all registries together; the limit per host is what keeps one from taking all."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_READS: Final = frozenset({"GET", "HEAD"})
+_PASSING: Final = frozenset({502, 503, 504})
+"""What is between here and the registry, or the registry itself, says that it may be over soon (RFC 9110, 15.6)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,9 @@ class Call:
 
     ``path`` follows ``/v2/<name>/``; ``url`` replaces it where the registry itself named one on its own host.
     ``what`` names the thing in messages. ``expected`` are statuses beside 2xx that are no error to the caller.
+    ``mirror``: the operator's configuration named the host, and not a reference, so that the list of registries that
+    references may name says nothing about it. ``stream``: the answer is a blob that is streamed. ``paged``: it may go
+    on at another address.
     """
 
     repository: Repository
@@ -48,44 +52,87 @@ class Call:
     body: bytes | None = None
     actions: str = "pull"
     expected: frozenset[int] = field(default_factory=frozenset)
+    mirror: bool = False
+    stream: bool = False
+    paged: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """An answer with its whole body. ``next`` is where a paged one goes on."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    next: URL | None
+    content: bytes = field(repr=False)
 
 
 class Transport:
-    """Sends calls. Raises only RegistryError.
+    """Sends calls.
 
-    Two pools of connections: one whose sockets refuse addresses that are not public, and one for the hosts that
-    the operator listed as private.
+    Args:
+        limits: ``redirects``, ``token_bytes``, ``flight_seconds``, and those of :class:`Connections` and
+            :class:`Retries`.
+
+    Raises:
+        ConfigError: a file of authorities cannot be used.
     """
 
     def __init__(self, *, keychain: Keychain, hosts: HostRules, limits: Limits) -> None:
         self._keychain = keychain
         self._hosts = hosts
         self._limits = limits
-        self._auth = Authenticator(hosts=hosts, fetch=self._fetch_token)
-        self._public: aiohttp.ClientSession | None = None
-        self._private: aiohttp.ClientSession | None = None
+        self._connections = Connections(hosts=hosts, limits=limits)
+        self._auth = Authenticator(hosts=hosts, fetch=self._fetch_token, post=self._post_token)
+        self.retries = Retries(limits=limits)
 
     async def start(self) -> None:
         """Opens the pools; a second call does nothing."""
-        if self._public is None or self._private is None:
-            self._public = self._session(guarded=True)
-            self._private = self._session(guarded=False)
+        await self._connections.start()
 
     async def aclose(self) -> None:
         """Closes every connection."""
-        for session in (self._public, self._private):
-            if session is not None:
-                await session.close()
-        self._public = self._private = None
+        await self._connections.aclose()
+
+    async def fetch(self, call: Call, limit: int, named: str) -> Answered:
+        """The whole answer to a read, of at most ``limit`` bytes. What may pass is tried again, within
+        ``flight_seconds``.
+
+        Args:
+            named: says in messages which limit ``limit`` is.
+
+        Raises:
+            RegistryError: whatever goes wrong.
+        """
+        seconds = self._limits.flight_seconds
+        try:
+            async with asyncio.timeout(seconds) as flight:
+                until = flight.when() or 0.0
+                return await self.retries.persist(lambda: self._read(call, limit, named), until)
+        except TimeoutError as error:
+            raise Unreachable(
+                f"{call.repository.registry} did not deliver {call.what} within the limit flightSeconds of {seconds:g}"
+            ) from error
 
     @contextlib.asynccontextmanager
-    async def send(self, call: Call) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer to ``call``, its status 2xx or expected, its body not yet read.
+    async def send(self, call: Call) -> AsyncIterator[ClientResponse]:
+        """The answer to ``call``, asked for once, its status 2xx or expected, its body not yet read.
 
-        Errors of reading the body inside the context become RegistryErrors as well.
+        Raises:
+            RegistryError: whatever goes wrong; errors of reading the body inside the context become one as well.
         """
+        try:
+            async with self.attempt(call) as response:
+                yield response
+        except Passing as fault:
+            raise fault.error from fault
+
+    @contextlib.asynccontextmanager
+    async def attempt(self, call: Call) -> AsyncIterator[ClientResponse]:
+        """As :meth:`send`; raises Passing as well, for who tries again."""
         registry = call.repository.registry
-        self._hosts.require_allowed(registry)
+        if not call.mirror:
+            self._hosts.require_allowed(registry)
         try:
             origin = self._hosts.origin(registry)
         except ValueError as error:
@@ -94,7 +141,7 @@ class Transport:
         grant = Grant(registry, f"repository:{call.repository.path}:{call.actions}", fingerprint(credential))
         authorization = self._auth.known(grant)
         for last in (False, True):
-            async with self._follow(call, origin, authorization) as response:
+            async with self._follow(call, origin, authorization, grant.fingerprint) as response:
                 if last or response.status != 401 or not same_origin(response.url, origin):
                     self._check(call, response, anonymous=isinstance(credential, Anonymous))
                     yield response
@@ -102,10 +149,19 @@ class Transport:
                 fields = response.headers.getall("WWW-Authenticate", [])
             authorization = await self._auth.answer(grant, origin, authorization, fields, credential)
 
+    async def _read(self, call: Call, limit: int, named: str) -> Answered:
+        async with self.attempt(call) as response:
+            return Answered(
+                status=response.status,
+                headers=response.headers,
+                next=_next_page(response, call.what) if call.paged and response.ok else None,
+                content=await read_body(response, limit, call.what, named),
+            )
+
     @contextlib.asynccontextmanager
     async def _follow(
-        self, call: Call, origin: URL, authorization: str | None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        self, call: Call, origin: URL, authorization: str | None, who: str
+    ) -> AsyncIterator[ClientResponse]:
         """Sends the call, and follows redirects of a read by hand: each hop is checked anew, and Authorization is
         left behind for good where a hop changes scheme, host or port."""
         url = call.url or origin.joinpath("v2", *call.repository.path.split("/"), *call.path.split("/"), encoded=True)
@@ -113,8 +169,18 @@ class Transport:
         if authorization is not None:
             headers["Authorization"] = authorization
         for _ in range(self._limits.redirects + 1):
-            async with self._request(call.method, url, headers, call.body, call.what) as response:
-                if call.method not in {"GET", "HEAD"} or response.status not in _REDIRECTS:
+            ask = Ask(
+                method=call.method,
+                url=url,
+                what=call.what,
+                who=who,
+                headers=headers,
+                body=call.body,
+                stream=call.stream,
+                total=None if call.method in _READS else self._limits.flight_seconds,
+            )
+            async with self._connections.request(ask) as response:
+                if call.method not in _READS or response.status not in _REDIRECTS:
                     yield response
                     return
                 target = self._target(url, response, call)
@@ -123,23 +189,7 @@ class Transport:
             url = target
         raise TooLarge(f"{call.what} is redirected more often than the limit redirects of {self._limits.redirects}")
 
-    @contextlib.asynccontextmanager
-    async def _request(
-        self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None, what: str
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One request to one host, whatever it answers."""
-        await self.start()
-        session = self._private if self._hosts.may_be_private(url) else self._public
-        assert session is not None
-        where = _shown(url)
-        plain = {"Accept-Encoding": "identity", **headers}
-        with _translated(where, what):
-            async with session.request(method, url, headers=plain, data=body, allow_redirects=False) as response:
-                if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                    raise Malformed(f"{where} sends {what} compressed, which was not asked for")
-                yield response
-
-    def _target(self, url: URL, response: aiohttp.ClientResponse, call: Call) -> URL:
+    def _target(self, url: URL, response: ClientResponse, call: Call) -> URL:
         location = response.headers.get("Location", "")
         try:
             target = url.join(URL(location, encoded=True)).with_fragment(None)
@@ -147,7 +197,7 @@ class Transport:
             usable = usable and target.user is None and target.port is not None
         except ValueError:
             usable = False
-        where = _shown(url)
+        where = shown(url)
         if not usable:
             raise Malformed(f"{where} redirects {call.what} to no address")
         if target.scheme == "http" and not self._hosts.is_insecure(target):
@@ -157,11 +207,11 @@ class Transport:
             )
         return target
 
-    def _check(self, call: Call, response: aiohttp.ClientResponse, *, anonymous: bool) -> None:
+    def _check(self, call: Call, response: ClientResponse, *, anonymous: bool) -> None:
         status = response.status
         if 200 <= status < 300 or status in call.expected:
             return
-        where = _shown(response.url)
+        where = shown(response.url)
         if status in {401, 403, 451}:
             # Docker Hub and others answer 401 for what does not exist, too.
             reason = ": it does not exist there, or needs a credential, and none is configured" if anonymous else ""
@@ -169,20 +219,37 @@ class Transport:
         if status in {404, 410}:
             raise NotFound(f"{where} does not have {call.what}")
         if status == 429:
-            raise Throttled(f"{where} takes no more requests now (HTTP 429), asked for {call.what}")
+            raise _throttled(response, f"{where} takes no more requests now (HTTP 429), asked for {call.what}")
         if status >= 500 or status == 408:
-            raise Unreachable(f"{where} failed with HTTP {status}, asked for {call.what}")
+            raise _failed(response, f"{where} failed with HTTP {status}, asked for {call.what}")
+        if status == 407:
+            raise Unreachable(f"the proxy wants another credential (HTTP 407), asked for {call.what} of {where}")
         raise Malformed(f"{where} answered HTTP {status}, asked for {call.what}")
 
     async def _fetch_token(self, url: URL, headers: Mapping[str, str]) -> bytes:
+        return await self._token(Ask(method="GET", url=url, what="a token", who=_who(headers), headers=headers))
+
+    async def _post_token(self, url: URL, form: Mapping[str, str]) -> bytes:
+        """Not tried again: who repeats a POST may spend what is good for once."""
+        body = urlencode(form).encode()
+        who = hashlib.sha256(body).hexdigest()
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        try:
+            return await self._token(Ask(method="POST", url=url, what="a token", who=who, headers=headers, body=body))
+        except Passing as fault:
+            raise fault.error from fault
+
+    async def _token(self, ask: Ask) -> bytes:
         """Redirects of a token endpoint are not followed: nobody needs them, and they could carry a credential."""
-        where = _shown(url)
-        asked = {"Accept": "application/json", **headers}
-        async with self._request("GET", url, asked, None, "a token") as response:
+        where = shown(ask.url)
+        headers = {"Accept": "application/json", **ask.headers}
+        async with self._connections.request(
+            replace(ask, headers=headers, total=self._limits.flight_seconds)
+        ) as response:
             if response.status == 429:
-                raise Throttled(f"{where} gives no more tokens now (HTTP 429)")
+                raise _throttled(response, f"{where} gives no more tokens now (HTTP 429)")
             if response.status >= 500:
-                raise Unreachable(f"{where} failed with HTTP {response.status}, asked for a token")
+                raise _failed(response, f"{where} failed with HTTP {response.status}, asked for a token")
             if 400 <= response.status < 500:
                 raise Denied(f"{where} refuses a token (HTTP {response.status})")
             if response.status != 200:
@@ -190,94 +257,31 @@ class Transport:
             limit = self._limits.token_bytes
             return await read_body(response, limit, f"the token from {where}", f"the limit tokenBytes of {limit}")
 
-    def _session(self, *, guarded: bool) -> aiohttp.ClientSession:
-        limits = self._limits
-        connector = aiohttp.TCPConnector(
-            limit=_CONNECTIONS,
-            limit_per_host=limits.registry_connections_per_host,
-            socket_factory=public_socket if guarded else None,
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=limits.flight_seconds, sock_connect=limits.connect_seconds),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": f"portcullis/{__version__}"},
-            auto_decompress=False,
-            trust_env=False,
-        )
+
+def _throttled(response: ClientResponse, message: str) -> Passing:
+    wait = retry_after(response.headers.get("Retry-After", ""))
+    return Passing(Throttled(message, retry_after=wait), wait)
 
 
-async def read_pieces(response: aiohttp.ClientResponse, limit: int, what: str, named: str) -> AsyncIterator[bytes]:
-    """The body as it comes.
-
-    Args:
-        limit: bytes; ``named`` says in the message which limit that is.
-
-    Raises:
-        TooLarge: the body is longer, or says so beforehand.
-    """
-    if (response.content_length or 0) > limit:
-        raise TooLarge(f"{what} has {response.content_length} bytes, more than {named}")
-    total = 0
-    async for piece in response.content.iter_any():
-        total += len(piece)
-        if total > limit:
-            raise TooLarge(f"{what} has more bytes than {named}")
-        yield piece
+def _failed(response: ClientResponse, message: str) -> Passing | RegistryError:
+    error = Unreachable(message)
+    if response.status not in _PASSING:
+        return error
+    return Passing(error, retry_after(response.headers.get("Retry-After", "")))
 
 
-async def read_body(response: aiohttp.ClientResponse, limit: int, what: str, named: str) -> bytes:
-    """The whole body, bounded as in :func:`read_pieces`."""
-    body = bytearray()
-    async for piece in read_pieces(response, limit, what, named):
-        body += piece
-    return bytes(body)
-
-
-@contextlib.contextmanager
-def _translated(where: str, what: str) -> Iterator[None]:
-    """Every error of aiohttp as a RegistryError that names the host and what was asked for."""
+def _next_page(response: ClientResponse, what: str) -> URL | None:
+    """The next page (RFC 8288), on the same host only: nobody may send the credential elsewhere."""
     try:
-        yield
-    except aiohttp.ClientConnectorCertificateError as error:
-        raise Unreachable(
-            f"{where} has a certificate that is not trusted: {_brief(error.certificate_error)}"
-        ) from error
-    except aiohttp.ClientSSLError as error:
-        raise Unreachable(f"{where} cannot be spoken to over TLS: {_brief(error.os_error)}") from error
-    except aiohttp.ClientConnectorDNSError as error:
-        raise Unreachable(f"the name {where} cannot be resolved: {_brief(error.os_error)}") from error
-    except aiohttp.ClientConnectorError as error:
-        if isinstance(error.os_error, AddressRefused):
-            raise NotAllowed(
-                f"{where} has the address {error.os_error.address}, which is not public, and the host is not "
-                "configured as private (registries.hosts)"
-            ) from error
-        raise Unreachable(f"no connection to {where}: {_brief(error.os_error)}") from error
-    except aiohttp.ClientPayloadError as error:
-        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, aiohttp.ClientError):
-            raise Unreachable(f"the connection to {where} broke while {what} was read") from error
-        raise Malformed(f"{where} ended {what} early, or sent it garbled") from error
-    except (aiohttp.InvalidURL, UnicodeError) as error:  # a label of more than 63 characters, say
-        raise NotAllowed(f"{where} is no host that can be asked for {what}") from error
-    except TimeoutError as error:
-        raise Unreachable(f"{where} did not answer in time, asked for {what}") from error
-    except (aiohttp.ClientConnectionError, ConnectionError, ssl.SSLError) as error:
-        raise Unreachable(f"{where} broke the connection, asked for {what}") from error
-    except (aiohttp.ClientError, aiohttp.http.HttpProcessingError) as error:
-        raise Malformed(f"{where} answered what is no HTTP, asked for {what}") from error
+        link = response.links.get("next")
+        following = None if link is None else URL(str(link["url"]), encoded=True)
+    except (ValueError, KeyError) as error:
+        raise Malformed(f"{what} continue at no address") from error
+    if following is not None and (not same_origin(following, response.url) or following.user is not None):
+        raise Malformed(f"{what} continue on another host, {clean(following.raw_host or '', 100)}")
+    return following
 
 
-def _brief(error: object) -> str:
-    """What went wrong, without numbers and places in the source that mean nothing to who reads a refusal."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return clean(error.verify_message or str(error), 160)
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
-        known = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
-        return clean(known or str(error), 160)
-    return clean(str(error), 160)
-
-
-def _shown(url: URL) -> str:
-    """Host and port of a URL. Never more of it: the query of a redirect may hold a signature that grants access."""
-    return clean(url.host_port_subcomponent or "", 100)
+def _who(headers: Mapping[str, str]) -> str:
+    authorization = headers.get("Authorization", "")
+    return hashlib.sha256(authorization.encode()).hexdigest() if authorization else ANONYMOUS
