@@ -108,7 +108,7 @@ async def test_compiled_policies_say_what_they_are(opa_binary: Path) -> None:
     assert (policy.mode, policy.docs) == (Mode.WARN, "https://example.test/image-user")
     assert policy.description == "The process must not be uid 0."
     assert policy.rules == (Mode.DENY, Mode.AUDIT)
-    assert policy.needs == {Need.REQUEST, Need.IMAGE, Need.CONFIG}
+    assert policy.needs == {Need.REQUEST, Need.IMAGE, Need.CONFIG, Need.USER}
     assert (other.name, other.title, other.severity, other.mode) == ("names", "names", "medium", Mode.DENY)
     assert other.needs == {Need.REQUEST}
 
@@ -272,9 +272,20 @@ async def test_the_policies_that_come_with_it_compile(opa_binary: Path) -> None:
     request, image = {Need.REQUEST}, {Need.REQUEST, Need.IMAGE}
     assert needs == {
         "image-age": image | {Need.CONFIG},
+        "image-base": image | {Need.CONFIG, Need.CONTENTS},
+        "image-build-tools": image | {Need.CONFIG, Need.CONTENTS},
+        "image-history": image | {Need.CONFIG},
+        "image-leftovers": image | {Need.CONFIG, Need.CONTENTS},
+        "image-libc": image | {Need.CONTENTS},
+        "image-ownership": image | {Need.CONTENTS},
+        "image-package-manager": image | {Need.CONFIG, Need.CONTENTS},
         "image-pinned": request,
+        "image-secrets": image | {Need.CONFIG, Need.CONTENTS},
+        "image-setuid": image | {Need.CONFIG, Need.CONTENTS},
+        "image-shell": image | {Need.CONFIG, Need.CONTENTS},
+        "image-size": image | {Need.CONFIG, Need.CONTENTS},
         "image-source": request,
-        "image-user": image | {Need.CONFIG},
+        "image-user": image | {Need.CONFIG, Need.USER},
         "pod-privileges": request,
         "scan-required": image | {Need.ATTESTATIONS},
     }

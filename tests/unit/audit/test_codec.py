@@ -77,7 +77,7 @@ DECISIONS = st.builds(
         st.builds(UndecidedPolicy, TEXT, st.sampled_from(Mode), st.lists(PROBLEMS, max_size=2).map(tuple)), max_size=2
     ).map(tuple),
     problems=st.lists(PROBLEMS, max_size=2).map(tuple),
-    images=st.lists(st.builds(JudgedImage, TEXT, TEXT), max_size=2).map(tuple),
+    images=st.lists(st.builds(JudgedImage, TEXT, TEXT, st.none() | MOMENTS), max_size=2).map(tuple),
     policy_revision=TEXT,
     config_revision=TEXT,
     decided_at=MOMENTS,
@@ -209,7 +209,7 @@ def test_the_names_are_the_format() -> None:
             ],
             "undecided": [{"policy": "scan-required", "mode": "warn", "problems": [problem]}],
             "problems": [problem],
-            "images": [{"written": "web:1", "digest": "sha256:aa"}],
+            "images": [{"written": "web:1", "digest": "sha256:aa", "staleSince": None}],
             "policyRevision": "sha256:policies",
             "configRevision": "sha256:configuration",
             "decidedAt": "2026-03-01T12:00:00.123456Z",

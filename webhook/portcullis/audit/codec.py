@@ -90,7 +90,7 @@ _DECISION: _Names = {
     "violations": _Each("violations", _VIOLATION),
     "undecided": _Each("undecided", _UNDECIDED),
     "problems": _Each("problems", _PROBLEM),
-    "images": _Each("images", {"written": "written", "digest": "digest"}),
+    "images": _Each("images", {"written": "written", "digest": "digest", "staleSince": "stale_since"}),
     "policyRevision": "policy_revision",
     "configRevision": "config_revision",
     "decidedAt": "decided_at",

@@ -155,6 +155,23 @@ class SqlRecords:
 
         return await self._in(self._reading, lambda: self._read(read))
 
+    async def change(self, change: Callable[[Connection], T]) -> T:
+        """Runs ``change`` in a transaction of its own, after those that were asked for before: for the other tables
+        of the file.
+
+        Raises:
+            RecordsError: the store is down; whether the change was made is unknown.
+        """
+        return await self._in(self._writing, lambda: self._write(change))
+
+    async def read(self, read: Callable[[Connection], T]) -> T:
+        """Runs ``read``, which sees the file as it is at one moment, beside the changes.
+
+        Raises:
+            RecordsError: the store is down.
+        """
+        return await self._in(self._reading, lambda: self._read(read))
+
     async def put_bundle(self, revision: str, kind: str, content: bytes) -> None:
         """See :meth:`SqlBundles.put`."""
         row = {"revision": key(revision), "kind": key(kind), "content": zlib.compress(content)}
@@ -174,14 +191,15 @@ class SqlRecords:
             raise RecordsError(f"the audit store {self._database.path} is closed")
         return await workers.run(job)
 
-    def _write(self, change: Callable[[Connection], object]) -> None:
+    def _write(self, change: Callable[[Connection], T]) -> T:
         database = self._database
         try:
             with wrapped(database.path, "cannot write"):
                 connection = database.writer()
                 with refusing(database.path), connection.begin():
-                    change(connection)
+                    changed = change(connection)
                 database.check_still_there()
+                return changed
         except ConfigError as error:  # the file was exchanged while we ran; at the start it would have been refused
             raise RecordsError(error.message) from error
         except BaseException:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The newest migration: these tables."""
 
 
@@ -151,3 +151,28 @@ bundles = Table(
     Column("content", LargeBinary, nullable=False),
 )
 """Policy sets and configurations by revision, zlib-compressed."""
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("id", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("key", String(KEY_CHARS), nullable=True, unique=True),
+    Column("size", BigInteger, nullable=False),
+    Column("checksum", String(80), nullable=False),
+    Column("used_at", BigInteger, nullable=False),
+    Index(None, "used_at", "size"),
+    sqlite_autoincrement=True,
+)
+"""Facts derived from images. ``key`` is NULL while the pieces of one are being written or removed; ``size`` is that of
+the content, ``checksum`` its ``sha256:<hex>``, ``used_at`` in milliseconds since 1970. AUTOINCREMENT: whoever writes
+pieces for an id that was evicted must not add them to another fact."""
+
+fact_pieces = Table(
+    "fact_pieces",
+    metadata,
+    Column("fact", _SEQUENCE, ForeignKey(facts.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+)
+"""Contents of facts in pieces, each of which is written and removed in a commit of its own: records wait for no more
+than one."""
