@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import inspection  # beside this file
 from rich.console import Console
 from rich.table import Table
 
@@ -33,7 +34,7 @@ from portcullis.cli.demo.publish import publish
 from portcullis.cli.demo.registry import serve_registry
 from portcullis.cli.demo.reviews import container, pod_spec, review, workload
 from portcullis.cli.demo.webhook import ApiServer, free_ports, serving
-from portcullis.cli.demo.workspace import prepare
+from portcullis.cli.demo.workspace import Workspace, prepare
 from portcullis.model.record import RecordFilter
 from portcullis.server.compose import compose
 from portcullis.server.settings import load_settings
@@ -131,6 +132,58 @@ async def bare_opa(place: Stage, requests: int) -> list[float]:
     return times
 
 
+async def layers(folder: Path, requests: int) -> tuple[dict[str, Figure], dict[str, float]]:
+    """Images of five layers and about 100 MB: cold, warm, after a restart; and what others feel meanwhile."""
+    async with serve_registry() as registry:
+        webhook_port, health_port, down_port = free_ports(3)
+        space = prepare(folder, registry=registry, down=f"127.0.0.1:{down_port}", ports=(webhook_port, health_port))
+        console.print("[dim]layers: making four images of 100 MB")
+        large = await asyncio.to_thread(inspection.samples, 4)
+        clean = samples.SAMPLES[0]
+        built = {**samples.build([clean], datetime.now(UTC)), **{sample.name: image for sample, image in large}}
+        pushed = [clean, *(sample for sample, _ in large)]
+        tagged = {sample.name: f"{registry}/{sample.repository}:{sample.tag}" for sample in pushed}
+        await publish(built, tagged, space.keys, registry, lambda text: console.print(f"[dim]{text}"), pushed)
+        pinned = f"{tagged['clean']}@{built['clean'].digest}"
+        asked = review(workload("Deployment", "checkout", "shop", pod_spec([container("web", pinned)])))
+        wanted = [inspection.asking(f"{tagged[sample.name]}@{built[sample.name].digest}") for sample, _ in large]
+        figures: dict[str, Figure] = {}
+        async with serving(space.config, space.log, space.health_url), gate_of(space) as api_server:
+            place = Stage(api_server, space.config, folder, asked)
+            big = Stage(api_server, space.config, folder, wanted[0])
+            await decisions(place, 200, 4)
+            idle = await decisions(place, requests, 1)
+            memory = inspection.Memory(space.config)
+            watch = asyncio.create_task(memory.watch())
+            cold = await inspection.until_admitted(api_server, wanted[0])
+            console.print(f"[dim]layers: the first decision came with try {cold.tries}")
+            warm = await decisions(big, requests, 1)
+            busy: list[float] = []
+            for more in wanted[1:]:
+                busy += await inspection.alongside(
+                    inspection.until_admitted(api_server, more), lambda: decisions(place, 1, 1)
+                )
+            watch.cancel()
+        async with serving(space.config, space.log, space.health_url), gate_of(space) as api_server:
+            again = await inspection.until_admitted(api_server, wanted[0])
+    figures["idle"] = Figure.of("warm decision, nothing inspected", idle)
+    figures["busy"] = Figure.of("warm decision, 100 MB being inspected", busy)
+    figures["cold-layers"] = Figure.of("cold decision, 100 MB in 5 layers", [cold.milliseconds])
+    figures["warm-layers"] = Figure.of("the same, warm", warm)
+    figures["restarted-layers"] = Figure.of("the same, first after a restart", [again.milliseconds])
+    figures["memory"] = Figure("memory above idle, MiB", "MiB", *([memory.peak - memory.idle] * 4), 1)
+    return figures, {"p99 while layers are read / p99 idle": figures["busy"].p99 / figures["idle"].p99}
+
+
+@asynccontextmanager
+async def gate_of(space: Workspace) -> AsyncIterator[ApiServer]:
+    api_server = ApiServer(url=space.webhook_url, ca_file=space.ca_file)
+    try:
+        yield api_server
+    finally:
+        await api_server.aclose()
+
+
 def single_inserts(folder: Path, requests: int) -> list[float]:
     """One INSERT per COMMIT of about one record's size, WAL and synchronous=FULL, on the same disk."""
     times = []
@@ -173,7 +226,11 @@ async def measure(requests: int, names: list[str]) -> tuple[list[Figure], dict[s
             if wanted("insert"):
                 console.print("[dim]insert: one INSERT per COMMIT")
                 figures["insert"] = Figure.of("one INSERT per COMMIT", single_inserts(folder, requests))
-    ratios = {}
+    ratios: dict[str, float] = {}
+    if wanted("layers"):
+        with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as text:
+            more, ratios = await layers(Path(text), requests)
+            figures |= more
     if {"warm", "opa"} <= figures.keys():
         ratios["warm decision / bare OPA (medians)"] = figures["warm"].median / figures["opa"].median
     if {"warm16", "opa"} <= figures.keys():
@@ -184,7 +241,7 @@ async def measure(requests: int, names: list[str]) -> tuple[list[Figure], dict[s
 def main() -> None:
     arguments = argparse.ArgumentParser(description="figures of Portcullis on this machine")
     arguments.add_argument("--requests", type=int, default=1000)
-    arguments.add_argument("names", nargs="*", help="warm, warm16, opa, insert; all without")
+    arguments.add_argument("names", nargs="*", help="warm, warm16, opa, insert, layers, walk; all without")
     chosen = arguments.parse_args()
     figures, ratios = asyncio.run(measure(chosen.requests, chosen.names))
     table = Table("figure", "median ms", "p99 ms", "min", "max", "n")

@@ -3,7 +3,8 @@
 USER is "user[:group]" (image-spec config.md). containerd (WithUser) and moby's user package (GetExecUser), which
 Docker and CRI-O use, read each half with Go's ``strconv.Atoi``, so ``0``, ``00``, ``+0`` and ``-0`` all are uid 0;
 what is no number from 0 to 2^31-1 is looked up in the image's /etc/passwd, which may give any name the uid 0. That
-file is not read here: such a name is unresolved and its ``root`` None, which policies see as "unknown".
+file is not read here (users.py does, once the layers were read): such a name is unresolved and its ``root`` None, which
+policies see as "unknown".
 
 Not considered: ``windowsOptions.runAsUserName`` (Windows has no uid; such pods carry no runAsUser), and user
 namespaces (``hostUsers: false`` maps uid 0 to another id of the node, but inside the container it is root).
@@ -35,8 +36,8 @@ def image_user(config: ImageConfig) -> ImageUser:
     if raw == "":
         return ImageUser(raw=raw, uid=0, gid=0, name="", source=UserSource.UNSET, root=True)
     user, _, group = raw.partition(":")
-    gid = 0 if group == "root" else _id(group)
-    uid = _id(user)
+    gid = 0 if group == "root" else as_id(group)
+    uid = as_id(user)
     if user in ("", "root"):
         # ":group" leaves the user to the runtime: moby takes uid 0, containerd refuses to start.
         source = UserSource.UNRESOLVED if user else UserSource.UNSET
@@ -101,7 +102,7 @@ def _checked(value: object) -> int | None:
     return value if type(value) is int and 0 <= value <= MAX_ID else None
 
 
-def _id(text: str) -> int | None:
+def as_id(text: str) -> int | None:
     """What Go's Atoi makes of ``text``, if it is a valid id."""
     match = _ATOI.fullmatch(text)
     if match is None:
