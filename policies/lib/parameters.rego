@@ -2,8 +2,8 @@
 # title: Parameters of policies
 # description: |
 #   Reads what the operator set for a policy, checked against the shape that the policy declares: an object from
-#   name to {"type", "default"}, where type is number (0 or more), boolean, strings, object or choice (one of
-#   "choices"). A wrong value is a fault and never taken; the policy reports faults as violations.
+#   name to {"type", "default"}, where type is number (0 or more), boolean, strings, objects (a list of them), object
+#   or choice (one of "choices"). A wrong value is a fault and never taken; the policy reports faults as violations.
 package portcullis.lib.parameters
 
 import rego.v1
@@ -74,6 +74,14 @@ valid(wanted, value) if {
 }
 
 valid(wanted, value) if {
+	wanted.type == "objects"
+	is_array(value)
+	every element in value {
+		is_object(element)
+	}
+}
+
+valid(wanted, value) if {
 	wanted.type == "choice"
 	value in wanted.choices
 }
@@ -91,6 +99,7 @@ words(wanted) := {
 	"boolean": "true or false",
 	"object": "an object",
 	"strings": "a list of strings",
+	"objects": "a list of objects",
 }[wanted.type]
 
 words(wanted) := sprintf("one of %s", [concat(", ", wanted.choices)]) if wanted.type == "choice"

@@ -9,12 +9,13 @@ shape := {
 	"strict": {"type": "boolean", "default": false},
 	"names": {"type": "strings", "default": []},
 	"max": {"type": "object", "default": {}},
+	"exempt": {"type": "objects", "default": []},
 	"level": {"type": "choice", "choices": ["low", "high"], "default": "low"},
 }
 
-defaults := {"days": 7, "strict": false, "names": [], "max": {}, "level": "low"}
+defaults := {"days": 7, "strict": false, "names": [], "max": {}, "exempt": [], "level": "low"}
 
-good := {"days": 0, "strict": true, "names": ["a"], "max": {"a": 1}, "level": "high"}
+good := {"days": 0, "strict": true, "names": ["a"], "max": {"a": 1}, "exempt": [{}], "level": "high"}
 
 bad := {
 	{"days": "7"},
@@ -24,6 +25,8 @@ bad := {
 	{"names": "a"},
 	{"names": [1]},
 	{"max": []},
+	{"exempt": {}},
+	{"exempt": ["a"]},
 	{"level": "medium"},
 	{"levle": "high"},
 }

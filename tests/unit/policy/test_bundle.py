@@ -66,7 +66,18 @@ def test_the_builtin_policies() -> None:
     bundle = load(builtin_policies())
     assert {policy_name(name) for name in map(package, bundle.sources) if policy_name(name)} == {
         "image-age",
+        "image-base",
+        "image-build-tools",
+        "image-history",
+        "image-leftovers",
+        "image-libc",
+        "image-ownership",
+        "image-package-manager",
         "image-pinned",
+        "image-secrets",
+        "image-setuid",
+        "image-shell",
+        "image-size",
         "image-source",
         "image-user",
         "pod-privileges",
