@@ -125,7 +125,7 @@ def test_the_service_leads_to_the_pod() -> None:
     assert labels["team"] == "x"
 
 
-def test_the_gate_may_look_after_its_webhook_configuration_read_its_pod_and_nothing_else() -> None:
+def test_the_gate_may_look_after_its_webhook_configuration_read_its_pod_list_nodes_and_nothing_else() -> None:
     found = objects()
     assert found["ClusterRole"]["rules"] == [
         {
@@ -133,7 +133,8 @@ def test_the_gate_may_look_after_its_webhook_configuration_read_its_pod_and_noth
             "resources": ["validatingwebhookconfigurations"],
             "resourceNames": [found["ValidatingWebhookConfiguration"]["metadata"]["name"]],
             "verbs": ["get", "patch"],
-        }
+        },
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
     ]
     assert found["ClusterRoleBinding"]["roleRef"] == {
         "apiGroup": "rbac.authorization.k8s.io",

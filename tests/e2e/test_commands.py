@@ -166,7 +166,7 @@ def test_inspect_says_why_evidence_is_rejected(running_demo: RunningDemo) -> Non
     [
         ("{registry}/acme/none:1", "image-not-found"),
         ("not a reference", "image-reference-invalid"),
-        ("oci-layout:/tmp/x", "not read by this version"),
+        ("oci-layout:/none", "image-not-found"),
         ("docker.io/library/busybox", "registry-not-allowed"),
     ],
 )

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from e2e.support import RunningDemo, clean_report, portcullis
+from fakes.disk import saved_files, tar_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/authors.md", "docs/operators.md", "docs/policies.md", "docs/reasons.md")
@@ -42,7 +43,7 @@ def rego_blocks(page: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, running_demo: RunningDemo, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a reader of the pages has: manifests, policies, a key, a configuration, a scan report."""
+    """What a reader of the pages has: manifests, policies, a key, a configuration, a scan report, a saved image."""
     image = f"{running_demo.registry}/acme/web:1.4.2"
     hosts = json.dumps({running_demo.registry: {"insecure": True, "private": True}})
     monkeypatch.setenv("PORTCULLIS_REGISTRIES__HOSTS", hosts)
@@ -56,6 +57,7 @@ def folder(tmp_path: Path, running_demo: RunningDemo, monkeypatch: pytest.Monkey
     for name in ("deploy.yaml", "deploy/web.yaml"):
         (tmp_path / name).write_text(json.dumps(pod))
     _write_policies(tmp_path)
+    (tmp_path / "web.tar").write_bytes(tar_of(saved_files((tar_of({"app/web": b"hello"}),), "acme/web:1.4")))
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (tmp_path / "ci.pem").write_bytes(pem)

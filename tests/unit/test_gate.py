@@ -13,17 +13,30 @@ from typing import Any
 import msgspec
 import pytest
 
+from fakes import samples
 from fakes.registry import MemoryRegistry
 from portcullis.admission.workloads import WorkloadReader
 from portcullis.decision.modes import Modes
-from portcullis.errors import EngineError, EngineTimeout, EngineUnavailable, NotFound, RegistryError, Unreachable
+from portcullis.errors import (
+    EngineError,
+    EngineTimeout,
+    EngineUnavailable,
+    InspectionBusy,
+    InspectionError,
+    LayerMalformed,
+    NotFound,
+    RegistryError,
+    TooLarge,
+    Unreachable,
+)
 from portcullis.evidence.gather import EvidenceGatherer
 from portcullis.evidence.trust import Trust
 from portcullis.evidence.verifier import KeyVerifier
 from portcullis.gate import Gate
 from portcullis.limits import DEFAULT_LIMITS
+from portcullis.model.contents import Contents, Package
 from portcullis.model.decision import Because, Decision, Stage, Verdict
-from portcullis.model.image import Access, ImageReference, ResolvedImage
+from portcullis.model.image import Access, ImageReference, ImageUser, ResolvedImage, UserSource
 from portcullis.model.request import (
     AdmissionRequest,
     Caller,
@@ -42,12 +55,17 @@ from portcullis.model.ruling import (
     RuleHit,
     Ruling,
 )
+from portcullis.ports import Inspector
 
 pytestmark = pytest.mark.anyio
 
 IMAGE = "registry.example/acme/web:1.4"
 EARLY, LATE, SCAN = "image-source", "image-user", "scan-required"
+SHELL, USER, LIST = "image-shell", "image-named-user", "image-packages"
 NEEDS = {
+    SHELL: frozenset({Need.REQUEST, Need.IMAGE, Need.CONTENTS}),
+    USER: frozenset({Need.REQUEST, Need.IMAGE, Need.CONFIG, Need.USER}),
+    LIST: frozenset({Need.REQUEST, Need.IMAGE, Need.CONTENTS, Need.PACKAGES}),
     EARLY: frozenset({Need.REQUEST}),
     LATE: frozenset({Need.REQUEST, Need.IMAGE, Need.CONFIG}),
     SCAN: frozenset({Need.REQUEST, Need.IMAGE, Need.ATTESTATIONS}),
@@ -109,6 +127,7 @@ class Bench:
     registry: MemoryRegistry
     modes: Modes = field(default_factory=Modes)
     policies: Sequence[str] = (EARLY, LATE, SCAN)
+    inspector: Inspector | None = None
 
     def gate(self, registry: Any = None) -> Gate:
         source = registry or self.registry
@@ -118,6 +137,7 @@ class Bench:
             reader=WorkloadReader(limits=DEFAULT_LIMITS),
             registry=source,
             gatherer=EvidenceGatherer(registry=source, verifier=verifier, trust=trust, limits=DEFAULT_LIMITS),
+            inspector=self.inspector,
             engine=self.engine,
             compiled=CompiledBundle(revision="sha256:p", policies=tuple(info(name) for name in self.policies)),
             modes=self.modes,
@@ -211,6 +231,30 @@ class Broken(Counting):
 
     async def resolve(self, reference: ImageReference, access: Access) -> ResolvedImage:
         raise ZeroDivisionError
+
+
+@dataclass
+class ScriptedInspector:
+    """An Inspector that says what the test says; ``user`` is what it makes of the image's USER."""
+
+    error: Exception | None = None
+    hanging: bool = False
+    user: ImageUser | None = None
+    package_faults: tuple[str, ...] = ()
+    asked: int = 0
+
+    async def inspect(self, image: ResolvedImage, access: Access) -> tuple[Contents, ...]:
+        self.asked += 1
+        if self.hanging:
+            await asyncio.Event().wait()
+        if self.error is not None:
+            raise self.error
+        packages = None if self.package_faults else PACKAGES
+        inside = samples.contents(packages=packages, package_faults=self.package_faults, user=self.user)
+        return (inside,) * len(image.platforms)
+
+    def remaining_seconds(self, image: ResolvedImage) -> float:
+        return 17.0
 
 
 async def test_a_good_pod_is_admitted_with_what_was_judged(bench: Bench) -> None:
@@ -427,3 +471,107 @@ async def test_a_volume_with_the_name_of_a_container_is_told_apart_by_its_image(
     spec = {**pod()["spec"], "volumes": [{"name": "web", "image": {"reference": model}}]}
     decision = await bench.decide(asking({**pod(), "spec": spec}))
     assert [(violation.container_kind, violation.image) for violation in decision.violations] == [("volume", model)]
+
+
+# -- the look into layers ------------------------------------------------------------------------------------------
+
+PACKAGES = (Package("dpkg", "bash", "5.2", "amd64"),)
+ROOT = ImageUser(raw="app", uid=0, gid=0, name="app", source=UserSource.PASSWD, root=True)
+
+
+def inside(decision: Decision) -> dict[str, Any]:
+    """``contents`` of the one platform, as the policies saw it."""
+    contents: dict[str, Any] = msgspec.json.decode(decision.document)["images"][IMAGE]["platforms"][0]["contents"]
+    return contents
+
+
+async def test_contents_are_looked_at_only_for_a_policy_that_needs_them(bench: Bench) -> None:
+    inspector = ScriptedInspector()
+    bench.inspector = inspector
+    decision = await bench.decide(asking(pod()))
+    assert (decision.code, inspector.asked) == (200, 0)
+    assert inside(decision)["status"] == "skipped"
+    bench.policies = (SHELL,)
+    decision = await bench.decide(asking(pod()))
+    assert (decision.code, inspector.asked) == (200, 1)
+    assert inside(decision)["status"] == "complete"
+    assert inside(decision)["packages"] is None
+
+
+async def test_packages_are_shown_to_who_asks(bench: Bench) -> None:
+    bench.inspector, bench.policies = ScriptedInspector(), (LIST,)
+    assert inside(await bench.decide(asking(pod())))["packages"][0]["name"] == "bash"
+
+
+async def test_a_list_of_packages_that_cannot_be_read_is_no_empty_one(bench: Bench) -> None:
+    bench.inspector = ScriptedInspector(package_faults=("/var/lib/rpm/Packages is not read",))
+    bench.policies = (SHELL, LIST)
+    decision = await bench.decide(asking(pod()))
+    assert (decision.code, [problem.reason for problem in decision.problems]) == (403, ["packages-unreadable"])
+    assert [policy.policy for policy in decision.undecided] == [LIST]
+    assert bench.engine.asked == [[SHELL]]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason"),
+    [
+        (LayerMalformed("no gzip"), 403, "layer-malformed"),
+        (TooLarge("more than layerBytes"), 403, "too-large"),
+        (InspectionError("it ended"), 503, "inspection-failed"),
+        (Unreachable("no answer"), 503, "registry-unreachable"),
+        (InspectionBusy("others first"), 429, "inspection-pending"),
+    ],
+)
+async def test_what_cannot_be_looked_into(bench: Bench, error: Exception, code: int, reason: str) -> None:
+    bench.inspector, bench.policies = ScriptedInspector(error=error), (SHELL, SCAN)
+    decision = await bench.decide(asking(pod()))
+    assert decision.code == code
+    (undecided,) = decision.undecided
+    assert (undecided.policy, [problem.reason for problem in undecided.problems]) == (SHELL, [reason])
+    assert {problem.stage for problem in decision.problems} == {Stage.INSPECTION}
+    assert bench.engine.asked == [[SCAN]]
+
+
+async def test_a_switched_off_inspection_is_no_clean_image(bench: Bench) -> None:
+    bench.policies = (SHELL,)
+    decision = await bench.decide(asking(pod()))
+    assert (decision.code, decision.problems[0].reason) == (403, "inspection-unavailable")
+
+
+async def test_not_in_time_is_pending_and_says_how_long_it_may_take(bench: Bench) -> None:
+    bench.inspector, bench.policies = ScriptedInspector(hanging=True), (SHELL, SCAN)
+    decision = await bench.decide(asking(pod()), seconds=0.4)
+    assert (decision.code, decision.verdict) == (429, Verdict.UNDECIDED)
+    (problem,) = decision.problems
+    assert (problem.stage, problem.pending, problem.eta_seconds) == (Stage.INSPECTION, True, 17.0)
+    assert decision.retry_after_seconds == 3  # an eighth of it, for a person
+    assert inside(decision)["status"] == "pending"
+    assert bench.engine.asked == [[SCAN]]
+
+
+async def test_a_named_user_is_looked_up(bench: Bench) -> None:
+    bench.registry.add_image("registry.example/acme/web", "1.4", user="app")
+    inspector = ScriptedInspector(user=ROOT)
+    bench.inspector, bench.policies = inspector, (USER,)
+    decision = await bench.decide(asking(pod()))
+    user = msgspec.json.decode(decision.document)["containers"][0]["user"]
+    assert (user["root"], user["uid"], user["name"], user["source"]) == (True, 0, "app", "image")
+    assert inside(decision)["status"] == "skipped"
+    assert inspector.asked == 1
+
+
+async def test_a_user_that_is_a_number_needs_no_look(bench: Bench) -> None:
+    inspector = ScriptedInspector()
+    bench.inspector, bench.policies = inspector, (USER,)
+    assert (await bench.decide(asking(pod()))).code == 200
+    assert inspector.asked == 0
+
+
+async def test_a_named_user_that_cannot_be_looked_up_yet(bench: Bench) -> None:
+    """Only the policy that reads the user waits, not every one that reads the configuration."""
+    bench.registry.add_image("registry.example/acme/web", "1.4", user="app")
+    bench.inspector, bench.policies = ScriptedInspector(hanging=True), (USER, LATE)
+    decision = await bench.decide(asking(pod()), seconds=0.4)
+    assert decision.code == 429
+    assert [problem.stage for problem in decision.problems] == [Stage.USER]
+    assert bench.engine.asked == [[LATE]]

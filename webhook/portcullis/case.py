@@ -92,18 +92,21 @@ class Case:
         outcome = conclude(self._violations, self._undecided, person=self.request.user.is_person)
         elapsed = (self._clock.monotonic() - self._started) * 1000
         what, digests = _name_of(self.request), self._digests()
+        images = tuple(
+            JudgedImage(image.written, digests.get(image.written, ""), image.stale_since) for image in self.images
+        )
         return Decision(
             id=self.id,
             verdict=outcome.verdict,
             code=outcome.code,
             because=self.because,
             message=texts.message(outcome, what, self._violations, self._undecided, self.id, self._limits),
-            warnings=texts.warnings(self._violations, self._undecided, self._limits),
+            warnings=texts.warnings(self._violations, self._undecided, images, self._limits),
             retry_after_seconds=outcome.retry_after_seconds,
             violations=tuple(self._violations),
             undecided=tuple(self._undecided),
             problems=tuple(self._problems),
-            images=tuple(JudgedImage(image.written, digests.get(image.written, "")) for image in self.images),
+            images=images,
             policy_revision=policy_revision,
             config_revision=config_revision,
             decided_at=self.now,

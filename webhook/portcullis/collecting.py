@@ -2,23 +2,32 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from portcullis.errors import DeadlineExceeded, InvalidReference, PortcullisError, RegistryError
+from portcullis.errors import (
+    DeadlineExceeded,
+    InspectionBusy,
+    InspectionError,
+    InvalidReference,
+    PortcullisError,
+    RegistryError,
+)
 from portcullis.evidence.gather import EvidenceGatherer
 from portcullis.inspection.config import container_user, image_user
+from portcullis.inspection.history import build_steps
 from portcullis.limits import Limits
+from portcullis.model.contents import Contents, ContentsStatus
 from portcullis.model.decision import Problem, Stage
 from portcullis.model.evidence import Evidence
 from portcullis.model.facts import ContainerFacts, ImageFacts
-from portcullis.model.image import Access, ImageReference, ImageUser, ResolvedImage
+from portcullis.model.image import Access, BuildStep, ImageReference, ImageUser, ResolvedImage
 from portcullis.model.request import AdmissionRequest
 from portcullis.model.ruling import Need
 from portcullis.model.workload import Workload
 from portcullis.patience import Patience, Wait
-from portcullis.ports import Clock, Registry
+from portcullis.ports import Clock, Inspector, Registry
 
-IMAGE_NEEDS = frozenset({Need.IMAGE, Need.CONFIG, Need.CONTENTS, Need.ATTESTATIONS})
+IMAGE_NEEDS = frozenset(Need) - {Need.REQUEST, Need.INVENTORY}
 
 UNMET_BY: Mapping[Stage, frozenset[Need]] = {
     Stage.ADMISSION: IMAGE_NEEDS | {Need.REQUEST, Need.INVENTORY},
@@ -26,7 +35,9 @@ UNMET_BY: Mapping[Stage, frozenset[Need]] = {
     Stage.REFERENCE: IMAGE_NEEDS,
     Stage.REGISTRY: IMAGE_NEEDS,
     Stage.EVIDENCE: frozenset({Need.ATTESTATIONS}),
-    Stage.INSPECTION: frozenset({Need.CONTENTS}),
+    Stage.INSPECTION: frozenset({Need.CONTENTS, Need.PACKAGES}),
+    Stage.PACKAGES: frozenset({Need.PACKAGES}),
+    Stage.USER: frozenset({Need.USER}),
 }
 """Which needs a problem of a stage leaves unmet."""
 
@@ -53,9 +64,13 @@ class _Collected:
     reference: ImageReference | None = None
     resolved: ResolvedImage | None = None
     users: tuple[ImageUser, ...] = ()
+    steps: tuple[tuple[BuildStep, ...], ...] = ()
+    contents: tuple[Contents, ...] = ()
+    contents_status: ContentsStatus = ContentsStatus.SKIPPED
     evidence: Evidence | None = None
     problems: list[Problem] = field(default_factory=list)
-    done: bool = False
+    under_way: set[Stage] = field(default_factory=set)
+    """What has begun and not ended."""
 
     def facts(self) -> ImageFacts:
         return ImageFacts(
@@ -63,19 +78,23 @@ class _Collected:
             reference=self.reference,
             resolved=self.resolved,
             users=self.users,
+            steps=self.steps,
+            contents=self.contents,
+            contents_status=self.contents_status,
             evidence=self.evidence,
             problems=tuple(self.problems),
         )
 
 
 class ImageCollector:
-    """Resolves images and gathers what was signed about them.
+    """Resolves images, gathers what was signed about them, and has their layers looked into.
 
     Args:
         parse: text to reference; raises InvalidReference.
         registry: where images come from; it caches and shares flights, and finishes in the background what a
             deadline cuts off here.
         gatherer: finds and verifies attestations.
+        inspector: looks into layers; None where that is switched off.
     """
 
     def __init__(
@@ -84,6 +103,7 @@ class ImageCollector:
         parse: Callable[[str], ImageReference],
         registry: Registry,
         gatherer: EvidenceGatherer,
+        inspector: Inspector | None,
         clock: Clock,
         limits: Limits,
     ) -> None:
@@ -91,6 +111,7 @@ class ImageCollector:
         self._parse = parse
         self._registry = registry
         self._gatherer = gatherer
+        self._inspector = inspector
         self._clock = clock
         self._limits = limits
 
@@ -158,39 +179,123 @@ class ImageCollector:
         except TimeoutError:
             elapsed = self._clock.monotonic() - started
             for image in collected:
-                if image.reference is not None and not image.done:
-                    image.problems.append(_late(image, elapsed, cut_short=wait.cut_short))
+                self._late(image, elapsed, cut_short=wait.cut_short)
 
     async def _one(self, image: _Collected, reference: ImageReference, needs: frozenset[Need], access: Access) -> None:
-        stage = Stage.REGISTRY
+        image.under_way.add(Stage.REGISTRY)
         try:
-            image.resolved = await self._registry.resolve(reference, access)
-            image.users = tuple(image_user(platform.config) for platform in image.resolved.platforms)
-            stage = Stage.EVIDENCE
-            if Need.ATTESTATIONS in needs:
-                image.evidence = await self._gatherer.gather(image.resolved, access)
+            resolved = await self._registry.resolve(reference, access)
         except RegistryError as error:
-            image.problems.append(problem_of(error, stage, image.written))
-        if Need.CONTENTS in needs and image.resolved is not None:
-            message = "this version of Portcullis does not look into the layers of images"
-            image.problems.append(
-                Problem(Stage.INSPECTION, "inspection-unavailable", retryable=False, msg=message, image=image.written)
-            )
-        image.done = True
+            image.under_way.discard(Stage.REGISTRY)
+            image.problems.append(problem_of(error, Stage.REGISTRY, image.written))
+            return
+        _found(image, resolved)
+        async with asyncio.TaskGroup() as group:
+            if Need.ATTESTATIONS in needs:
+                image.under_way.add(Stage.EVIDENCE)
+                group.create_task(self._attestations(image, resolved, access))
+            if stages := _inspected(image, needs):
+                image.under_way |= stages
+                group.create_task(self._contents(image, resolved, access, needs, stages))
+
+    async def _attestations(self, image: _Collected, resolved: ResolvedImage, access: Access) -> None:
+        try:
+            image.evidence = await self._gatherer.gather(resolved, access)
+        except RegistryError as error:
+            image.problems.append(problem_of(error, Stage.EVIDENCE, image.written))
+        image.under_way.discard(Stage.EVIDENCE)
+
+    async def _contents(
+        self,
+        image: _Collected,
+        resolved: ResolvedImage,
+        access: Access,
+        needs: frozenset[Need],
+        stages: frozenset[Stage],
+    ) -> None:
+        if self._inspector is None:
+            image.contents_status = ContentsStatus.UNAVAILABLE
+            image.problems += [_switched_off(image, stage) for stage in sorted(stages)]
+            image.under_way -= stages
+            return
+        image.contents_status = ContentsStatus.PENDING
+        try:
+            contents = await self._inspector.inspect(resolved, access)
+        except InspectionBusy as error:
+            seconds = self._limits.inspection_failure_seconds
+            image.problems += [_pending(image, stage, error.message, seconds) for stage in sorted(stages)]
+        except (RegistryError, InspectionError) as error:
+            image.contents_status = ContentsStatus.UNAVAILABLE
+            image.problems += [problem_of(error, stage, image.written) for stage in sorted(stages)]
+        else:
+            _take(image, contents, needs)
+        image.under_way -= stages
+
+    def _late(self, image: _Collected, elapsed: float, *, cut_short: bool) -> None:
+        """A registry that has not even named the image in all the time there was is an outage; one that has is being
+        worked with, and the next request finds that work done. So it may be where the time was cut short."""
+        if Stage.REGISTRY in image.under_way and not cut_short:
+            error = DeadlineExceeded("the registry did not answer before the deadline of the request")
+            image.problems.append(problem_of(error, Stage.REGISTRY, image.written))
+            return
+        for stage in sorted(image.under_way):
+            eta = elapsed
+            if self._inspector is not None and image.resolved is not None and stage is not Stage.EVIDENCE:
+                eta = self._inspector.remaining_seconds(image.resolved)
+            message = "the image is still being inspected; the work goes on in the background"
+            image.problems.append(_pending(image, stage, message, eta))
 
 
-def _late(image: _Collected, elapsed: float, *, cut_short: bool) -> Problem:
-    """A registry that has not even named the image in all the time there was is an outage; one that has is being
-    worked with, and the next request finds that work done. So it may be where the time was cut short."""
-    if image.resolved is None and not cut_short:
-        error = DeadlineExceeded("the registry did not answer before the deadline of the request")
-        return problem_of(error, Stage.REGISTRY, image.written)
+def _found(image: _Collected, resolved: ResolvedImage) -> None:
+    image.under_way.discard(Stage.REGISTRY)
+    image.resolved = resolved
+    image.users = tuple(image_user(platform.config) for platform in resolved.platforms)
+    image.steps = tuple(build_steps(platform.config, len(platform.layers)) for platform in resolved.platforms)
+
+
+def _inspected(image: _Collected, needs: frozenset[Need]) -> frozenset[Stage]:
+    """What the layers must be looked into for. Of an image whose USER is a number, nobody needs to look up the name."""
+    stages = {Stage.INSPECTION} if Need.CONTENTS in needs else set()
+    if Need.USER in needs and any(user.root is None for user in image.users):
+        stages.add(Stage.USER)
+    return frozenset(stages)
+
+
+def _take(image: _Collected, contents: Sequence[Contents], needs: frozenset[Need]) -> None:
+    """What was found in the layers, as far as somebody needs it."""
+    image.users = tuple(inside.user or known for inside, known in zip(contents, image.users, strict=True))
+    image.contents_status = ContentsStatus.SKIPPED
+    if Need.CONTENTS in needs:
+        image.contents_status = ContentsStatus.COMPLETE
+        image.contents = tuple(contents if Need.PACKAGES in needs else map(_without_packages, contents))
+    if Need.PACKAGES in needs:
+        image.problems += _unreadable_packages(image, contents)
+
+
+def _unreadable_packages(image: _Collected, contents: Sequence[Contents]) -> list[Problem]:
+    faults = dict.fromkeys(fault for inside in contents for fault in inside.package_faults)
+    return [
+        Problem(Stage.PACKAGES, "packages-unreadable", retryable=False, msg=fault, image=image.written)
+        for fault in faults
+    ]
+
+
+def _without_packages(contents: Contents) -> Contents:
+    return replace(contents, packages=None)
+
+
+def _switched_off(image: _Collected, stage: Stage) -> Problem:
+    message = "the layers of images are not looked into (inspection.enabled is false)"
+    return Problem(stage, "inspection-unavailable", retryable=False, msg=message, image=image.written)
+
+
+def _pending(image: _Collected, stage: Stage, message: str, eta: float) -> Problem:
     return Problem(
-        stage=Stage.REGISTRY if image.resolved is None else Stage.EVIDENCE,
-        reason="inspection-pending",
+        stage=stage,
+        reason=InspectionBusy.reason,
         retryable=True,
-        msg="the image is still being inspected; the work goes on in the background",
+        msg=message,
         image=image.written,
         pending=True,
-        eta_seconds=elapsed,
+        eta_seconds=eta,
     )

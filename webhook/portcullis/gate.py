@@ -22,7 +22,7 @@ from portcullis.model.request import AdmissionRequest
 from portcullis.model.ruling import CompiledBundle, Mode, Need, PolicyInfo
 from portcullis.model.workload import Unchanged, Workload
 from portcullis.policy.document import build_document
-from portcullis.ports import Clock, Engine, Registry
+from portcullis.ports import Clock, Engine, Inspector, Registry
 from portcullis.reference.parse import parse_reference
 
 EVALUATION_SHARE = 0.25
@@ -36,7 +36,7 @@ class Gate:
 
     Args:
         reader: finds the pod in an object.
-        registry, gatherer: where facts about images come from.
+        registry, gatherer, inspector: where facts about images come from; without an inspector layers stay unread.
         engine, compiled: what judges, and by which policies.
         modes: the operator's modes.
         config_revision: names the configuration in every decision.
@@ -48,6 +48,7 @@ class Gate:
         reader: WorkloadReader,
         registry: Registry,
         gatherer: EvidenceGatherer,
+        inspector: Inspector | None,
         engine: Engine,
         compiled: CompiledBundle,
         modes: Modes,
@@ -57,7 +58,9 @@ class Gate:
         config_revision: str = "",
     ) -> None:
         parse = functools.partial(parse_reference, default_registry=default_registry, limits=limits)
-        self._collector = ImageCollector(parse=parse, registry=registry, gatherer=gatherer, clock=clock, limits=limits)
+        self._collector = ImageCollector(
+            parse=parse, registry=registry, gatherer=gatherer, inspector=inspector, clock=clock, limits=limits
+        )
         self._reader = reader
         self._engine = engine
         self._compiled = compiled

@@ -71,7 +71,9 @@ def test_version_as_json() -> None:
     [
         (("check", "none.yaml"), "no such file"),
         (("check", "-", "--config", "none.yaml"), "cannot be read"),
-        (("inspect", "docker-archive:x.tar"), "not read by this version"),
+        (("inspect", "docker-archive:"), "names no path"),
+        (("inspect", "a", "--dockerfile", "-o", "json"), "is a text and no JSON"),
+        (("attest", "oci-layout:x", "--predicate", "x", "--type", "vuln", "--key", "x"), "oci-layout is no registry"),
         (("attest", "a", "--predicate", "x", "--type", "vuln", "--key", "none.pem"), "none.pem"),
         (("attest", "a", "--predicate", "x", "--type", "what", "--key", "none.pem"), "no predicate type"),
         (("audit", "list"), "no audit log is configured"),

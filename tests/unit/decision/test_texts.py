@@ -1,9 +1,12 @@
 """What a developer reads."""
 
+import dataclasses
+from datetime import UTC, datetime
+
 from portcullis.decision import texts
 from portcullis.decision.verdict import conclude
 from portcullis.limits import DEFAULT_LIMITS, Limits
-from portcullis.model.decision import Problem, Stage, UndecidedPolicy, Violation
+from portcullis.model.decision import JudgedImage, Problem, Stage, UndecidedPolicy, Violation
 from portcullis.model.ruling import Mode
 
 ROOT = Violation(
@@ -101,14 +104,25 @@ def test_hostile_text_stays_on_its_line() -> None:
 def test_warnings_fit_what_the_api_server_shows() -> None:
     long = Violation("image-pinned", Mode.WARN, "low", "x" * 1000, image="y" * 1000)
     waiting = UndecidedPolicy("scan-required", Mode.WARN, (DOWN,))
-    shown = texts.warnings([long] * 40, [waiting], DEFAULT_LIMITS)
+    shown = texts.warnings([long] * 40, [waiting], [], DEFAULT_LIMITS)
     assert len(shown) == DEFAULT_LIMITS.warnings
     assert all(0 < len(line) <= 256 and line.isprintable() for line in shown)
     assert sum(map(len, shown)) <= 4096
     assert shown[-1] == "… and 27 more warnings in the audit log"
-    assert [len(line) for line in texts.warnings([long], [], Limits(warning_chars=80))] == [80]
+    assert [len(line) for line in texts.warnings([long], [], [], Limits(warning_chars=80))] == [80]
 
 
 def test_a_warning_names_what_could_not_be_had() -> None:
-    (line,) = texts.warnings([], [UndecidedPolicy("scan-required", Mode.WARN, (DOWN,))], DEFAULT_LIMITS)
+    (line,) = texts.warnings([], [UndecidedPolicy("scan-required", Mode.WARN, (DOWN,))], [], DEFAULT_LIMITS)
     assert line.startswith("[registry-unreachable] image a/b: registry.example: no answer.")
+
+
+def test_old_answers_of_a_registry_are_told_first() -> None:
+    since = datetime(2026, 11, 24, 11, 58, 30, tzinfo=UTC)
+    images = [JudgedImage("r.example/a/b:1", "sha256:b"), JudgedImage("r.example/a/c:1", "sha256:c", since)]
+    first, second = texts.warnings([dataclasses.replace(ROOT, mode=Mode.WARN)], [], images, DEFAULT_LIMITS)
+    assert first == (
+        "[registry-stale] image r.example/a/c:1: its registry cannot be asked now. "
+        "What it said at 2026-11-24T11:58:30Z is used."
+    )
+    assert second.startswith("[image-")

@@ -44,6 +44,7 @@ opa: {binary: /usr/bin/opa}
 audit: {database: "sqlite:///audit.db", journal: journal}
 cluster:
   podSpecPaths: [{group: argoproj.io, kind: Rollout, path: spec.template.spec}]
+inspection: {enabled: true, workers: 3, catalogue: [rules.toml]}
 platforms: [linux/amd64, linux/arm/v7]
 limits: {reviewBytes: 1000, deadlineReserveSeconds: 1}
 """

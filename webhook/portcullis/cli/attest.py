@@ -106,14 +106,14 @@ async def _attest(
 
     async with open_clients(settings) as clients:
         with progress(f"resolving {text}") as say:
-            image = await clients.registry.resolve(clients.parse(text), Access())
+            image = await clients.origin.resolve(clients.parse(text), Access())
             prepared = prepare(content, kind, image, clients.limits)
             say(f"attaching to {image.digest}")
             pushed = await sign_and_attach(
                 prepared,
                 image,
                 key=key,
-                registry=clients.registry,
+                registry=clients.origin,
                 pusher=clients.pusher,
                 now=clients.clock.now(),
                 access=Access(),

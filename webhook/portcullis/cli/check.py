@@ -88,7 +88,7 @@ async def _decide(
     from portcullis.server.compose import compose
 
     with progress("starting the policy engine") as say:
-        async with compose(settings, with_audit=False) as parts:
+        async with compose(settings, with_audit=False, user=os.environ) as parts:
             say(f"judging {len(manifests)} object{'s' if len(manifests) != 1 else ''}")
             room = asyncio.Semaphore(AT_ONCE)
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from portcullis.model.decision import Because, Decision, JudgedImage, Problem, UndecidedPolicy, Verdict, Violation
 from portcullis.model.ruling import Mode
 from portcullis.text import clean
+from portcullis.times import rfc3339
 
 NAME_CHARS = 253
 IMAGE_CHARS = 300
@@ -81,7 +82,7 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "undecided": [undecided_json(policy) for policy in decision.undecided],
         "problems": [problem_json(problem) for problem in decision.problems],
         "warnings": list(decision.warnings),
-        "images": [{"written": image.written, "digest": image.digest} for image in decision.images],
+        "images": [_image(image) for image in decision.images],
         "policyRevision": decision.policy_revision,
         "elapsedMs": round(decision.elapsed_ms, 3),
     }
@@ -142,6 +143,11 @@ def verdict_text(verdict: str, because: str = Because.JUDGED) -> Text:
     return text
 
 
+def _image(image: JudgedImage) -> dict[str, Any]:
+    stale = {"staleSince": rfc3339(image.stale_since)} if image.stale_since is not None else {}
+    return {"written": image.written, "digest": image.digest, **stale}
+
+
 def images_text(images: Sequence[JudgedImage]) -> Text:
     """Each image as written, and below it the digest that it stood for, shortened."""
     text = Text(overflow="fold")
@@ -150,6 +156,8 @@ def images_text(images: Sequence[JudgedImage]) -> Text:
         text.append("\n" if text else "").append(clean(name, IMAGE_CHARS))
         if digest := image.digest or pinned:
             text.append(f"\n  @{clean(digest, DIGEST_SHOWN + 1)}", "dim")
+        if image.stale_since is not None:
+            text.append(f"\n  as its registry said at {rfc3339(image.stale_since, 'seconds')}", "yellow")
     return text
 
 

@@ -9,10 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from portcullis.cli.contents import contents_view
+from portcullis.cli.words import SHORT, digest_of, plural, size_of
+from portcullis.inspection.history import dockerfile
+from portcullis.model.contents import ContentsStatus
+from portcullis.model.image import BuildStep, UserSource
 from portcullis.text import clean
 
-SHORT = 300
-DIGEST_SHOWN = len("sha256:") + 12
 _SEVERITIES = {
     "critical": "bold red",
     "high": "red",
@@ -25,22 +28,47 @@ _SEVERITIES = {
 JSON = Mapping[str, Any]
 
 
-def facts_view(written: str, image: JSON, now: datetime) -> RenderableType:
-    """The image as a policy sees it (``input.images[written]``), in words."""
+def facts_view(
+    written: str, image: JSON, now: datetime, *, every: bool = False, packages: bool = False
+) -> RenderableType:
+    """The image as a policy sees it (``input.images[written]``), in words.
+
+    Args:
+        every: all findings in the layers, not only the first of each class.
+        packages: each installed package, not only their number.
+    """
     parts: list[RenderableType] = [_head(written, image)]
     if image["platforms"]:
         parts += [_section("Platforms"), _platforms(image["platforms"], now)]
         labels = list(_labels(image["platforms"]))
         if labels:
             parts += [_section("Labels"), Text("\n".join(labels), overflow="fold")]
+        for one in image["platforms"]:
+            where = f" of {clean(one['platform'], SHORT)}" if len(image["platforms"]) > 1 else ""
+            parts += [_section(f"Contents{where}"), contents_view(one, every=every, packages=packages)]
     if image["digest"]:
         parts += [_section("Attestations"), _attestations(image["attestations"])]
         if image["scans"]:
             parts += [_section("Scans"), _scans(image["scans"])]
     if image["problems"]:
         parts.append(_section("Problems"))
-        parts += [_problem(problem) for problem in image["problems"]]
+        # What leaves the user unknown leaves the contents unknown as well, and is told once.
+        told = {(problem["reason"], problem["msg"]): problem for problem in image["problems"]}
+        parts += [_problem(problem) for problem in told.values()]
     return Group(*parts)
+
+
+def history_view(image: JSON) -> Text:
+    """The history of the image as a Dockerfile; once for platforms that have the same."""
+    texts: dict[str, list[str]] = {}
+    for one in image["platforms"]:
+        steps = [
+            BuildStep(step["createdBy"], step["emptyLayer"], step["instruction"], step["arguments"], step["layerIndex"])
+            for step in one["config"]["history"]
+        ]
+        texts.setdefault(dockerfile(steps) or "# the image has no history\n", []).append(clean(one["platform"], SHORT))
+    parts = [f"# {', '.join(platforms)}\n{text}" if len(texts) > 1 else text for text, platforms in texts.items()]
+    return Text("\n".join(parts).rstrip("\n"))
 
 
 def _head(written: str, image: JSON) -> Table:
@@ -62,25 +90,32 @@ def _section(title: str) -> Text:
 
 def _platforms(platforms: Sequence[JSON], now: datetime) -> Table:
     table = _table("Platform", "Digest", "User", "Created", "Size", "Entrypoint")
+    table.columns[2].min_width = len("/etc/passwd)")
     for one in platforms:
         config = one["config"]
         command = [*(config["entrypoint"] or []), *(config["cmd"] or [])]
         table.add_row(
             clean(one["platform"], SHORT),
-            f"{one['digest'][:DIGEST_SHOWN]}…",
-            _user(one["user"]),
+            digest_of(one["digest"]),
+            _user(one["user"], looked=one["contents"]["status"] == ContentsStatus.COMPLETE),
             _age(one["created"], now),
-            f"{_size(one['compressedBytes'])}\n{_plural(one['layers'], 'layer')}",
+            f"{size_of(one['compressedBytes'])}\n{plural(one['layers'], 'layer')}",
             clean(" ".join(command), SHORT),
         )
     return table
 
 
-def _user(user: JSON) -> Text:
+def _user(user: JSON, *, looked: bool) -> Text:
+    """``app (uid 1000, by /etc/passwd)``, and what that means.
+
+    Args:
+        looked: whether names were looked up in the image.
+    """
     raw = clean(str(user["raw"]), SHORT) or "(no USER)"
-    said, style = {True: ("root", "bold red"), False: ("not root", "green")}.get(
-        user["root"], ("may be root: a name, not looked up", "yellow")
-    )
+    if user["source"] == UserSource.PASSWD and user["uid"] is not None:
+        raw = f"{raw} (uid {user['uid']}, by /etc/passwd)"
+    unknown = "may be root: /etc/passwd has no such name" if looked else "may be root: a name, not looked up"
+    said, style = {True: ("root", "bold red"), False: ("not root", "green")}.get(user["root"], (unknown, "yellow"))
     return Text(f"{raw}\n").append(said, style)
 
 
@@ -107,7 +142,7 @@ def _attestations(attestations: Sequence[JSON]) -> RenderableType:
             why.append(f"\n{clean(one['message'], SHORT)}", "not bold")
         what = Text(clean(one["predicateClass"] or "", SHORT))
         what.append(f"\n{clean(one['predicateType'] or 'of an unknown type', SHORT)}", "dim")
-        what.append(f"\n{one['digest'][:DIGEST_SHOWN]}…", "dim")
+        what.append(f"\n{digest_of(one['digest'])}", "dim")
         table.add_row(verdict, what, clean(signer, SHORT), why)
     return table
 
@@ -168,18 +203,5 @@ def _age(created: str | None, now: datetime) -> str:
 def _hours(hours: float) -> str:
     """``3 hours``, ``12 days``."""
     if abs(hours) < 48:
-        return _plural(round(hours), "hour")
-    return _plural(round(hours / 24), "day")
-
-
-def _plural(number: int, unit: str) -> str:
-    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
+        return plural(round(hours), "hour")
+    return plural(round(hours / 24), "day")

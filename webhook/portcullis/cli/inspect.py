@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,9 +20,13 @@ from portcullis.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from portcullis.cli.clients import Clients
     from portcullis.model.facts import ImageFacts
+    from portcullis.model.image import Access, ImageReference, Repository
     from portcullis.model.request import AdmissionRequest
+    from portcullis.ports import Registry
     from portcullis.server.settings import Settings
 
 CONTAINER = "image"
@@ -29,9 +34,20 @@ CONTAINER = "image"
 
 @reported
 def inspect(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="registry/name:tag, or with @sha256:…")],
+    image: Annotated[
+        str,
+        typer.Argument(
+            metavar="IMAGE",
+            help="registry/name:tag, or with @sha256:…; on disk: oci-layout:DIR[:TAG], docker-archive:FILE[:NAME:TAG].",
+        ),
+    ],
     config: ConfigOption = None,
-    timeout: Annotated[float, typer.Option("--timeout", min=1, max=600, help="Seconds.")] = 60.0,
+    timeout: Annotated[float, typer.Option("--timeout", min=1, max=3600, help="Seconds.")] = 300.0,
+    every: Annotated[bool, typer.Option("--all", help="All findings, not only the first of each class.")] = False,
+    packages: Annotated[bool, typer.Option("--packages", help="Each installed package.")] = False,
+    as_dockerfile: Annotated[
+        bool, typer.Option("--dockerfile", help="Only the history of the image, as the Dockerfile it may have been.")
+    ] = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show every fact of an image that policies see.
@@ -40,52 +56,100 @@ def inspect(
     """
     from datetime import UTC, datetime
 
-    from portcullis.cli.clients import require_image_name
-    from portcullis.cli.facts import facts_view
+    from portcullis.cli.facts import facts_view, history_view
+    from portcullis.errors import ConfigError
     from portcullis.server.settings import load_settings
 
-    require_image_name(image)
-    document = asyncio.run(_inspect(load_settings(config, os.environ), image, timeout))
+    if as_dockerfile and output is Format.JSON:
+        raise ConfigError("--dockerfile is a text and no JSON\nthe JSON of all facts holds the history as well")
+    document = asyncio.run(_inspect(load_settings(config, os.environ), image, timeout, contents=not as_dockerfile))
+    facts = document["images"][image]
     if output is Format.JSON:
         parts = {key: document[key] for key in ("time", "containers", "images")}
         print_json({"apiVersion": API_VERSION, "kind": "PolicyInput", **parts})
+    elif as_dockerfile and facts["platforms"]:
+        stdout().print(history_view(facts), soft_wrap=True)
     else:
-        stdout().print(facts_view(image, document["images"][image], datetime.now(UTC)))
-    if document["images"][image]["problems"]:
+        stdout().print(facts_view(image, facts, datetime.now(UTC), every=every, packages=packages))
+    if facts["problems"]:
         raise typer.Exit(EXIT_FAILED)
 
 
-async def _inspect(settings: "Settings", image: str, seconds: float) -> dict[str, Any]:
-    """The policy input for a pod with that image."""
+async def _inspect(settings: "Settings", image: str, seconds: float, *, contents: bool) -> dict[str, Any]:
+    """The policy input for a pod with that image.
+
+    Args:
+        contents: whether its layers are looked into, and what is attached to it is fetched.
+    """
     from portcullis.cli.clients import open_clients
 
     with progress(f"asking for {image}"):
         async with open_clients(settings) as clients:
-            facts = await _facts(clients, image, seconds)
+            facts = await _facts(clients, image, seconds, contents=contents)
             return _document(clients, facts)
 
 
-async def _facts(clients: "Clients", image: str, seconds: float) -> "ImageFacts":
+async def _facts(clients: "Clients", image: str, seconds: float, *, contents: bool) -> "ImageFacts":
+    from portcullis.audit.memory import MemoryFacts
     from portcullis.collecting import ImageCollector
     from portcullis.evidence.gather import EvidenceGatherer
     from portcullis.evidence.verifier import KeyVerifier
     from portcullis.model.image import Access
     from portcullis.model.ruling import Need
     from portcullis.server.compose import trust_of
+    from portcullis.server.inspecting import inspecting
 
+    source = _source_of(clients, image)
+    memory = MemoryFacts(limits=clients.limits)
     trust = trust_of(clients.settings)
     verifier = KeyVerifier(trust=trust, limits=clients.limits)
-    gatherer = EvidenceGatherer(registry=clients.registry, verifier=verifier, trust=trust, limits=clients.limits)
-    collector = ImageCollector(
-        parse=clients.parse,
-        registry=clients.registry,
-        gatherer=gatherer,
-        clock=clients.clock,
-        limits=clients.limits,
-    )
-    needs = (Need.IMAGE, Need.CONFIG, Need.ATTESTATIONS)
-    (facts,) = await collector.collect([image], needs, Access(), clients.clock.monotonic() + seconds)
+    gatherer = EvidenceGatherer(registry=source.registry, verifier=verifier, trust=trust, limits=clients.limits)
+    needs = [Need.IMAGE, Need.CONFIG]
+    if contents:
+        needs += [Need.ATTESTATIONS, Need.USER, Need.CONTENTS, Need.PACKAGES]
+    async with inspecting(
+        clients.settings, registry=source.registry, identify=_one_user, facts=memory, limits=clients.limits
+    ) as inspector:
+        collector = ImageCollector(
+            parse=source.parse,
+            registry=source.registry,
+            gatherer=gatherer,
+            inspector=inspector,
+            clock=clients.clock,
+            limits=clients.limits,
+        )
+        (facts,) = await collector.collect([image], needs, Access(), clients.clock.monotonic() + seconds)
     return facts
+
+
+async def _one_user(repository: "Repository", access: "Access") -> str:  # noqa: ARG001
+    """Whoever runs the command is the only one."""
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where an image is read from, and what reads the text that names it."""
+
+    registry: "Registry"
+    parse: "Callable[[str], ImageReference]"
+
+
+def _source_of(clients: "Clients", image: str) -> _Source:
+    """A registry, or the folder or archive that ``image`` names.
+
+    Raises:
+        InvalidReference: it is to be a folder or archive, and is no name of one.
+    """
+    from portcullis.cli.ondisk import is_on_disk, open_on_disk, parse_on_disk
+    from portcullis.server.platforms import configured_platforms
+
+    if not is_on_disk(image):
+        return _Source(clients.registry, clients.parse)
+    reference = parse_on_disk(image, clients.limits)
+    platforms = configured_platforms(clients.settings)
+    registry = open_on_disk(reference, platforms=platforms, limits=clients.limits)
+    return _Source(registry, lambda _: reference)
 
 
 def _document(clients: "Clients", facts: "ImageFacts") -> dict[str, Any]:

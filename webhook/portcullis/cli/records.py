@@ -156,6 +156,10 @@ def _images_in_full(decision: Decision) -> Text:
         text.append("\n" if text else "").append(clean(image.written, IMAGE_CHARS))
         if not image.digest or image.digest not in image.written:
             text.append(f"\n  {image.digest or 'not resolved'}", "dim")
+        if image.stale_since is not None:
+            text.append(
+                f"\n  as its registry said at {rfc3339(image.stale_since, 'seconds')}: it could not be asked", "yellow"
+            )
     return text
 
 

@@ -23,17 +23,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import aiohttp
 from kubernetes.aio.client import (
     AdmissionregistrationV1Api,
     ApiClient,
-    Configuration,
     CoreV1Api,
     V1ValidatingWebhookConfiguration,
 )
-from kubernetes.aio.client.exceptions import ApiException, OpenApiException
-from kubernetes.aio.config import ConfigException, load_incluster_config
+from kubernetes.aio.client.exceptions import ApiException
 
+from portcullis.cluster.client import FAULTS, REQUEST_SECONDS, in_cluster, reason_of
 from portcullis.errors import ClusterError
 from portcullis.times import rfc3339
 
@@ -41,14 +39,9 @@ STOPPED = "stopped.portcullis.dev"
 """Name of the match condition."""
 
 FIELD_MANAGER = "portcullis"
-REQUEST_SECONDS = 3.0
 
 _APPLY = "application/apply-patch+yaml"
 _SINCE = re.compile(r"false // .* at (\S+)")
-
-
-_FAULTS = (OpenApiException, aiohttp.ClientError, OSError, TimeoutError, ValueError)
-"""What the client raises; pydantic's errors, for answers that are not what they should be, are ValueErrors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +76,7 @@ class WebhookConfigurations:
         try:
             async with asyncio.timeout(self._seconds):
                 found = await self._api.read_validating_webhook_configuration(self._name)
-        except _FAULTS as error:
+        except FAULTS as error:
             if isinstance(error, ApiException) and error.status == 404:
                 return None
             raise self._error("read", error) from error
@@ -109,11 +102,11 @@ class WebhookConfigurations:
                 await self._api.patch_validating_webhook_configuration(
                     self._name, body, field_manager=FIELD_MANAGER, force=True, _content_type=_APPLY
                 )
-        except _FAULTS as error:
+        except FAULTS as error:
             raise self._error("changed", error) from error
 
     def _error(self, verb: str, error: Exception) -> ClusterError:
-        reason = _reason(error, self._seconds)
+        reason = reason_of(error, self._seconds)
         return ClusterError(f"the ValidatingWebhookConfiguration {self._name} cannot be {verb}: {reason}")
 
 
@@ -135,8 +128,8 @@ class OwnPod:
         try:
             async with asyncio.timeout(self._seconds):
                 pod = await self._api.read_namespaced_pod(self._name, self._namespace)
-        except _FAULTS as error:
-            reason = _reason(error, self._seconds)
+        except FAULTS as error:
+            reason = reason_of(error, self._seconds)
             raise ClusterError(f"the pod {self._namespace}/{self._name} cannot be read: {reason}") from error
         return pod.metadata is not None and pod.metadata.deletion_timestamp is not None
 
@@ -152,16 +145,7 @@ async def connected(name: str, pod: str) -> AsyncIterator[tuple[WebhookConfigura
     Raises:
         ClusterError: this is no pod, or its service account is not mounted.
     """
-    configuration = Configuration()
-    # A proxy is for registries: the API server is a neighbour.
-    configuration.client_session_kwargs = {"trust_env": False}
-    try:
-        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        client = ApiClient(configuration)
-    except (ConfigException, OSError) as error:
-        message = f"cluster.webhook needs a pod with its service account mounted: {error}"
-        raise ClusterError(message) from error
-    async with client:
+    async with ApiClient(in_cluster("cluster.webhook")) as client:
         configurations = WebhookConfigurations(api=AdmissionregistrationV1Api(client), name=name)
         yield configurations, OwnPod(api=CoreV1Api(client), pod=pod)
 
@@ -199,11 +183,3 @@ def _decoded(bundle: object) -> bytes:
         return base64.b64decode(bundle, validate=True)
     except binascii.Error:
         return b""
-
-
-def _reason(error: Exception, seconds: float) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {seconds:g} s"
-    if isinstance(error, ApiException):
-        return f"the API server answered {error.status} {error.reason or ''}".rstrip()
-    return str(error) or type(error).__name__

@@ -1,12 +1,14 @@
 """The words of a decision: what a developer reads in ``kubectl``."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from portcullis.decision.verdict import OUTAGE, PENDING, REFUSED, Outcome
 from portcullis.limits import Limits
-from portcullis.model.decision import Problem, UndecidedPolicy, Violation
+from portcullis.model.decision import JudgedImage, Problem, UndecidedPolicy, Violation
 from portcullis.model.ruling import Mode
 from portcullis.text import clean, sentence
+from portcullis.times import rfc3339
 
 NAME_CHARS = 253
 IMAGE_CHARS = 200
@@ -50,6 +52,14 @@ def problem_line(problem: Problem, policies: Sequence[str], limits: Limits) -> s
     return " ".join(part for part in (f"[{problem.reason}]", image, says, waiting) if part)
 
 
+def stale_line(image: JudgedImage, since: datetime) -> str:
+    """``[registry-stale] image …: its registry cannot be asked now. What it said at … is used.``"""
+    reason = "registry-stale"  # no problem: the operator lets such answers count (registries.staleSeconds)
+    shown = clean(image.written, IMAGE_CHARS)
+    said = f"What it said at {rfc3339(since, 'seconds')} is used."
+    return f"[{reason}] image {shown}: its registry cannot be asked now. {said}"
+
+
 def message(
     outcome: Outcome,
     what: str,
@@ -87,10 +97,16 @@ def _headline(outcome: Outcome, what: str, denies: Sequence[Violation], blocked:
     return f"{what} could not be judged: an outage, not a violation. Try again later, or tell your platform team:"
 
 
-def warnings(violations: Sequence[Violation], undecided: Sequence[UndecidedPolicy], limits: Limits) -> tuple[str, ...]:
-    """One line per violation in mode warn and per problem of a policy in mode warn, within what the API server
-    shows (256 characters each, 4,096 in all)."""
-    lines = [violation_line(violation, limits) for violation in violations if violation.mode is Mode.WARN]
+def warnings(
+    violations: Sequence[Violation],
+    undecided: Sequence[UndecidedPolicy],
+    images: Sequence[JudgedImage],
+    limits: Limits,
+) -> tuple[str, ...]:
+    """One line per image of which only older facts could be had, per violation in mode warn and per problem of a
+    policy in mode warn, within what the API server shows (256 characters each, 4,096 in all)."""
+    lines = [stale_line(image, image.stale_since) for image in images if image.stale_since is not None]
+    lines += [violation_line(violation, limits) for violation in violations if violation.mode is Mode.WARN]
     waiting = [policy for policy in undecided if policy.mode is Mode.WARN]
     lines += [problem_line(problem, policies, limits) for problem, policies in _by_problem(waiting)]
     shown = lines[: limits.warnings]

@@ -34,6 +34,7 @@ from portcullis.model.evidence import (
     Verified,
 )
 from portcullis.model.image import Access, Descriptor, Digest, ResolvedImage
+from portcullis.model.stale import stale_since
 from portcullis.ports import Registry, Verifier
 from portcullis.tasks import aside, together
 
@@ -88,6 +89,7 @@ class EvidenceGatherer:
                 for finding in findings
                 if finding.report is not None
             ),
+            stale_since=stale_since(descriptors),
         )
 
     async def _artifact(self, image: ResolvedImage, descriptor: Descriptor, access: Access) -> Artifact:

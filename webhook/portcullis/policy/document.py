@@ -141,6 +141,7 @@ def _image(image: ImageFacts, now: datetime) -> JSON:
         "tag": reference.tag if reference is not None else None,
         "digest": str(resolved.digest) if resolved is not None else None,
         "isIndex": resolved.is_index if resolved is not None else None,
+        "staleSince": _optional_time(image.stale_since),
         "platforms": _platforms(image, now),
         "attestations": [_attestation(one) for one in (evidence.attestations if evidence is not None else ())],
         "scans": [_scan(one, resolved, now) for one in (evidence.scans if evidence is not None else ())],

@@ -90,7 +90,7 @@ _PLATFORM = _record(
 _IMAGE_FACTS = _record(
     Need.REQUEST,
     **_fields(_REQUEST, "reference", "registry", "repository", "tag"),
-    **_fields(_IMAGE, "digest", "isIndex", "problems"),
+    **_fields(_IMAGE, "digest", "isIndex", "staleSince", "problems"),
     **_fields(_ATTESTATIONS, "attestations", "scans", "sboms", "vex", "provenance", "lint"),
     platforms=Node({Need.IMAGE}, each=_PLATFORM),
 )

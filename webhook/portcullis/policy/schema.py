@@ -225,6 +225,11 @@ def _image() -> Schema:
         tag=_text("null where only a digest was written, `latest` where neither was.", null=True),
         digest=_digest("What the reference names: digest of the index, else of the manifest.", null=True),
         isIndex=_flag("Whether it is a multi-platform index; null where it is not known.", null=True),
+        staleSince=_time(
+            "Since when its registry has not confirmed what is known of it, where the operator lets older answers "
+            "count during an outage (registries.staleSeconds); null where all is fresh.",
+            null=True,
+        ),
         platforms=_list("The images of the platforms that are judged.", _ref("platform")),
         attestations=_list("Everything found attached, verified or rejected.", _ref("attestation")),
         scans=_list("Scan reports of verified attestations.", _ref("scan")),

@@ -3,8 +3,10 @@
 import functools
 
 from portcullis.audit.writer import AuditLog
+from portcullis.server.caching import observe_facts, observe_registry_cache
 from portcullis.server.compose import Parts
 from portcullis.server.health import Check
+from portcullis.server.inspecting import observe_inspection
 from portcullis.server.registrar import Registrar
 from portcullis.server.telemetry import Metrics
 from portcullis.server.tls import ServerTls
@@ -79,6 +81,10 @@ def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics
         metrics.gauge("registered", "Whether the cluster calls this gate and trusts its certificate.").set_function(
             lambda: float(registrar.registered)
         )
+    observe_registry_cache(parts.registry, metrics)
+    observe_facts(parts.kept, metrics)
+    if parts.inspector is not None:
+        observe_inspection(parts.inspector, metrics)
     if parts.records is not None:
         _observe_audit(parts.records, metrics)
 

@@ -22,20 +22,21 @@ from portcullis.evidence.gather import EvidenceGatherer
 from portcullis.evidence.trust import Accept, SignerKey, Trust, TrustRule
 from portcullis.evidence.verifier import KeyVerifier
 from portcullis.gate import Gate
+from portcullis.inspection.inspector import LayerInspector
 from portcullis.limits import Limits
-from portcullis.model.image import Credential
 from portcullis.model.ruling import CompiledBundle, PolicyBundle
 from portcullis.policy.bundle import builtin_policies, load_bundle
 from portcullis.policy.opa import OpaEngine
 from portcullis.policy.supervisor import OpaSupervisor
-from portcullis.ports import Bundles, Clock, Engine, Keychain, Registry
+from portcullis.ports import Bundles, Clock, Engine, Keychain
 from portcullis.registry.facts import CachingRegistry
-from portcullis.registry.hosts import HostRules
-from portcullis.registry.http import HttpRegistry
-from portcullis.registry.keychain import StaticKeychain
+from portcullis.server.caching import KeptFacts, keeping
 from portcullis.server.clock import SystemClock
-from portcullis.server.sections import platform_of
-from portcullis.server.settings import Settings, read_small
+from portcullis.server.credentials import open_keychain
+from portcullis.server.inspecting import inspecting
+from portcullis.server.network import host_rules_of
+from portcullis.server.registries import open_registry
+from portcullis.server.settings import Settings
 
 POLICIES_KIND = "policies"
 CONFIGURATION_KIND = "configuration"
@@ -52,8 +53,10 @@ class Parts:
     limits: Limits
     clock: Clock
     keychain: Keychain
-    registry: Registry
+    registry: CachingRegistry
+    kept: KeptFacts
     gatherer: EvidenceGatherer
+    inspector: LayerInspector | None
     supervisor: OpaSupervisor
     engine: Engine
     compiled: CompiledBundle
@@ -63,11 +66,14 @@ class Parts:
 
 
 @asynccontextmanager
-async def compose(settings: Settings, *, with_audit: bool) -> AsyncIterator[Parts]:
+async def compose(
+    settings: Settings, *, with_audit: bool, user: Mapping[str, str] | None = None
+) -> AsyncIterator[Parts]:
     """Starts the parts, and stops them in the opposite order.
 
     Args:
         with_audit: whether decisions will be recorded.
+        user: the environment of who runs a command, whose docker config counts too; None in the server.
 
     Raises:
         ConfigError: something in the configuration cannot be used.
@@ -76,27 +82,26 @@ async def compose(settings: Settings, *, with_audit: bool) -> AsyncIterator[Part
     """
     limits = settings.bounds()
     clock = SystemClock()
-    keychain = StaticKeychain(credentials=credentials_of(settings))
     trust = trust_of(settings)
     bundle = _bundle(settings, limits)
     reader = WorkloadReader(custom=_custom_kinds(settings), limits=limits)
+    hosts = host_rules_of(settings)
     async with AsyncExitStack() as stack:
+        keychain = await stack.enter_async_context(open_keychain(settings, hosts=hosts, user=user))
         records: AuditLog | None = None
-        bundles: Bundles | None = None
+        store: SqlRecords | None = None
         if with_audit:
-            records, bundles = await _open_audit(settings, limits, clock, stack)
-        http = HttpRegistry(
-            keychain=keychain,
-            hosts=host_rules_of(settings),
-            platforms=tuple(platform_of(text) for text in settings.platforms),
-            limits=limits,
+            records, store = await _open_audit(settings, limits, clock, stack)
+        kept = await stack.enter_async_context(keeping(store, clock=clock, limits=limits))
+        opened = await stack.enter_async_context(
+            open_registry(settings, keychain=keychain, hosts=hosts, clock=clock, limits=limits)
         )
-        await http.start()
-        stack.push_async_callback(http.aclose)
-        registry = CachingRegistry(registry=http, keychain=keychain, clock=clock, limits=limits)
-        stack.push_async_callback(registry.aclose)
+        registry = opened.registry
         gatherer = EvidenceGatherer(
             registry=registry, verifier=KeyVerifier(trust=trust, limits=limits), trust=trust, limits=limits
+        )
+        inspector = await stack.enter_async_context(
+            inspecting(settings, registry=registry, identify=opened.identify, facts=kept.facts, limits=limits)
         )
         supervisor = OpaSupervisor(binary=settings.opa.binary, limits=limits)
         stack.push_async_callback(supervisor.aclose)
@@ -106,6 +111,7 @@ async def compose(settings: Settings, *, with_audit: bool) -> AsyncIterator[Part
             reader=reader,
             registry=registry,
             gatherer=gatherer,
+            inspector=inspector,
             engine=engine,
             compiled=compiled,
             modes=_modes(settings, {policy.name for policy in compiled.policies}),
@@ -114,6 +120,7 @@ async def compose(settings: Settings, *, with_audit: bool) -> AsyncIterator[Part
             default_registry=settings.registries.default,
             config_revision=settings.revision,
         )
+        bundles = store.bundles if store is not None else None
         if bundles is not None:
             contents = {
                 compiled.revision: (POLICIES_KIND, bundle_document(bundle)),
@@ -126,7 +133,9 @@ async def compose(settings: Settings, *, with_audit: bool) -> AsyncIterator[Part
             clock=clock,
             keychain=keychain,
             registry=registry,
+            kept=kept,
             gatherer=gatherer,
+            inspector=inspector,
             supervisor=supervisor,
             engine=engine,
             compiled=compiled,
@@ -145,7 +154,7 @@ def bundle_document(bundle: PolicyBundle) -> bytes:
 
 async def _open_audit(
     settings: Settings, limits: Limits, clock: Clock, stack: AsyncExitStack
-) -> tuple[AuditLog, Bundles]:
+) -> tuple[AuditLog, SqlRecords]:
     if not settings.audit.database:
         raise ConfigError("audit.database is missing: say where decisions are recorded (sqlite:////path/audit.db)")
     database = database_path(settings.audit.database)
@@ -154,7 +163,7 @@ async def _open_audit(
     records = AuditLog(store=store, journal=Journal(path=path, limits=limits), limits=limits, clock=clock)
     await records.start()
     stack.push_async_callback(records.aclose)
-    return records, store.bundles
+    return records, store
 
 
 async def _keep(bundles: Bundles, contents: Mapping[str, tuple[str, bytes]], stack: AsyncExitStack) -> None:
@@ -181,33 +190,6 @@ async def _keep(bundles: Bundles, contents: Mapping[str, tuple[str, bytes]], sta
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-def credentials_of(settings: Settings) -> dict[str, Credential]:
-    """Credentials by host, passwords read from their files.
-
-    Raises:
-        ConfigError: a file cannot be read.
-    """
-    found = {}
-    for host, section in settings.registries.hosts.items():
-        if section.password_file is not None:
-            key = f"registries.hosts.{host}.passwordFile"
-            password = read_small(section.password_file, key).removesuffix("\n").removesuffix("\r")
-            if not password:
-                raise ConfigError(f"{key}: {section.password_file} is empty")
-            found[host] = Credential(section.username, password)
-    return found
-
-
-def host_rules_of(settings: Settings) -> HostRules:
-    """Which registries may be asked, and how."""
-    hosts = settings.registries.hosts
-    return HostRules(
-        allowed=settings.registries.allowed,
-        insecure=frozenset(host for host, section in hosts.items() if section.insecure),
-        private=frozenset(host for host, section in hosts.items() if section.private),
-    )
 
 
 def trust_of(settings: Settings) -> Trust:

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +28,7 @@ from portcullis.reference.parse import parse_registry
 
 _SQLITE = "sqlite:///"
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]{16,128}")
+_PATH = re.compile(r"[a-z0-9._-]+(/[a-z0-9._-]+)*")
 _PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_.-]+){1,2}")
 
 
@@ -117,11 +118,84 @@ class Host(Section):
     """Plain HTTP is allowed."""
     private: bool = False
     """Private, loopback and link-local addresses are allowed."""
+    ca_file: ConfigPath | None = None
+    """Certificate authorities in PEM that are believed for this host beside those of the system; read again when the
+    file changes."""
     username: str = ""
     password_file: ConfigPath | None = None
 
     @model_validator(mode="after")
     def _whole_credential(self) -> "Host":
+        if bool(self.username) != (self.password_file is not None):
+            raise ValueError("username and passwordFile go together")
+        return self
+
+
+def _repositories(text: str) -> str:
+    registry, _, path = text.partition("/")
+    try:
+        parse_registry(registry)
+    except InvalidReference as error:
+        raise ValueError(error.message) from None
+    if path and not _PATH.fullmatch(path):
+        raise ValueError("host, host:port or either with the first segments of a path is expected: r.example/acme")
+    return text
+
+
+class CredentialSource(Section):
+    """One source of credentials: a user name with a password file, a docker config, or a cloud."""
+
+    match: Annotated[str, AfterValidator(_repositories)] = ""
+    """What it is for: ``host[:port]``, or that with whole first segments of a path (``registry.example/acme``)."""
+    username: str = ""
+    password_file: ConfigPath | None = None
+    docker_config: ConfigPath | None = None
+    """A file as ``docker login`` writes it, or ``.dockerconfigjson`` of a Secret; it says itself what it is for."""
+    provider: Literal["ecr", "gcp", "acr"] | None = None
+    """Amazon ECR, Google Artifact Registry, Azure Container Registry: with the identity of the program's surroundings.
+    Without ``match`` for all of that cloud's hosts."""
+    key_file: ConfigPath | None = None
+    """For gcp: the key of a service account (JSON) in place of that identity."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "CredentialSource":
+        if bool(self.username) != (self.password_file is not None):
+            raise ValueError("username and passwordFile go together")
+        if sum((bool(self.username), self.docker_config is not None, self.provider is not None)) != 1:
+            raise ValueError("either username and passwordFile, or dockerConfig, or provider")
+        if self.username and not self.match:
+            raise ValueError("match says what the credential is for")
+        if self.docker_config is not None and self.match:
+            raise ValueError("dockerConfig has no match: the file says what its logins are for")
+        if self.key_file is not None and self.provider != "gcp":
+            raise ValueError("keyFile goes with the provider gcp")
+        return self
+
+
+class MirrorEndpoint(Section):
+    """One mirror."""
+
+    endpoint: Annotated[str, AfterValidator(_repositories)]
+    """``host[:port]``, or that with a path."""
+    tags: bool = True
+    """Whether it decides what a tag means; without, it is asked by digest only."""
+
+
+class ProxySection(Section):
+    """The proxy that leads to registries. Where this section stands, the environment's variables do not count."""
+
+    https: str = ""
+    """Proxy for hosts with TLS: ``http://host:port``."""
+    http: str = ""
+    """Proxy for insecure hosts."""
+    no_proxy: tuple[str, ...] = ()
+    """Asked directly: ``host``, which takes in its subdomains, ``.host`` for these alone, an address, a network, or
+    ``*``."""
+    username: str = ""
+    password_file: ConfigPath | None = None
+
+    @model_validator(mode="after")
+    def _whole_credential(self) -> "ProxySection":
         if bool(self.username) != (self.password_file is not None):
             raise ValueError("username and passwordFile go together")
         return self
@@ -134,7 +208,19 @@ class Registries(Section):
     """The registry of images that name none."""
     allowed: tuple[str, ...] = ()
     """The only hosts that may be asked; empty means any public address."""
+    stale_seconds: Annotated[float, Field(ge=0, le=604_800)] = 0.0
+    """How old a tag's digest and a list of attestations may be that are used while the registry cannot be reached or
+    throttles. 0: they are not used."""
     hosts: dict[str, Host] = Field(default_factory=dict)
+    mirrors: dict[
+        Annotated[str, AfterValidator(_repositories)],
+        tuple[Annotated[str, AfterValidator(_repositories)] | MirrorEndpoint, ...],
+    ] = Field(default_factory=dict)
+    """Where images are looked for first, in order: by registry, or by registry and first segments of a path."""
+    proxy: ProxySection | None = None
+    credentials: tuple[CredentialSource, ...] = ()
+    """Credentials beside those of ``hosts``. The longest match wins; those without one come after all that have one,
+    in order."""
 
     @field_validator("default")
     @classmethod
@@ -210,6 +296,18 @@ class Opa(Section):
 
     binary: ConfigPath | None = None
     """The opa program; without it, the one on PATH."""
+
+
+class Inspection(Section):
+    """The look into the layers of images."""
+
+    enabled: bool = True
+    """Without it, policies that need the contents of images are undecided, and so is the user of an image that names
+    it."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 2
+    """Processes that read layers, and so layers that are read at once. Each takes a processor while it reads."""
+    catalogue: tuple[ConfigPath, ...] = ()
+    """Files of rules beside the built-in catalogue of what is looked for; a rule of the same id replaces that one."""
 
 
 def _anchored_url(url: str, info: ValidationInfo) -> str:

@@ -26,7 +26,7 @@ from portcullis.server.strictyaml import Lines, Location, Rules, StrictYamlError
 from portcullis.text import clean
 
 KEY_FILE_BYTES = 64 * 1024
-"""A public key or a password."""
+"""A public key."""
 _RULES = Rules(max_values=100_000, max_depth=40)
 """Of the configuration, aliases written out; policy parameters are the deepest part of it."""
 
@@ -39,9 +39,11 @@ class Settings(Section):
     trust: sections.TrustSection = sections.TrustSection()
     policies: sections.Policies = sections.Policies()
     opa: sections.Opa = sections.Opa()
+    inspection: sections.Inspection = sections.Inspection()
     audit: sections.Audit = sections.Audit()
     cluster: sections.Cluster = sections.Cluster()
-    platforms: tuple[PlatformText, ...] = ("linux/amd64", "linux/arm64")
+    platforms: tuple[PlatformText, ...] = ()
+    """Those that images are judged for; none means those of the cluster's nodes, else linux/amd64 and linux/arm64."""
     limits: LimitsModel = LimitsModel()  # type: ignore[valid-type]
 
     def bounds(self) -> Limits:
@@ -71,6 +73,8 @@ class Settings(Section):
         pems = self.public_keys
         for name, signer in tree["trust"]["signers"].items():
             signer["key"] = {"pem": pems[name]}
+        tree["inspection"]["catalogue"] = [text for _, text in self.catalogue_files]
+        tree["inspection"].pop("workers")  # no decision hangs on it
         return tree
 
     @cached_property
@@ -84,6 +88,16 @@ class Settings(Section):
             name: signer.key.pem or read_small(signer.key.file, f"trust.signers.{name}.key.file")
             for name, signer in self.trust.signers.items()
         }
+
+    @cached_property
+    def catalogue_files(self) -> tuple[tuple[str, str], ...]:
+        """Name and text of the operator's catalogues, read once.
+
+        Raises:
+            ConfigError: a file cannot be read.
+        """
+        files = self.inspection.catalogue
+        return tuple((str(path), read_small(path, f"inspection.catalogue.{at}")) for at, path in enumerate(files))
 
     @cached_property
     def revision(self) -> str:

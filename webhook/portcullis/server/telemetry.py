@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from portcullis import __version__
@@ -87,6 +87,26 @@ class _Counted(Collector):
         yield CounterMetricFamily(self._name, self._text, value=self._read())
 
 
+class _Labelled(Collector):
+    """A counter or gauge for each value of one label."""
+
+    def __init__(
+        self,
+        kind: type[CounterMetricFamily | GaugeMetricFamily],
+        name: str,
+        text: str,
+        label: str,
+        read: Callable[[], Mapping[str, float]],
+    ) -> None:
+        self._kind, self._name, self._text, self._label, self._read = kind, name, text, label, read
+
+    def collect(self) -> Iterator[Metric]:
+        family = self._kind(self._name, self._text, labels=[self._label])
+        for value, count in self._read().items():
+            family.add_metric([value], count)
+        yield family
+
+
 class Metrics:
     """The metrics of one program, in a registry of their own."""
 
@@ -122,6 +142,14 @@ class Metrics:
     def count_function(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A counter that somebody else counts."""
         self.registry.register(_Counted(f"portcullis_{name}", text, read))
+
+    def count_by(self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """Counters that somebody else counts, by the value of ``label``: words of ours."""
+        self.registry.register(_Labelled(CounterMetricFamily, f"portcullis_{name}", text, label, read))
+
+    def gauge_by(self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """Gauges that are read when they are asked for, by the value of ``label``: words of ours."""
+        self.registry.register(_Labelled(GaugeMetricFamily, f"portcullis_{name}", text, label, read))
 
     def decided(self, decision: Decision) -> None:
         self._decisions.labels(str(decision.verdict), str(decision.code), str(decision.because)).inc()

@@ -72,12 +72,13 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An entry of a layer; a directory where ``content`` is None."""
+    """An entry of a layer: a symlink where ``link`` is set, else a directory where ``content`` is None."""
 
     path: str
     content: bytes | None
     mode: int = 0o644
     uid: int = 0
+    link: str = ""
 
 
 def layer(files: Sequence[File], created_by: str) -> Layer:
@@ -87,7 +88,10 @@ def layer(files: Sequence[File], created_by: str) -> Layer:
         for file in files:
             entry = tarfile.TarInfo(file.path)
             entry.mode, entry.uid, entry.gid = file.mode, file.uid, file.uid
-            if file.content is None:
+            if file.link:
+                entry.type, entry.linkname = tarfile.SYMTYPE, file.link
+                archive.addfile(entry)
+            elif file.content is None:
                 entry.type = tarfile.DIRTYPE
                 archive.addfile(entry)
             else:
@@ -173,23 +177,23 @@ def base_layer() -> Layer:
         File("tmp", None, 0o1777),
         File("usr", None, 0o755),
         File("usr/bin", None, 0o755),
-        File("usr/bin/env", _program("env"), 0o755),
+        File("usr/bin/env", program("env"), 0o755),
     ]
     return layer(files, "ADD rootfs.tar / # buildkit")
 
 
 def app_layer(name: str, version: str) -> Layer:
-    """A program, its settings and its licence under /app."""
+    """A program, its settings and its licence under /app, which belong to root: who runs them cannot change them."""
     files = [
-        File("app", None, 0o755, 10001),
-        File(f"app/{name}", _program(f"{name} {version}"), 0o755, 10001),
-        File("app/config.json", json.dumps({"name": name, "listen": ":8080"}).encode(), 0o644, 10001),
-        File("app/LICENSE", b"SPDX-License-Identifier: Apache-2.0\n", 0o644, 10001),
+        File("app", None, 0o755),
+        File(f"app/{name}", program(f"{name} {version}"), 0o755),
+        File("app/config.json", json.dumps({"name": name, "listen": ":8080"}).encode()),
+        File("app/LICENSE", b"SPDX-License-Identifier: Apache-2.0\n"),
     ]
-    return layer(files, f"COPY --chown=10001 build/{name} /app/ # buildkit")
+    return layer(files, f"COPY build/{name} /app/ # buildkit")
 
 
-def _program(text: str) -> bytes:
+def program(text: str) -> bytes:
     """Bytes that begin as a 64-bit ELF file does; nobody runs them."""
     return b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + text.encode() + bytes(4096)
 

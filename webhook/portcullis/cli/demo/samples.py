@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from portcullis.cli.demo.extras import EXTRAS
 from portcullis.cli.demo.images import AMD64, ARM64, Image, app_layer, base_layer, image, index
 from portcullis.cli.demo.reports import CRITICAL, LOW, Finding
 from portcullis.model.image import Platform
@@ -24,7 +25,8 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image: ``users`` is the USER of each platform, amd64 first; ``scan`` None for an image without."""
+    """One image: ``users`` is the USER of each platform, amd64 first; ``scan`` None for an image without. ``extra``
+    names the layers of extras.py that lie between the base and the program."""
 
     name: str
     what: str
@@ -32,17 +34,22 @@ class Sample:
     tag: str
     users: tuple[str, ...] = ("10001:10001",)
     scan: Scan | None = field(default_factory=Scan)
+    extra: str = ""
 
 
 SAMPLES: Sequence[Sample] = (
     Sample("clean", "numeric non-root user, fresh clean scan", "acme/web", "1.4.2"),
     Sample("root", "no USER at all", "acme/legacy", "2.1.0", users=("",)),
-    Sample("named", "USER is a name", "acme/mailer", "0.9.3", users=("app",)),
+    Sample("named", "USER is a name, of a user who is not root", "acme/mailer", "0.9.3", users=("app",)),
+    Sample("named-root", "USER is a name whose uid is 0", "acme/pager", "1.0.2", users=("app",), extra="other-passwd"),
     Sample("two-platforms", "arm64 runs as root", "acme/agent", "3.0.1", users=("10001", "0")),
     Sample("critical", "a critical vulnerability", "acme/importer", "5.2.0", scan=Scan(findings=(CRITICAL, LOW))),
     Sample("stale", "last scanned 45 days ago", "acme/reporter", "1.1.8", scan=Scan(age=timedelta(days=45))),
     Sample("stranger", "scan signed by an unknown key", "acme/gateway", "4.4.0", scan=Scan(signer=STRANGER)),
     Sample("borrowed", "carries the scan of another image", "acme/search", "2.7.5", scan=Scan(about="clean")),
+    Sample("shell", "a shell and a package manager", "acme/portal", "6.1.0", extra="shell"),
+    Sample("toolchain", "a compiler and git", "acme/builder", "0.2.9", extra="toolchain"),
+    Sample("secret", "a private key, deleted too late", "acme/deployer", "3.3.1", extra="deleted-key"),
     Sample("unscanned", "no scan", "acme/model", "0.3.0", scan=None),
 )
 
@@ -67,6 +74,7 @@ def _build(sample: Sample, created: datetime) -> Image:
 
 def _build_platform(sample: Sample, platform: Platform, user: str, created: datetime) -> Image:
     program = sample.repository.rpartition("/")[2]
+    extra = EXTRAS[sample.extra]() if sample.extra else ()
     labels = {
         "org.opencontainers.image.title": program,
         "org.opencontainers.image.version": sample.tag,
@@ -74,7 +82,7 @@ def _build_platform(sample: Sample, platform: Platform, user: str, created: date
         "org.opencontainers.image.source": f"https://git.example.test/{sample.repository}",
     }
     return image(
-        [base_layer(), app_layer(program, sample.tag)],
+        [base_layer(), *extra, app_layer(program, sample.tag)],
         platform=platform,
         user=user,
         created=created,

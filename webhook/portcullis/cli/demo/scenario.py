@@ -59,12 +59,16 @@ def _kinds(images: Images) -> Iterator[Case]:
     """Each kind that carries pods, each with an image that has one thing wrong with it."""
     table = (
         ("root", "Deployment", "legacy", "the image runs as root"),
-        ("named", "StatefulSet", "mailer", "the image's USER is a name"),
+        ("named", "StatefulSet", "mailer", "USER is a name, not of root"),
+        ("named-root", "Deployment", "pager", "USER is a name, of uid 0"),
         ("two-platforms", "DaemonSet", "agent", "root on the second platform"),
         ("critical", "Job", "importer", "a critical vulnerability"),
         ("stale", "CronJob", "reporter", "the scan is 45 days old"),
         ("stranger", "ReplicaSet", "gateway", "a scan that a stranger signed"),
         ("borrowed", "ReplicationController", "search", "the scan of another image"),
+        ("shell", "Deployment", "portal", "a shell in the image"),
+        ("toolchain", "Job", "builder", "a compiler in the image"),
+        ("secret", "Pod", "deployer", "a private key in a layer"),
         ("unscanned", "PodTemplate", "model", "no scan"),
     )
     for sample, kind, name, asks in table:

@@ -1,0 +1,44 @@
+"""What every part that asks the API server needs: a configuration, and words for what goes wrong."""
+
+from typing import Final
+
+import aiohttp
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.client.exceptions import ApiException, OpenApiException
+from kubernetes.aio.config import ConfigException, load_incluster_config
+
+from portcullis.errors import ClusterError
+
+REQUEST_SECONDS: Final = 3.0
+
+FAULTS: Final = (OpenApiException, aiohttp.ClientError, OSError, TimeoutError, ValueError)
+"""What the client raises; pydantic's errors, for answers that are not what they should be, are ValueErrors."""
+
+
+def in_cluster(who: str) -> Configuration:
+    """The API server as a pod sees it, with the pod's service account; its token is read again as the kubelet
+    renews it.
+
+    Args:
+        who: needs it, for the message.
+
+    Raises:
+        ClusterError: this is no pod, or its service account is not mounted.
+    """
+    configuration = Configuration()
+    # A proxy is for registries: the API server is a neighbour.
+    configuration.client_session_kwargs = {"trust_env": False}
+    try:
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except (ConfigException, OSError) as error:
+        raise ClusterError(f"{who} needs a pod with its service account mounted: {error}") from error
+    return configuration
+
+
+def reason_of(error: Exception, seconds: float) -> str:
+    """What went wrong, for a sentence; ``seconds`` is the time that there was."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {seconds:g} s"
+    if isinstance(error, ApiException):
+        return f"the API server answered {error.status} {error.reason or ''}".rstrip()
+    return str(error) or type(error).__name__

@@ -1,0 +1,71 @@
+"""The look into layers, put together as the configuration says, and what is measured of it."""
+
+import functools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from portcullis.inspection.catalogue import load_catalogue
+from portcullis.inspection.inspector import Identify, LayerInspector
+from portcullis.inspection.pool import WorkerPool
+from portcullis.inspection.wire import Setup
+from portcullis.limits import Limits
+from portcullis.ports import Facts, Registry
+from portcullis.server.settings import Settings
+from portcullis.server.telemetry import Metrics
+
+
+@asynccontextmanager
+async def inspecting(
+    settings: Settings, *, registry: Registry, identify: Identify, facts: Facts, limits: Limits
+) -> AsyncIterator[LayerInspector | None]:
+    """An inspector, and its end with that of the block; None where the configuration wants none. No process is
+    started before there is a layer to read.
+
+    Args:
+        identify: tells the credentials apart that ``registry`` uses.
+        facts: keeps what is found.
+
+    Raises:
+        ConfigError: a catalogue cannot be used.
+    """
+    if not settings.inspection.enabled:
+        yield None
+        return
+    files = settings.catalogue_files
+    inspector = LayerInspector(
+        registry=registry,
+        facts=facts,
+        pool=WorkerPool(workers=settings.inspection.workers, setup=Setup(limits=limits, catalogues=files)),
+        catalogue=load_catalogue(files),
+        identify=identify,
+        limits=limits,
+    )
+    try:
+        yield inspector
+    finally:
+        await inspector.aclose()
+
+
+def observe_inspection(inspector: LayerInspector, metrics: Metrics) -> None:
+    """Binds metrics to the inspector; they are read when Prometheus asks."""
+    counters = inspector.counters
+    counted = {
+        "images": "Images that were looked into.",
+        "layers": "Layers that were read.",
+        "bytes": "Bytes of layers that were read, as pulled.",
+        "known_images": "Images whose contents were known already.",
+        "known_layers": "Layers whose facts were known already.",
+    }
+    for name, text in counted.items():
+        metrics.count_function(f"inspection_{name}", text, functools.partial(_value, counters, name))
+    metrics.count_function(
+        "inspection_failures", "Looks into images and layers that failed.", lambda: float(counters.failures.total())
+    )
+    metrics.gauge("inspections", "Images that are being looked into.").set_function(lambda: float(inspector.under_way))
+    metrics.gauge("inspection_waiting_layers", "Layers that wait for a process.").set_function(
+        lambda: float(inspector.waiting)
+    )
+
+
+def _value(counters: object, name: str) -> float:
+    return float(getattr(counters, name))

@@ -1,0 +1,66 @@
+"""How images are read: the client, mirrors before it, and what is remembered in front of both."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from portcullis.inspection.inspector import Identify
+from portcullis.limits import Limits
+from portcullis.model.image import Access, Repository
+from portcullis.ports import Clock, Keychain
+from portcullis.registry.facts import CachingRegistry
+from portcullis.registry.hosts import HostRules
+from portcullis.registry.http import HttpRegistry
+from portcullis.registry.keychain import fingerprint
+from portcullis.registry.known import KnownContent
+from portcullis.registry.mirrors import MirrorFingerprints, MirroringRegistry
+from portcullis.server.lifecycle import background
+from portcullis.server.network import mirrors_of
+from portcullis.server.platforms import JudgedPlatforms, first_platforms, watch_platforms
+from portcullis.server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRegistry:
+    """``registry`` is what everybody asks; ``identify`` tells the credentials apart that it uses."""
+
+    registry: CachingRegistry
+    identify: Identify
+
+
+@asynccontextmanager
+async def open_registry(
+    settings: Settings, *, keychain: Keychain, hosts: HostRules, clock: Clock, limits: Limits
+) -> AsyncIterator[OpenRegistry]:
+    """Registries as the configuration says, until the end of the block.
+
+    Raises:
+        ConfigError: a mirror cannot be used.
+    """
+    mirrors = mirrors_of(settings)
+    prints = MirrorFingerprints(keychain=keychain, mirrors=mirrors)
+    known = KnownContent(keychain=prints, clock=clock, limits=limits)
+    judged = JudgedPlatforms(await first_platforms(settings))
+    http = HttpRegistry(keychain=keychain, hosts=hosts, platforms=judged, limits=limits, known=known)
+    await http.start()
+    mirroring = MirroringRegistry(
+        origin=http, mirror=http.for_mirrors(), mirrors=mirrors, hosts=hosts, limits=limits, clock=clock.monotonic
+    )
+    registry = CachingRegistry(
+        registry=mirroring,
+        keychain=prints,
+        clock=clock,
+        limits=limits,
+        known=known,
+        stale_seconds=settings.registries.stale_seconds,
+    )
+
+    async def identify(repository: Repository, access: Access) -> str:
+        return fingerprint(await prints.credential(repository, access))
+
+    try:
+        async with background(watch_platforms(settings, judged, registry.forget_images)):
+            yield OpenRegistry(registry, identify)
+    finally:
+        await registry.aclose()
+        await http.aclose()
