@@ -54,6 +54,12 @@ bench: setup ## figures: a table, and build/bench.json
 	@$(PYTHON) tests/tools/install.py opa crane
 	@$(RUN) python tests/bench/run.py $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup ## atheris over the readers of layers, a minute each
+	@for target in tar decompress layer; do \
+	  uv run --frozen --no-sync --with atheris==3.0.0 python tests/fuzz/run.py $$target -max_total_time=60 $(ARGS) || exit 1; \
+	done
+
 .PHONY: lint
 lint: setup ## format, lint, types, layers, dependencies, Rego, Dockerfile
 	@$(PYTHON) tests/tools/install.py opa

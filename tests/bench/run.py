@@ -23,7 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import inspection  # beside this file
+import inspection  # this and the next beside this file
+import layers
 from rich.console import Console
 from rich.table import Table
 
@@ -45,7 +46,7 @@ console = Console(stderr=True)
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured thing, in milliseconds per operation."""
+    """One measured thing, per operation, in ``unit``."""
 
     name: str
     unit: str
@@ -56,10 +57,10 @@ class Figure:
     count: int
 
     @classmethod
-    def of(cls, name: str, values: list[float]) -> "Figure":
+    def of(cls, name: str, values: list[float], unit: str = "ms") -> "Figure":
         ordered = sorted(values)
         p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-        return cls(name, "ms", statistics.median(ordered), p99, ordered[0], ordered[-1], len(ordered))
+        return cls(name, unit, statistics.median(ordered), p99, ordered[0], ordered[-1], len(ordered))
 
 
 @dataclass
@@ -132,7 +133,7 @@ async def bare_opa(place: Stage, requests: int) -> list[float]:
     return times
 
 
-async def layers(folder: Path, requests: int) -> tuple[dict[str, Figure], dict[str, float]]:
+async def inspected(folder: Path, requests: int) -> tuple[dict[str, Figure], dict[str, float]]:
     """Images of five layers and about 100 MB: cold, warm, after a restart; and what others feel meanwhile."""
     async with serve_registry() as registry:
         webhook_port, health_port, down_port = free_ports(3)
@@ -229,8 +230,12 @@ async def measure(requests: int, names: list[str]) -> tuple[list[Figure], dict[s
     ratios: dict[str, float] = {}
     if wanted("layers"):
         with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as text:
-            more, ratios = await layers(Path(text), requests)
+            more, ratios = await inspected(Path(text), requests)
             figures |= more
+    if wanted("walk"):
+        measured, more_ratios = await asyncio.to_thread(layers.figures, console)
+        figures |= {one.name: Figure.of(one.name, list(one.values), one.unit) for one in measured}
+        ratios |= more_ratios
     if {"warm", "opa"} <= figures.keys():
         ratios["warm decision / bare OPA (medians)"] = figures["warm"].median / figures["opa"].median
     if {"warm16", "opa"} <= figures.keys():
@@ -244,12 +249,12 @@ def main() -> None:
     arguments.add_argument("names", nargs="*", help="warm, warm16, opa, insert, layers, walk; all without")
     chosen = arguments.parse_args()
     figures, ratios = asyncio.run(measure(chosen.requests, chosen.names))
-    table = Table("figure", "median ms", "p99 ms", "min", "max", "n")
+    table = Table("figure", "unit", "median", "p99", "min", "max", "n")
     for figure in figures:
         numbers = (figure.median, figure.p99, figure.min, figure.max)
-        table.add_row(figure.name, *(f"{number:.2f}" for number in numbers), str(figure.count))
+        table.add_row(figure.name, figure.unit, *(f"{number:.2f}" for number in numbers), str(figure.count))
     for name, value in ratios.items():
-        table.add_row(name, f"{value:.2f}")
+        table.add_row(name, "", f"{value:.2f}")
     Console().print(table)
     RESULT.parent.mkdir(exist_ok=True)
     result = {

@@ -17,8 +17,9 @@ from portcullis.text import clean
 
 _ZERO: Final = bytes(BLOCK)
 _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK, _GNU_SPARSE, _OLD_FILE = b"xgLKS\0"
+_FILE: Final = ord("0")
 _KINDS: Final = {
-    ord("0"): EntryKind.FILE,
+    _FILE: EntryKind.FILE,
     ord("7"): EntryKind.FILE,
     _GNU_SPARSE: EntryKind.FILE,
     ord("1"): EntryKind.HARD_LINK,
@@ -35,6 +36,9 @@ _NO_OWNER: Final = 0xFFFFFFFF
 _CAPABILITY_BYTES: Final = 24
 """The longest that the kernel takes (linux/capability.h, XATTR_CAPS_SZ_3)."""
 _WHITEOUT: Final = b".wh."
+_DOT: Final = ord(".")
+_FOLDERS: Final = 100_000
+"""Names of folders that are remembered as clean."""
 
 
 class Probe(Protocol):
@@ -58,49 +62,46 @@ class Reading(Protocol):
 
 
 class Plain:
-    """The bytes of the tar, pulled piece by piece."""
+    """The bytes of the tar, pulled piece by piece: ``piece`` is the one at hand, ``at`` how far it was read, and
+    ``before`` counts the bytes in front of it."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._piece = b""
-        self._at = 0
-        self._before = 0
-
-    @property
-    def offset(self) -> int:
-        return self._before + self._at
+        self.pieces = pieces
+        self.piece = b""
+        self.at = 0
+        self.before = 0
 
     def take(self, count: int) -> bytes:
         """The next bytes; fewer only at the end."""
-        at = self._at
+        at = self.at
         stop = at + count
-        if stop <= len(self._piece):
-            self._at = stop
-            return self._piece[at:stop]
-        taken = [self._piece[at:]]
-        left = stop - len(self._piece)
+        if stop <= len(self.piece):
+            self.at = stop
+            return self.piece[at:stop]
+        taken = [self.piece[at:]]
+        left = stop - len(self.piece)
         while left and self._pull():
-            taken.append(self._piece[:left])
-            self._at = len(taken[-1])
-            left -= self._at
+            taken.append(self.piece[:left])
+            self.at = len(taken[-1])
+            left -= self.at
         if left:
-            self._at = len(self._piece)
+            self.at = len(self.piece)
         return b"".join(taken)
 
     def skip(self, count: int) -> int:
         """Leaves out the next bytes. Says how many of them there are not."""
-        at = self._at + count
-        while at > len(self._piece):
-            at -= len(self._piece)
+        at = self.at + count
+        while at > len(self.piece):
+            at -= len(self.piece)
             if not self._pull():
                 return at
-        self._at = at
+        self.at = at
         return 0
 
     def _pull(self) -> bool:
-        self._before += len(self._piece)
-        self._piece, self._at = next(self._pieces, b""), 0
-        return bool(self._piece)
+        self.before += len(self.piece)
+        self.piece, self.at = next(self.pieces, b""), 0
+        return bool(self.piece)
 
 
 class Walk:
@@ -125,6 +126,7 @@ class Walk:
         self._name_bytes = 0
         self._kept_bytes = 0
         self._globals: set[bytes] = set()
+        self._clean_folders: set[bytes] = set()
         self._start = 0
         self._header: Header | None = None
         self._reset()
@@ -138,8 +140,11 @@ class Walk:
         reader = HeaderReader()
         try:
             while (block := self._next_block()) is not None:
+                self._header = None
                 header = self._header = reader.read(block)
-                if header.type in (_PAX, _GNU_NAME, _GNU_LINK):
+                if header.type == _FILE and not self._in_front:  # nearly all of them
+                    self._entry(header, block)
+                elif header.type in (_PAX, _GNU_NAME, _GNU_LINK):
                     self._extend(header)
                 elif header.type == _PAX_GLOBAL:
                     self._global(header)
@@ -156,10 +161,16 @@ class Walk:
     def _next_block(self) -> bytes | None:
         """None at the end: two blocks of zeros, or one and nothing more, or nothing more."""
         plain = self._plain
-        self._start, self._header = plain.offset, None
-        block = plain.take(BLOCK)
-        if not block:
-            return None
+        at = plain.at
+        self._start = plain.before + at
+        stop = plain.at = at + BLOCK
+        if stop <= len(plain.piece):  # as take() does it, without the call
+            block = plain.piece[at:stop]
+        else:
+            plain.at = at
+            block = plain.take(BLOCK)
+            if not block:
+                return None
         if block == _ZERO:
             block = plain.take(BLOCK)
             if not block or block == _ZERO:
@@ -234,7 +245,9 @@ class Walk:
     def _entry(self, header: Header, block: bytes) -> None:
         if header.size < 0:
             raise Fault("its size is negative")
-        kind, regions, stored = self._kind(header), None, header.size
+        kind, regions, stored = _KINDS.get(header.type), None, header.size
+        if kind is None:
+            kind = self._odd_kind(header)
         if self._records or header.type == _GNU_SPARSE:
             regions, stored = self._sparse(header, block, kind)
         self._counted(header.path, header.link)
@@ -252,8 +265,12 @@ class Walk:
             self.oversized.pop(path, None)
         if kind is EntryKind.FILE:
             marks = self._file(path, mode, header.size, stored, regions)
-            if path:
+            if not path:
+                return
+            if capability or marks:
                 self.entries.append(Entry(path, 0, mode, uid, gid, header.size, b"", (0, 0), capability, marks))
+            else:
+                self.entries.append(Entry(path, 0, mode, uid, gid, header.size))
             return
         link = self._link(kind, header.link)
         # Whatever is at the root and is no folder is nothing, for containerd.
@@ -261,13 +278,10 @@ class Walk:
             device = header.device if kind in (EntryKind.CHARACTER_DEVICE, EntryKind.BLOCK_DEVICE) else (0, 0)
             self.entries.append(Entry(path, int(kind), mode, uid, gid, 0, link, device, capability))
 
-    def _kind(self, header: Header) -> EntryKind:
+    def _odd_kind(self, header: Header) -> EntryKind:
         if header.type == _OLD_FILE:  # the only type for which Go asks for the slash
             return EntryKind.FOLDER if header.path.endswith(b"/") else EntryKind.FILE
-        kind = _KINDS.get(header.type)
-        if kind is None:
-            raise Fault(f"its type, {clean(repr(chr(header.type)), 10)}, is not known")
-        return kind
+        raise Fault(f"its type, {clean(repr(chr(header.type)), 10)}, is not known")
 
     def _sparse(self, header: Header, block: bytes, kind: EntryKind) -> tuple[list[extended.Region] | None, int]:
         """The regions of a sparse file, None where it is none, and how many bytes of data follow."""
@@ -373,12 +387,12 @@ class Walk:
     def _counted(self, path: bytes, link: bytes = b"") -> None:
         limits = self._limits
         self._count += 1
+        size = len(path) + len(link)
+        self._name_bytes += size
         if self._count > limits.layer_entries:
             self._too_large(f"has more entries than the limit layerEntries allows, {limits.layer_entries}")
-        longest = max(len(path), len(link))
-        if longest > limits.layer_path_bytes:
+        if size > limits.layer_path_bytes and (longest := max(len(path), len(link))) > limits.layer_path_bytes:
             self._too_large(f"has a name of {longest} bytes; the limit layerPathBytes is {limits.layer_path_bytes}")
-        self._name_bytes += len(path) + len(link)
         if self._name_bytes > limits.layer_names_bytes:
             self._too_large(
                 f"has longer names than the limit layerNamesBytes allows, {limits.layer_names_bytes} in all"
@@ -386,21 +400,29 @@ class Walk:
 
     def _clean(self, name: bytes) -> bytes:
         """As filepath.Clean makes it, below the root: what goes above it ends there."""
-        if name[:2] == b"./":
-            name = name[2:]
-        if b"/." not in name and b"//" not in name and name[:1] not in (b"/", b"."):
-            cleaned = name[:-1] if name[-1:] == b"/" else name
+        folder, slash, last = name.rpartition(b"/")
+        if folder in self._clean_folders and last and last[0] != _DOT:
+            cleaned = name
         else:
-            parts: list[bytes] = []
-            for part in name.split(b"/"):
-                if part == b"..":
-                    del parts[-1:]
-                elif part not in (b"", b"."):
-                    parts.append(part)
-            cleaned = b"/".join(parts)
+            cleaned = self._cleaned(name)
+            if cleaned == name and slash and len(self._clean_folders) < _FOLDERS:
+                self._clean_folders.add(folder)
         if b"\0" in cleaned:  # only the name of a pax sparse file can have it
             raise Fault("its name holds a NUL")
         return cleaned
+
+    def _cleaned(self, name: bytes) -> bytes:
+        if name[:2] == b"./":
+            name = name[2:]
+        if b"/." not in name and b"//" not in name and name[:1] not in (b"/", b"."):
+            return name[:-1] if name[-1:] == b"/" else name
+        parts: list[bytes] = []
+        for part in name.split(b"/"):
+            if part == b"..":
+                del parts[-1:]
+            elif part not in (b"", b"."):
+                parts.append(part)
+        return b"/".join(parts)
 
     def _too_large(self, text: str) -> NoReturn:
         raise TooLarge(f"{self._what} {text}")
