@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from fakes import samples
-from fakes.registry import MemoryRegistry
+from fakes.registry import AMD64, MemoryRegistry, image_config
 from portcullis.admission.workloads import WorkloadReader
 from portcullis.decision.modes import Modes
 from portcullis.errors import (
@@ -33,10 +33,11 @@ from portcullis.evidence.gather import EvidenceGatherer
 from portcullis.evidence.trust import Trust
 from portcullis.evidence.verifier import KeyVerifier
 from portcullis.gate import Gate
+from portcullis.inspection.catalogue import load_catalogue
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.contents import Contents, Package
 from portcullis.model.decision import Because, Decision, Stage, Verdict
-from portcullis.model.image import Access, ImageReference, ImageUser, ResolvedImage, UserSource
+from portcullis.model.image import Access, HistoryEntry, ImageReference, ImageUser, ResolvedImage, UserSource
 from portcullis.model.request import (
     AdmissionRequest,
     Caller,
@@ -138,6 +139,7 @@ class Bench:
             registry=source,
             gatherer=EvidenceGatherer(registry=source, verifier=verifier, trust=trust, limits=DEFAULT_LIMITS),
             inspector=self.inspector,
+            catalogue=load_catalogue(()),
             engine=self.engine,
             compiled=CompiledBundle(revision="sha256:p", policies=tuple(info(name) for name in self.policies)),
             modes=self.modes,
@@ -575,3 +577,16 @@ async def test_a_named_user_that_cannot_be_looked_up_yet(bench: Bench) -> None:
     assert decision.code == 429
     assert [problem.stage for problem in decision.problems] == [Stage.USER]
     assert bench.engine.asked == [[LATE]]
+
+
+async def test_a_secret_in_the_history_is_shown_to_nobody(bench: Bench) -> None:
+    lines = ("RUN |1 NPM_TOKEN=hunter2hunter2 /bin/sh -c npm ci # buildkit", "ENV DB_PASSWORD=hunter2hunter2")
+    history = tuple(HistoryEntry(line, empty_layer=True) for line in lines)
+    config = image_config("1000", history=history)
+    bench.registry.add_image("registry.example/acme/web", "1.4", configs={AMD64: config})
+    decision = await bench.decide(asking(pod()))
+    assert b"hunter2" not in decision.document
+    (platform,) = msgspec.json.decode(decision.document)["images"][IMAGE]["platforms"]
+    first, second = platform["config"]["history"]
+    assert "NPM_TOKEN=***" in first["createdBy"]
+    assert (second["instruction"], second["arguments"]) == ("ENV", "DB_PASSWORD=***")

@@ -13,6 +13,8 @@ from portcullis.errors import (
     RegistryError,
 )
 from portcullis.evidence.gather import EvidenceGatherer
+from portcullis.inspection.buildargs import blotted
+from portcullis.inspection.catalogue import Catalogue
 from portcullis.inspection.config import container_user, image_user
 from portcullis.inspection.history import build_steps
 from portcullis.limits import Limits
@@ -20,12 +22,15 @@ from portcullis.model.contents import Contents, ContentsStatus
 from portcullis.model.decision import Problem, Stage
 from portcullis.model.evidence import Evidence
 from portcullis.model.facts import ContainerFacts, ImageFacts
-from portcullis.model.image import Access, BuildStep, ImageReference, ImageUser, ResolvedImage
+from portcullis.model.image import Access, BuildStep, Digest, ImageReference, ImageUser, PlatformImage, ResolvedImage
 from portcullis.model.request import AdmissionRequest
 from portcullis.model.ruling import Need
 from portcullis.model.workload import Workload
 from portcullis.patience import Patience, Wait
 from portcullis.ports import Clock, Inspector, Registry
+
+_KNOWN_HISTORIES = 500
+"""Histories in memory; one has some 20 lines."""
 
 IMAGE_NEEDS = frozenset(Need) - {Need.REQUEST, Need.INVENTORY}
 
@@ -95,6 +100,7 @@ class ImageCollector:
             deadline cuts off here.
         gatherer: finds and verifies attestations.
         inspector: looks into layers; None where that is switched off.
+        catalogue: says what is a secret in a line of the history, which nobody is shown.
     """
 
     def __init__(
@@ -104,6 +110,7 @@ class ImageCollector:
         registry: Registry,
         gatherer: EvidenceGatherer,
         inspector: Inspector | None,
+        catalogue: Catalogue,
         clock: Clock,
         limits: Limits,
     ) -> None:
@@ -112,6 +119,8 @@ class ImageCollector:
         self._registry = registry
         self._gatherer = gatherer
         self._inspector = inspector
+        self._catalogue = catalogue
+        self._steps: dict[Digest, tuple[BuildStep, ...]] = {}
         self._clock = clock
         self._limits = limits
 
@@ -189,7 +198,10 @@ class ImageCollector:
             image.under_way.discard(Stage.REGISTRY)
             image.problems.append(problem_of(error, Stage.REGISTRY, image.written))
             return
-        _found(image, resolved)
+        image.under_way.discard(Stage.REGISTRY)
+        image.resolved = resolved
+        image.users = tuple(image_user(platform.config) for platform in resolved.platforms)
+        image.steps = tuple(map(self._steps_of, resolved.platforms))
         async with asyncio.TaskGroup() as group:
             if Need.ATTESTATIONS in needs:
                 image.under_way.add(Stage.EVIDENCE)
@@ -197,6 +209,16 @@ class ImageCollector:
             if stages := _inspected(image, needs):
                 image.under_way |= stages
                 group.create_task(self._contents(image, resolved, access, needs, stages))
+
+    def _steps_of(self, platform: PlatformImage) -> tuple[BuildStep, ...]:
+        """The history of an image. It never changes, and to read it takes as long as all else that is warm."""
+        known = self._steps.get(platform.digest)
+        if known is None:
+            known = blotted(build_steps(platform.config, len(platform.layers)), self._catalogue)
+            if len(self._steps) >= _KNOWN_HISTORIES:
+                self._steps.clear()
+            self._steps[platform.digest] = known
+        return known
 
     async def _attestations(self, image: _Collected, resolved: ResolvedImage, access: Access) -> None:
         try:
@@ -244,13 +266,6 @@ class ImageCollector:
                 eta = self._inspector.remaining_seconds(image.resolved)
             message = "the image is still being inspected; the work goes on in the background"
             image.problems.append(_pending(image, stage, message, eta))
-
-
-def _found(image: _Collected, resolved: ResolvedImage) -> None:
-    image.under_way.discard(Stage.REGISTRY)
-    image.resolved = resolved
-    image.users = tuple(image_user(platform.config) for platform in resolved.platforms)
-    image.steps = tuple(build_steps(platform.config, len(platform.layers)) for platform in resolved.platforms)
 
 
 def _inspected(image: _Collected, needs: frozenset[Need]) -> frozenset[Stage]:

@@ -15,6 +15,7 @@ from portcullis.collecting import UNMET_BY, ImageCollector, container_facts, pro
 from portcullis.decision.modes import Modes
 from portcullis.errors import EngineError, PortcullisError
 from portcullis.evidence.gather import EvidenceGatherer
+from portcullis.inspection.catalogue import Catalogue
 from portcullis.limits import Limits
 from portcullis.model.decision import Because, Decision, Problem, Stage
 from portcullis.model.image import Access
@@ -37,6 +38,7 @@ class Gate:
     Args:
         reader: finds the pod in an object.
         registry, gatherer, inspector: where facts about images come from; without an inspector layers stay unread.
+        catalogue: says what is a secret in the history of an image.
         engine, compiled: what judges, and by which policies.
         modes: the operator's modes.
         config_revision: names the configuration in every decision.
@@ -49,6 +51,7 @@ class Gate:
         registry: Registry,
         gatherer: EvidenceGatherer,
         inspector: Inspector | None,
+        catalogue: Catalogue,
         engine: Engine,
         compiled: CompiledBundle,
         modes: Modes,
@@ -59,7 +62,13 @@ class Gate:
     ) -> None:
         parse = functools.partial(parse_reference, default_registry=default_registry, limits=limits)
         self._collector = ImageCollector(
-            parse=parse, registry=registry, gatherer=gatherer, inspector=inspector, clock=clock, limits=limits
+            parse=parse,
+            registry=registry,
+            gatherer=gatherer,
+            inspector=inspector,
+            catalogue=catalogue,
+            clock=clock,
+            limits=limits,
         )
         self._reader = reader
         self._engine = engine

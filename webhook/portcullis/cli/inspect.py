@@ -97,7 +97,7 @@ async def _facts(clients: "Clients", image: str, seconds: float, *, contents: bo
     from portcullis.model.image import Access
     from portcullis.model.ruling import Need
     from portcullis.server.compose import trust_of
-    from portcullis.server.inspecting import inspecting
+    from portcullis.server.inspecting import catalogue_of, inspecting
 
     source = _source_of(clients, image)
     memory = MemoryFacts(limits=clients.limits)
@@ -107,14 +107,21 @@ async def _facts(clients: "Clients", image: str, seconds: float, *, contents: bo
     needs = [Need.IMAGE, Need.CONFIG]
     if contents:
         needs += [Need.ATTESTATIONS, Need.USER, Need.CONTENTS, Need.PACKAGES]
+    catalogue = catalogue_of(clients.settings, clients.limits)
     async with inspecting(
-        clients.settings, registry=source.registry, identify=_one_user, facts=memory, limits=clients.limits
+        clients.settings,
+        catalogue=catalogue,
+        registry=source.registry,
+        identify=_one_user,
+        facts=memory,
+        limits=clients.limits,
     ) as inspector:
         collector = ImageCollector(
             parse=source.parse,
             registry=source.registry,
             gatherer=gatherer,
             inspector=inspector,
+            catalogue=catalogue,
             clock=clients.clock,
             limits=clients.limits,
         )

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from portcullis.errors import TooLarge
@@ -82,6 +82,23 @@ class History:
         )
 
 
+def blotted(steps: Sequence[BuildStep], catalogue: Catalogue) -> tuple[BuildStep, ...]:
+    """The steps, with ``***`` for every secret that the catalogue knows by its name or its form."""
+    return tuple(
+        replace(
+            step,
+            created_by=_blotted(step.created_by, catalogue.history),
+            arguments=_blotted(step.arguments, catalogue.history),
+        )
+        for step in steps
+    )
+
+
+def _blotted(line: str, rules: Sequence[CompiledRule]) -> str:
+    spans = [secret.span for secret in _secrets(line, rules)]
+    return _without(line, spans) if spans else line
+
+
 def _secrets(line: str, rules: Sequence[CompiledRule]) -> Iterator[_Secret]:
     for rule in rules:
         if rule.text is not None:
@@ -100,6 +117,10 @@ def _secrets(line: str, rules: Sequence[CompiledRule]) -> Iterator[_Secret]:
 
 
 def _shown(line: str, spans: Sequence[tuple[int, int]]) -> str:
+    return clean(_without(line, spans), SHOWN_CHARS)
+
+
+def _without(line: str, spans: Sequence[tuple[int, int]]) -> str:
     pieces: list[str] = []
     at = 0
     for start, end in sorted(spans):
@@ -110,4 +131,4 @@ def _shown(line: str, spans: Sequence[tuple[int, int]]) -> str:
     values = sorted({line[start:end] for start, end in spans}, key=len, reverse=True)
     for value in values[:_REPEATED]:
         shown = shown.replace(value, "***")
-    return clean(shown, SHOWN_CHARS)
+    return shown

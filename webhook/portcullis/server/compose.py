@@ -33,7 +33,7 @@ from portcullis.registry.facts import CachingRegistry
 from portcullis.server.caching import KeptFacts, keeping
 from portcullis.server.clock import SystemClock
 from portcullis.server.credentials import open_keychain
-from portcullis.server.inspecting import inspecting
+from portcullis.server.inspecting import catalogue_of, inspecting
 from portcullis.server.network import host_rules_of
 from portcullis.server.registries import open_registry
 from portcullis.server.settings import Settings
@@ -86,6 +86,7 @@ async def compose(
     bundle = _bundle(settings, limits)
     reader = WorkloadReader(custom=_custom_kinds(settings), limits=limits)
     hosts = host_rules_of(settings)
+    catalogue = catalogue_of(settings, limits)
     async with AsyncExitStack() as stack:
         keychain = await stack.enter_async_context(open_keychain(settings, hosts=hosts, user=user))
         records: AuditLog | None = None
@@ -101,7 +102,14 @@ async def compose(
             registry=registry, verifier=KeyVerifier(trust=trust, limits=limits), trust=trust, limits=limits
         )
         inspector = await stack.enter_async_context(
-            inspecting(settings, registry=registry, identify=opened.identify, facts=kept.facts, limits=limits)
+            inspecting(
+                settings,
+                catalogue=catalogue,
+                registry=registry,
+                identify=opened.identify,
+                facts=kept.facts,
+                limits=limits,
+            )
         )
         supervisor = OpaSupervisor(binary=settings.opa.binary, limits=limits)
         stack.push_async_callback(supervisor.aclose)
@@ -112,6 +120,7 @@ async def compose(
             registry=registry,
             gatherer=gatherer,
             inspector=inspector,
+            catalogue=catalogue,
             engine=engine,
             compiled=compiled,
             modes=_modes(settings, {policy.name for policy in compiled.policies}),

@@ -4,7 +4,7 @@ import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from portcullis.inspection.catalogue import load_catalogue
+from portcullis.inspection.catalogue import Catalogue, load_catalogue
 from portcullis.inspection.inspector import Identify, LayerInspector
 from portcullis.inspection.pool import WorkerPool
 from portcullis.inspection.wire import Setup
@@ -14,9 +14,18 @@ from portcullis.server.settings import Settings
 from portcullis.server.telemetry import Metrics
 
 
+def catalogue_of(settings: Settings, limits: Limits) -> Catalogue:
+    """What is looked for in images.
+
+    Raises:
+        ConfigError: a file of the operator cannot be used.
+    """
+    return load_catalogue(settings.catalogue_files, limits=limits)
+
+
 @asynccontextmanager
 async def inspecting(
-    settings: Settings, *, registry: Registry, identify: Identify, facts: Facts, limits: Limits
+    settings: Settings, *, catalogue: Catalogue, registry: Registry, identify: Identify, facts: Facts, limits: Limits
 ) -> AsyncIterator[LayerInspector | None]:
     """An inspector, and its end with that of the block; None where the configuration wants none. No process is
     started before there is a layer to read.
@@ -24,9 +33,6 @@ async def inspecting(
     Args:
         identify: tells the credentials apart that ``registry`` uses.
         facts: keeps what is found.
-
-    Raises:
-        ConfigError: a catalogue cannot be used.
     """
     if not settings.inspection.enabled:
         yield None
@@ -36,7 +42,7 @@ async def inspecting(
         registry=registry,
         facts=facts,
         pool=WorkerPool(workers=settings.inspection.workers, setup=Setup(limits=limits, catalogues=files)),
-        catalogue=load_catalogue(files),
+        catalogue=catalogue,
         identify=identify,
         limits=limits,
     )
