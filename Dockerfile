@@ -49,9 +49,13 @@ ENV UV_PYTHON=/usr/bin/python3.11 \
     UV_NO_PROGRESS=1 \
     UV_SYSTEM_CERTS=1
 COPY pyproject.toml uv.lock ./
+# The clouds' registries, where they are wanted: --build-arg EXTRAS="ecr gcp azure".
+ARG EXTRAS=""
 # What goes again: the packages' commands, what activates the environment in a shell (in bin, the links to Python stay),
 # uv's notes, and tests that packages bring.
-RUN uv sync --locked --no-dev --no-install-project --no-build \
+RUN set -- \
+ && for extra in ${EXTRAS}; do set -- "$@" --extra "${extra}"; done \
+ && uv sync --locked --no-dev --no-install-project --no-build "$@" \
  && uv export --locked --only-dev --no-emit-project --quiet --output-file build-constraints.txt \
  && find /opt/portcullis/venv/bin -type f -delete \
  && find /opt/portcullis/venv -maxdepth 1 -type f -not -name pyvenv.cfg -delete \

@@ -5,6 +5,7 @@ judged in tests/contract and tests/e2e. Registry and evidence are the in-memory 
 """
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -590,3 +591,21 @@ async def test_a_secret_in_the_history_is_shown_to_nobody(bench: Bench) -> None:
     first, second = platform["config"]["history"]
     assert "NPM_TOKEN=***" in first["createdBy"]
     assert (second["instruction"], second["arguments"]) == ("ENV", "DB_PASSWORD=***")
+
+
+class Stale(Counting):
+    """A registry that cannot be reached, in front of which somebody remembers what it said before."""
+
+    async def resolve(self, reference: ImageReference, access: Access) -> ResolvedImage:
+        return dataclasses.replace(await super().resolve(reference, access), stale_since=BEFORE)
+
+
+BEFORE = datetime(2026, 11, 24, 11, 30, tzinfo=UTC)
+
+
+async def test_what_a_registry_said_before_its_outage_is_marked_everywhere(bench: Bench) -> None:
+    decision = await bench.decide(asking(pod()), registry=Stale(bench.registry))
+    assert decision.code == 200
+    assert decision.images[0].stale_since == BEFORE
+    assert [line.split("]")[0] for line in decision.warnings] == ["[registry-stale"]
+    assert msgspec.json.decode(decision.document)["images"][IMAGE]["staleSince"] == "2026-11-24T11:30:00.000000Z"
