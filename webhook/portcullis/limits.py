@@ -165,6 +165,8 @@ class Limits:
     """From the turn of an image's first layer to the end of its last."""
     inspection_failure_seconds: float = 60.0
     """How long it is remembered that a layer cannot be read; what failed by chance is tried again at once."""
+    worker_turn_seconds: float = 5.0
+    """After which a layer lets the next one be read beside it: its registry is slow, or it is very large."""
     worker_bytes: int = 1024 * MIB
     """Address space of a process that reads layers; its memory stays far below."""
     worker_answer_bytes: int = 64 * MIB

@@ -42,6 +42,8 @@ class Shelf:
     blobs: dict[Digest, bytes] = field(default_factory=dict)
     asked: Counter[Digest] = field(default_factory=Counter)
     errors: dict[Digest, RegistryError] = field(default_factory=dict)
+    hanging: Digest | None = None
+    """Never comes to its end."""
     held: asyncio.Event | None = None
     """Set by the test to let bodies go on after their first half."""
 
@@ -52,6 +54,8 @@ class Shelf:
         yield content[:half]
         if self.held is not None:
             await self.held.wait()
+        if digest == self.hanging:
+            await asyncio.Event().wait()
         if digest in self.errors:
             raise self.errors[digest]
         yield content[half:]
@@ -341,6 +345,38 @@ async def test_more_than_may_be_under_way_has_to_come_again(bench: Bench, limits
         bench.shelf.held.set()
         await first
         await inspector.inspect(other, SHOP)
+
+
+async def test_half_of_what_may_be_under_way_is_kept_for_other_namespaces(bench: Bench) -> None:
+    bench.limits = replace(DEFAULT_LIMITS, inspections=2)
+    bench.shelf.held = asyncio.Event()
+    base, program = app()
+    one, other = bench.image(base, program), bench.image(base, *EXTRAS["shell"]())
+    async with bench.inspector() as inspector:
+        first = asyncio.create_task(inspector.inspect(one, SHOP))
+        while not bench.shelf.asked:
+            await asyncio.sleep(0.01)
+        with pytest.raises(InspectionBusy, match="inspections"):
+            await inspector.inspect(other, SHOP)
+        second = asyncio.create_task(inspector.inspect(other, PAYMENTS))
+        bench.shelf.held.set()
+        await asyncio.gather(first, second)
+
+
+async def test_a_registry_that_hangs_does_not_hold_up_the_others(bench: Bench) -> None:
+    """The one process that works at full speed waits for bytes; the next layer is read beside it."""
+    bench.workers = 1
+    bench.limits = replace(DEFAULT_LIMITS, worker_turn_seconds=0.05)
+    base, program = app()
+    slow, quick = bench.image(base), bench.image(program)
+    bench.shelf.hanging = base.blob.digest
+    async with bench.inspector() as inspector:
+        hanging = asyncio.create_task(inspector.inspect(slow, SHOP))
+        while not bench.shelf.asked:
+            await asyncio.sleep(0.01)
+        (found,) = await inspector.inspect(quick, PAYMENTS)
+        assert found.files > 0
+        assert not hanging.done()
 
 
 async def test_a_look_that_takes_too_long_is_given_up(bench: Bench) -> None:

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.anyio
 class Yard:
     """Work that goes on until the test says otherwise; ``began`` lists it in the order in which it got a place."""
 
-    def __init__(self, places: int) -> None:
-        self.turns = Turns(places)
+    def __init__(self, places: int, most: int | None = None) -> None:
+        self.turns = Turns(places, most)
         self.began: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, asyncio.Event] = {}
@@ -42,8 +42,8 @@ async def settle() -> None:
 
 
 @asynccontextmanager
-async def yard(places: int) -> AsyncIterator[Yard]:
-    made = Yard(places)
+async def yard(places: int, most: int | None = None) -> AsyncIterator[Yard]:
+    made = Yard(places, most)
     yield made
     for task in made.tasks.values():
         task.cancel()
@@ -107,3 +107,29 @@ async def test_work_that_fails_gives_its_place_back() -> None:
             raise ZeroDivisionError
     async with asyncio.timeout(5), turns.turn("a"):
         pass
+
+
+async def test_one_name_has_no_more_than_its_share() -> None:
+    async with yard(3, most=2) as found:
+        for work in ("a1", "a2", "a3"):
+            await found.begin("a", work)
+        assert found.began == ["a1", "a2"]
+        await found.begin("b", "b1")
+        await found.begin("b", "b2")
+        assert found.began == ["a1", "a2", "b1"]
+        await found.end("b1")
+        assert found.began[-1] == "b2"  # "a" stands before it, and has its share
+        await found.end("a1")
+        assert found.began[-1] == "a3"
+
+
+async def test_a_place_that_is_left_early_is_given_on_once() -> None:
+    turns = Turns(1)
+    async with turns.turn("a") as place:
+        place.leave()
+        place.leave()
+        async with asyncio.timeout(5), turns.turn("b"):
+            waiting = asyncio.create_task(turns.turn("c").__aenter__())
+            await settle()
+            assert not waiting.done()
+        assert (await waiting) is not None

@@ -68,6 +68,7 @@ class _Progress:
     """One image under way, in bytes of its layers."""
 
     digest: Digest
+    namespace: str
     total: int
     done: int = 0
 
@@ -164,7 +165,7 @@ class LayerInspector:
                 self.counters.known_images += 1
                 return content
             self._raise_known_failure(flight_key)
-            self._check(image, platform)
+            self._check(image, platform, access.namespace)
         return await self._fly(flight_key, lambda: self._look(key, image, platform, access, who))
 
     async def _known(self, key: str) -> Contents | None:
@@ -176,7 +177,7 @@ class LayerInspector:
         except ValueError:  # of another version, or damaged: it is made anew
             return None
 
-    def _check(self, image: ResolvedImage, platform: PlatformImage) -> None:
+    def _check(self, image: ResolvedImage, platform: PlatformImage, namespace: str) -> None:
         """What can never be done, and what cannot be begun now, is said at once."""
         limits, what = self._limits, _shown(image, platform)
         for layer in platform.layers:
@@ -195,16 +196,27 @@ class LayerInspector:
             raise LayerMalformed(
                 f"{what} has {len(platform.layers)} layers, and its configuration names {len(platform.config.diff_ids)}"
             )
-        if len(self._progress) >= limits.inspections:
-            raise InspectionBusy(f"{what} waits: as many images as the limit inspections allows are inspected now")
-        under_way = sum(one.total for one in self._progress)
-        if under_way and under_way + total > limits.inspected_bytes:
-            raise InspectionBusy(f"{what} waits: as many bytes as the limit inspectedBytes allows are inspected now")
+        self._check_room(what, total, namespace)
+
+    def _check_room(self, what: str, total: int, namespace: str) -> None:
+        """Of what may be under way, one namespace may take half: the others' images must not wait for its."""
+        limits = self._limits
+        for share, under_way in (
+            (1, self._progress),
+            (2, [one for one in self._progress if one.namespace == namespace]),
+        ):
+            if len(under_way) >= max(1, limits.inspections // share):
+                raise InspectionBusy(f"{what} waits: as many images as the limit inspections allows are inspected now")
+            size = sum(one.total for one in under_way)
+            if size and size + total > limits.inspected_bytes // share:
+                raise InspectionBusy(
+                    f"{what} waits: as many bytes as the limit inspectedBytes allows are inspected now"
+                )
 
     async def _look(
         self, key: str, image: ResolvedImage, platform: PlatformImage, access: Access, who: str
     ) -> Contents:
-        progress = _Progress(platform.digest, platform.compressed_bytes)
+        progress = _Progress(platform.digest, access.namespace, platform.compressed_bytes)
         self._progress.add(progress)
         try:
             async with asyncio.timeout(self._limits.inspection_seconds):

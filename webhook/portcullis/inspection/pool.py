@@ -26,6 +26,8 @@ from portcullis.inspection.wire import (
 _PROGRAM: Final = (sys.executable, "-I", "-m", "portcullis.inspection.worker")
 _JOBS: Final = 200
 """After so many a process is replaced, whatever it may have gathered."""
+_SLOW: Final = 4
+"""Processes for each that works at full speed."""
 _IDLE_SECONDS: Final = 60.0
 """How long a process without work is kept; another one takes a tenth of a second to start."""
 
@@ -136,15 +138,20 @@ def _retrieved(answer: asyncio.Task[Answer]) -> None:
 
 
 class WorkerPool:
-    """Does jobs in processes of their own, at most ``workers`` at once, by namespace in turn.
+    """Does jobs in processes of their own, ``workers`` at once, by namespace in turn.
+
+    A layer whose bytes come slowly takes no processor. So that two slow registries do not hold up all others, a job
+    that is not done after ``worker_turn_seconds`` lets the next one in and goes on beside it. There are never more
+    than four times as many processes, and those of one namespace never more than half of them.
 
     Args:
-        setup: limits (``worker_answer_bytes`` is that of the answers) and catalogue.
+        setup: limits (``worker_answer_bytes``, ``worker_turn_seconds``) and catalogue.
     """
 
     def __init__(self, *, workers: int, setup: Setup) -> None:
         self._setup = setup
         self._turns = Turns(workers)
+        self._processes = Turns(_SLOW * workers, most=_SLOW * workers // 2)
         self._idle: list[tuple[_Process, asyncio.TimerHandle]] = []
         self._ending: set[asyncio.Task[str]] = set()
         self.failures = 0
@@ -153,7 +160,7 @@ class WorkerPool:
     @property
     def waiting(self) -> int:
         """Jobs that wait for a process."""
-        return self._turns.waiting
+        return self._processes.waiting + self._turns.waiting
 
     async def layer(self, job: LayerJob, pieces: AsyncGenerator[bytes], *, namespace: str) -> Answer:
         """Reads a layer; ``pieces`` are asked for when its turn has come, and closed in any case.
@@ -185,8 +192,10 @@ class WorkerPool:
     @contextlib.asynccontextmanager
     async def _process(self, namespace: str, what: str) -> AsyncIterator[_Process]:
         """A process for one job. It is used again only after a job that went well."""
-        async with self._turns.turn(namespace):
+        async with self._processes.turn(namespace), self._turns.turn(namespace) as place:
             process = self._take() or await _Process.start(self._setup)
+            seconds = self._setup.limits.worker_turn_seconds
+            timer = asyncio.get_running_loop().call_later(seconds, place.leave)
             try:
                 yield process
             except RegistryError:
@@ -201,7 +210,10 @@ class WorkerPool:
             except BaseException:
                 self._discard(process)
                 raise
-            self._give_back(process)
+            else:
+                self._give_back(process)
+            finally:
+                timer.cancel()
 
     def _take(self) -> _Process | None:
         if not self._idle:

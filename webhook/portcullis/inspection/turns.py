@@ -2,8 +2,22 @@
 
 import asyncio
 import contextlib
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
+
+
+class Place:
+    """A place that somebody has. It may be left before the work is done."""
+
+    def __init__(self, turns: "Turns", name: str) -> None:
+        self._turns: Turns | None = turns
+        self._name = name
+
+    def leave(self) -> None:
+        """Lets the next one in; done again, it changes nothing."""
+        turns, self._turns = self._turns, None
+        if turns is not None:
+            turns.left(self._name)
 
 
 class Turns:
@@ -12,10 +26,13 @@ class Turns:
 
     Args:
         places: at least 1.
+        most: places that one name may have at once; None for all of them.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, most: int | None = None) -> None:
         self._free = places
+        self._most = places if most is None else most
+        self._held: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @property
@@ -24,44 +41,56 @@ class Turns:
         return sum(map(len, self._waiting.values()))
 
     @contextlib.asynccontextmanager
-    async def turn(self, name: str) -> AsyncIterator[None]:
-        """Waits for a place and holds it for the length of the block."""
-        if self._free:
+    async def turn(self, name: str) -> AsyncIterator[Place]:
+        """Waits for a place and holds it for the length of the block, or until it is left."""
+        if self._free and self._held[name] < self._most:
             self._free -= 1
+            self._held[name] += 1
         else:
             await self._wait(name)
+        place = Place(self, name)
         try:
-            yield
+            yield place
         finally:
-            self._pass_on()
+            place.leave()
+
+    def left(self, name: str) -> None:
+        """A place of that name is free again."""
+        self._held[name] -= 1
+        if not self._held[name]:
+            del self._held[name]
+        self._free += 1
+        self._serve()
 
     async def _wait(self, name: str) -> None:
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(name, deque()).append(place)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(name, deque()).append(turn)
         try:
-            await place
+            await turn
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._pass_on()  # served and cancelled at once
+            if turn.done() and not turn.cancelled():
+                self.left(name)  # served and cancelled at once
             else:
-                self._leave(name, place)
+                self._withdraw(name, turn)
             raise
 
-    def _leave(self, name: str, place: asyncio.Future[None]) -> None:
+    def _withdraw(self, name: str, turn: asyncio.Future[None]) -> None:
         queue = self._waiting[name]
-        queue.remove(place)
+        queue.remove(turn)
         if not queue:
             del self._waiting[name]
 
-    def _pass_on(self) -> None:
-        """The place goes to the first of the name whose turn it is; that name then stands last."""
-        if not self._waiting:
-            self._free += 1
+    def _serve(self) -> None:
+        """Lets in the first of the name whose turn it is; that name then stands last."""
+        for name, queue in self._waiting.items():
+            if self._held[name] >= self._most:
+                continue
+            turn = queue.popleft()
+            if queue:
+                self._waiting.move_to_end(name)
+            else:
+                del self._waiting[name]
+            self._free -= 1
+            self._held[name] += 1
+            turn.set_result(None)
             return
-        name, queue = next(iter(self._waiting.items()))
-        place = queue.popleft()
-        if queue:
-            self._waiting.move_to_end(name)
-        else:
-            del self._waiting[name]
-        place.set_result(None)
