@@ -20,6 +20,7 @@ _GNU: Final = b"ustar  \x00"
 _USTAR: Final = b"ustar\x00"
 _STAR: Final = b"tar\x00"
 _STAR_PREFIX: Final = 131
+_ENDS: Final = b" \0"
 _REMEMBERED: Final = 4096
 """Fields that were read before: owners, times and devices of one layer are few. Forgotten when there are more."""
 
@@ -108,6 +109,12 @@ def number(field: bytes, name: str) -> int:
 
 
 def _octal(field: bytes, name: str) -> int:
+    plain = field[:-1]
+    if plain.isdigit() and field[-1] in _ENDS:  # as nearly all writers write it
+        try:
+            return int(plain, 8)
+        except ValueError:
+            raise _not_a_number(name) from None
     digits = field.strip(b" \0")
     if b"\0" in digits:
         digits = digits.split(b"\0", 1)[0]

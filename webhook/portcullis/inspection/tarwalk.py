@@ -12,6 +12,7 @@ from portcullis.errors import LayerMalformed, TooLarge
 from portcullis.inspection import tarextended as extended
 from portcullis.inspection.layerfacts import Entry, EntryKind
 from portcullis.inspection.tarheader import BLOCK, Fault, Header, HeaderReader
+from portcullis.inspection.tarstream import Plain
 from portcullis.limits import Limits
 from portcullis.text import clean
 
@@ -61,49 +62,6 @@ class Reading(Protocol):
     def probe(self, path: bytes, mode: int, size: int) -> Probe | None: ...
 
 
-class Plain:
-    """The bytes of the tar, pulled piece by piece: ``piece`` is the one at hand, ``at`` how far it was read, and
-    ``before`` counts the bytes in front of it."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self.pieces = pieces
-        self.piece = b""
-        self.at = 0
-        self.before = 0
-
-    def take(self, count: int) -> bytes:
-        """The next bytes; fewer only at the end."""
-        at = self.at
-        stop = at + count
-        if stop <= len(self.piece):
-            self.at = stop
-            return self.piece[at:stop]
-        taken = [self.piece[at:]]
-        left = stop - len(self.piece)
-        while left and self._pull():
-            taken.append(self.piece[:left])
-            self.at = len(taken[-1])
-            left -= self.at
-        if left:
-            self.at = len(self.piece)
-        return b"".join(taken)
-
-    def skip(self, count: int) -> int:
-        """Leaves out the next bytes. Says how many of them there are not."""
-        at = self.at + count
-        while at > len(self.piece):
-            at -= len(self.piece)
-            if not self._pull():
-                return at
-        self.at = at
-        return 0
-
-    def _pull(self) -> bool:
-        self.before += len(self.piece)
-        self.piece, self.at = next(self.pieces, b""), 0
-        return bool(self.piece)
-
-
 class Walk:
     """One tar.
 
@@ -142,8 +100,8 @@ class Walk:
             while (block := self._next_block()) is not None:
                 self._header = None
                 header = self._header = reader.read(block)
-                if header.type == _FILE and not self._in_front:  # nearly all of them
-                    self._entry(header, block)
+                if header.type == _FILE and not self._in_front and not header.link:  # nearly all of them
+                    self._plain_file(header)
                 elif header.type in (_PAX, _GNU_NAME, _GNU_LINK):
                     self._extend(header)
                 elif header.type == _PAX_GLOBAL:
@@ -278,6 +236,26 @@ class Walk:
             device = header.device if kind in (EntryKind.CHARACTER_DEVICE, EntryKind.BLOCK_DEVICE) else (0, 0)
             self.entries.append(Entry(path, int(kind), mode, uid, gid, 0, link, device, capability))
 
+    def _plain_file(self, header: Header) -> None:
+        """As :meth:`_entry`, for a file of which the block says all there is to say."""
+        size, uid, gid = header.size, header.uid, header.gid
+        if size < 0:
+            raise Fault("its size is negative")
+        self._counted(header.path)
+        path = self._clean(header.path)
+        if not (0 <= uid < _NO_OWNER and 0 <= gid < _NO_OWNER):
+            raise Fault(f"it is owned by {uid}:{gid}, which no file can be")
+        mode = header.mode & 0o7777
+        if self.bodies:  # the last entry of a name counts
+            self.bodies.pop(path, None)
+        if self.oversized:
+            self.oversized.pop(path, None)
+        marks = self._file(path, mode, size, size, None)
+        if marks:
+            self.entries.append(Entry(path, 0, mode, uid, gid, size, b"", (0, 0), b"", marks))
+        elif path:
+            self.entries.append(Entry(path, 0, mode, uid, gid, size))
+
     def _odd_kind(self, header: Header) -> EntryKind:
         if header.type == _OLD_FILE:  # the only type for which Go asks for the slash
             return EntryKind.FOLDER if header.path.endswith(b"/") else EntryKind.FILE
@@ -342,12 +320,16 @@ class Walk:
         self, path: bytes, mode: int, size: int, stored: int, regions: list[extended.Region] | None
     ) -> tuple[str, ...]:
         """Passes over the data of a file, or looks into it."""
-        padding = extended.padded(stored)
+        padding = -stored % BLOCK
         keep = self._reading.keep(path) if path else 0
         probe = self._reading.probe(path, mode, size) if path else None
         if not keep and probe is None:
+            plain = self._plain
+            stop = plain.at + stored + padding
+            if stop <= len(plain.piece):  # as skip() does it, without the call
+                plain.at = stop
             # The padding of the last entry may be missing, as for Go.
-            if self._plain.skip(stored + padding) > padding:
+            elif plain.skip(stored + padding) > padding:
                 raise Fault("its data is cut off")
             return ()
         whole = keep >= size
