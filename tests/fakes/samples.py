@@ -327,6 +327,7 @@ ROOT_ON_ARM = ImageFacts(
     reference=reference(),
     resolved=resolved(reference(), platform_image(), platform_image(ARM64, config(user=""))),
     users=(NUMERIC, UNSET),
+    steps=(STEPS, STEPS),
     contents_status=ContentsStatus.UNAVAILABLE,
     problems=(
         Problem(Stage.INSPECTION, "layer-malformed", retryable=False, msg="the layer sha256:… is no gzip stream"),
@@ -338,6 +339,7 @@ REJECTED = ImageFacts(
     reference=reference("named"),
     resolved=resolved(reference("named"), platform_image(AMD64, config(user="app", created=None))),
     users=(NAMED,),
+    steps=(STEPS,),
     contents_status=ContentsStatus.PENDING,
     problems=(
         Problem(

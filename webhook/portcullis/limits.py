@@ -39,6 +39,10 @@ class Limits:
     """Image configurations hold the history; real ones stay under 100 KiB."""
     index_children: int = 200
     """Manifests of one index; official images have about 30 with attestations."""
+    history_entries: int = 2000
+    """Lines of the history of one image; those of a long Dockerfile are about a hundred."""
+    history_chars: int = 128 * KIB
+    """Of all these lines. They are searched for secrets in the program that answers reviews, for 0.2 s at worst."""
     image_layers: int = 500
     """Layers of one manifest; overlayfs stops at 128."""
     token_bytes: int = 256 * KIB

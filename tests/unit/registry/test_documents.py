@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -154,6 +155,17 @@ def test_an_empty_configuration_is_one() -> None:
     platform, config = read_config(b'{"config":null,"history":null}', DEFAULT_LIMITS, "x")
     assert str(platform) == "unknown/unknown"
     assert (config.user, config.entrypoint, config.env_names, dict(config.labels)) == ("", (), (), {})
+
+
+def test_a_history_is_bounded_in_lines_and_characters() -> None:
+    history = [{"created_by": "RUN make"}, {"created_by": "USER 1"}, {}]
+    content = json.dumps({"history": history}).encode()
+    _, config = read_config(content, replace(DEFAULT_LIMITS, history_entries=3, history_chars=14), "x")
+    assert len(config.history) == 3
+    with pytest.raises(TooLarge, match="the limit historyEntries is 2"):
+        read_config(content, replace(DEFAULT_LIMITS, history_entries=2), "x")
+    with pytest.raises(TooLarge, match="14 characters; the limit historyChars is 13"):
+        read_config(content, replace(DEFAULT_LIMITS, history_chars=13), "x")
 
 
 def test_values_of_variables_do_not_pass() -> None:

@@ -165,16 +165,12 @@ def _platforms(image: ImageFacts, now: datetime) -> list[JSON]:
     if image.resolved is None:
         return []
     platforms = image.resolved.platforms
-    steps = image.steps or tuple(_plain_steps(platform.config) for platform in platforms)
+    steps: Sequence[Sequence[BuildStep]] = image.steps or [()] * len(platforms)
     contents: Sequence[Contents | None] = image.contents or [None] * len(platforms)
     return [
         _platform(platform, user, lines, _contents(image.contents_status, inside), now)
         for platform, user, lines, inside in zip(platforms, image.users, steps, contents, strict=True)
     ]
-
-
-def _plain_steps(config: ImageConfig) -> tuple[BuildStep, ...]:
-    return tuple(BuildStep(entry.created_by, entry.empty_layer) for entry in config.history)
 
 
 def _platform(image: PlatformImage, user: ImageUser, steps: Sequence[BuildStep], contents: JSON, now: datetime) -> JSON:

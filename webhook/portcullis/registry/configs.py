@@ -4,10 +4,11 @@ Source: OCI image specification 1.1, config.md. Environment values are dropped h
 secrets, and nothing behind this point needs them.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from portcullis.errors import Malformed
+from portcullis.errors import Malformed, TooLarge
 from portcullis.limits import Limits
 from portcullis.model.image import HistoryEntry, ImageConfig, Platform
 from portcullis.registry.digests import read_digest
@@ -48,7 +49,7 @@ def read_config(content: bytes, limits: Limits, what: str) -> tuple[Platform, Im
 
     Raises:
         Malformed: it is no image configuration, or one that could be read in two ways.
-        TooLarge: it nests too deep.
+        TooLarge: it nests too deep, or over ``history_entries`` or ``history_chars``.
     """
     document = Fields.of(parse_object(content, depth=limits.json_depth, what=what), what, _FIELDS)
     settings = document.object("config", _SETTINGS)
@@ -66,7 +67,7 @@ def read_config(content: bytes, limits: Limits, what: str) -> tuple[Platform, Im
         volumes=tuple(settings.mapping("Volumes")),
         labels=settings.text_mapping("Labels"),
         healthcheck=settings.object("Healthcheck", _HEALTHCHECK).texts("Test"),
-        history=tuple(_history(entry, what) for entry in document.items("history")),
+        history=_history(document.items("history"), limits, what),
         diff_ids=tuple(
             read_digest(text, f"the rootfs of {what}") for text in document.object("rootfs", _ROOTFS).texts("diff_ids")
         ),
@@ -86,6 +87,20 @@ def read_moment(text: str, what: str) -> datetime | None:
         raise Malformed(f"{what} has the time {clean(repr(text), 60)}, which is none of RFC 3339") from error
 
 
-def _history(entry: object, what: str) -> HistoryEntry:
+def _history(entries: Sequence[object], limits: Limits, what: str) -> tuple[HistoryEntry, ...]:
+    if len(entries) > limits.history_entries:
+        raise TooLarge(
+            f"the history of {what} has {len(entries)} lines; the limit historyEntries is {limits.history_entries}"
+        )
+    history = tuple(_entry(entry, what) for entry in entries)
+    chars = sum(len(entry.created_by) for entry in history)
+    if chars > limits.history_chars:
+        raise TooLarge(
+            f"the history of {what} has {chars} characters; the limit historyChars is {limits.history_chars}"
+        )
+    return history
+
+
+def _entry(entry: object, what: str) -> HistoryEntry:
     fields = Fields.of(entry, f"the history of {what}", _HISTORY)
     return HistoryEntry(created_by=fields.text("created_by"), empty_layer=fields.flag("empty_layer"))
