@@ -25,3 +25,7 @@ def test_the_gate_sees_a_user_that_is_a_number_and_not_root(published: str, form
     (platform,) = found["images"][f"{published}/portcullis:{form}"]["platforms"]
     assert platform["config"]["user"] == f"{USER}:{USER}"
     assert platform["layers"] == 5
+    inside = platform["contents"]
+    assert (inside["status"], inside["os"]["id"], inside["os"]["distroless"]) == ("complete", "debian", True)
+    unwanted = ("shells", "packageManagers", "buildTools", "downloadTools", "setuid", "worldWritable", "secrets", "vcs")
+    assert {name: [found["path"] for found in inside[name]] for name in unwanted if inside[name]} == {}

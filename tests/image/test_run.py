@@ -55,7 +55,7 @@ def configuration(registry: str, port: int, health: int) -> str:
             },
             "audit": {"database": f"sqlite:///{DATA}/audit.db"},
             "registries": {"hosts": {registry: {"insecure": True, "private": True}}},
-            "policies": {"enabled": ["image-user"]},
+            "policies": {"enabled": ["image-user", "image-shell", "image-build-tools", "image-secrets"]},
         }
     )
 

@@ -294,14 +294,14 @@ async def test_cookies_are_not_kept() -> None:
 async def test_large_documents_are_read_like_small_ones() -> None:
     """They are read in a thread; errors come back from there, too."""
     config = json.loads(CONFIG)
-    config["history"] = [{"created_by": f"RUN {number}"} for number in range(10_000)]
+    config["history"] = [{"created_by": f"RUN {number}", "comment": "x" * 200} for number in range(1000)]
     large = json.dumps(config).encode()
     annotations = {f"key-{number}": "x" * 100 for number in range(2000)}
     manifest = manifest_bytes(large, annotations=annotations)
     routes = manifest_route("acme/web", "1", manifest) | blob_route("acme/web", large)
     image = await resolve(routes)
-    assert len(image.platforms[0].config.history) == 10_000
-    for broken in (large.replace(b"RUN 9999", b"RUN \xff"), large.replace(b"created_by", b"CREATED_BY")):
+    assert len(image.platforms[0].config.history) == 1000
+    for broken in (large.replace(b"RUN 999", b"RUN \xff"), large.replace(b"created_by", b"CREATED_BY")):
         manifest = manifest_bytes(broken, annotations=annotations)
         with pytest.raises(Malformed):
             await resolve(manifest_route("acme/web", "1", manifest) | blob_route("acme/web", broken))

@@ -203,7 +203,7 @@ class WorkerPool:
                 raise
             except _Ended as error:
                 self.failures += 1
-                how = await process.end()
+                how = await asyncio.shield(self._discard(process))  # who is cancelled here leaves no process behind
                 raise InspectionError(
                     f"the process that reads layers ended while it read {what}" + (f" ({how})" if how else "")
                 ) from error
@@ -233,7 +233,8 @@ class WorkerPool:
         self._idle = [(one, timer) for one, timer in self._idle if one is not process]
         self._discard(process)
 
-    def _discard(self, process: _Process) -> None:
+    def _discard(self, process: _Process) -> "asyncio.Task[str]":
         task = asyncio.create_task(process.end())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+        return task
