@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import msgspec
-from isal import igzip_lib, isal_zlib
-
 from portcullis.errors import LayerMalformed, TooLarge
-from portcullis.inspection import osrelease
+from portcullis.inspection import osrelease, packing
 from portcullis.inspection.application import application_of, application_roots
 from portcullis.inspection.buildargs import History
 from portcullis.inspection.catalogue import Catalogue
@@ -28,8 +25,6 @@ from portcullis.text import clean
 
 CONTENTS_VERSION: Final = 1
 """Part of the key under which contents are kept; raised whenever their meaning or form changes."""
-
-_ISAL_ERROR: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # the stub has an instance for the class
 
 _PLAIN_BYTES: Final = 256 * 1024 * 1024
 """Of encoded contents before they are compressed: the limits of findings and packages stay below."""
@@ -132,7 +127,7 @@ def inspect_image(
 
 def encode_contents(contents: Contents) -> bytes:
     """The contents as they are kept: MessagePack, compressed."""
-    return isal_zlib.compress(msgspec.msgpack.encode(contents, enc_hook=_plain), 1)
+    return packing.pack(contents)
 
 
 def decode_contents(content: bytes) -> Contents:
@@ -141,26 +136,7 @@ def decode_contents(content: bytes) -> Contents:
     Raises:
         ValueError: it is not that, or is of another version.
     """
-    inflater = isal_zlib.decompressobj()
-    try:
-        plain = inflater.decompress(content, _PLAIN_BYTES)
-        if not inflater.eof or inflater.unused_data:
-            raise ValueError("contents are cut off, or are followed by something else")
-        return msgspec.msgpack.decode(plain, type=Contents, dec_hook=_digest)
-    except (_ISAL_ERROR, msgspec.DecodeError) as error:
-        raise ValueError(f"contents cannot be read: {error}") from None
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, str):  # a Digest
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is not kept")
-
-
-def _digest(kind: type, value: object) -> object:
-    if kind is Digest and isinstance(value, str):
-        return Digest(value)
-    raise TypeError(f"{kind.__name__} is not kept")
+    return packing.unpack(content, Contents, most=_PLAIN_BYTES, what="contents")
 
 
 def _system(tree: Tree, reader: _Files) -> OperatingSystem:

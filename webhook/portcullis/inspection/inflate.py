@@ -8,11 +8,12 @@ another reads, it is read.
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from isal import igzip_lib
 
 from portcullis.errors import LayerMalformed, LayerUnsupported, TooLarge
+from portcullis.inspection.packing import ISAL_ERROR
 from portcullis.limits import Limits
 
 if sys.version_info >= (3, 14):
@@ -30,8 +31,7 @@ _OUT: Final = 256 * 1024
 
 _GZIP: Final = b"\x1f\x8b\x08"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
-_ERRORS: Final = (cast("type[Exception]", igzip_lib.error), zstd.ZstdError)
-"""The stubs of isal take the first for an instance."""
+_ERRORS: Final = (ISAL_ERROR, zstd.ZstdError)
 _OTHERS: Final = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x04\x22\x4d\x18": "lz4"}
 """What Docker and CRI-O may read, or what could be expected."""
 

@@ -8,7 +8,8 @@ counts), because runtimes unpack them in that order.
 from enum import IntEnum
 
 import msgspec
-from isal import igzip_lib, isal_zlib
+
+from portcullis.inspection import packing
 
 VERSION = 1
 """Part of the key under which layer facts are kept; raised whenever their meaning changes."""
@@ -82,15 +83,13 @@ class LayerFacts(msgspec.Struct, frozen=True):
     databases: tuple[PackageDatabase, ...] = ()
 
 
-_ISAL_ERROR: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # the stub has an instance for the class
-
 _PACKED_BYTES = 512 * 1024 * 1024
 """Of the facts of one layer before they are compressed: ``Limits.layer_entries`` with long names stay below."""
 
 
 def pack(facts: LayerFacts) -> bytes:
     """The facts as they are kept: MessagePack, compressed."""
-    return isal_zlib.compress(msgspec.msgpack.encode(facts), 1)
+    return packing.pack(facts)
 
 
 def unpack(content: bytes) -> LayerFacts:
@@ -99,11 +98,4 @@ def unpack(content: bytes) -> LayerFacts:
     Raises:
         ValueError: it is not that.
     """
-    inflater = isal_zlib.decompressobj()
-    try:
-        plain = inflater.decompress(content, _PACKED_BYTES)
-        if not inflater.eof or inflater.unused_data:
-            raise ValueError("facts of a layer are cut off, or are followed by something else")
-        return msgspec.msgpack.decode(plain, type=LayerFacts)
-    except (_ISAL_ERROR, msgspec.DecodeError) as error:
-        raise ValueError(f"facts of a layer cannot be read: {error}") from None
+    return packing.unpack(content, LayerFacts, most=_PACKED_BYTES, what="facts of a layer")

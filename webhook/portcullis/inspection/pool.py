@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from portcullis.errors import InspectionError, RegistryError
+from portcullis.inspection.packing import decode, encode
 from portcullis.inspection.turns import Turns
 from portcullis.inspection.wire import (
     ABANDON,
@@ -18,8 +19,6 @@ from portcullis.inspection.wire import (
     ImageJob,
     LayerJob,
     Setup,
-    decode,
-    encode,
     framed,
 )
 

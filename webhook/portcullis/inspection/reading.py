@@ -7,11 +7,12 @@ folders of the system (which loader they ask for).
 
 import hashlib
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from portcullis.inspection import osrelease, packages, users
 from portcullis.inspection.catalogue import Catalogue, CompiledRule
 from portcullis.inspection.libc import NeededLibrary, NeededLoader
+from portcullis.inspection.tarwalk import Probe
 from portcullis.limits import Limits
 
 _MEANING: Final = "1"
@@ -23,19 +24,6 @@ _LOADER_BYTES: Final = 4096
 _LIBRARIES: Final = frozenset({b".so", b".node"})
 _PROGRAMS: Final = (b"app/", b"opt/", b"srv/", b"usr/local/", b"home/", b"usr/src/")
 """Folders that a distribution leaves to others (Filesystem Hierarchy Standard 3.0)."""
-
-
-class Probe(Protocol):
-    """Looks into a body."""
-
-    @property
-    def limit(self) -> int:
-        """How many leading bytes of the body are wanted at most."""
-        ...
-
-    def marks(self, body: bytes) -> tuple[str, ...]:
-        """What is said of it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

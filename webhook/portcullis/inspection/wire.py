@@ -9,12 +9,12 @@ hostile layer may have been taken over.
 """
 
 import struct
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from portcullis.limits import Limits
-from portcullis.model.image import Digest, PlatformImage
+from portcullis.model.image import PlatformImage
 
 HEAD: Final = struct.Struct(">I")
 """Length of the frame in bytes."""
@@ -76,31 +76,5 @@ class Abandoned(msgspec.Struct, frozen=True, tag="abandoned"):
 Answer = Done | Missing | Failed | Abandoned
 
 
-def encode(value: msgspec.Struct) -> bytes:
-    """MessagePack of any of the messages."""
-    return msgspec.msgpack.encode(value, enc_hook=_plain)
-
-
-def decode(content: bytes, kind: Any) -> Any:
-    """A message of that type.
-
-    Raises:
-        msgspec.DecodeError: it is none.
-    """
-    return msgspec.msgpack.decode(content, type=kind, dec_hook=_digest)
-
-
 def framed(content: bytes) -> bytes:
     return HEAD.pack(len(content)) + content
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, str):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} does not travel")
-
-
-def _digest(kind: type, value: object) -> object:
-    if kind is Digest and isinstance(value, str):
-        return Digest(value)
-    raise TypeError(f"{kind.__name__} does not travel")

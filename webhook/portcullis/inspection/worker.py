@@ -20,6 +20,7 @@ from portcullis.inspection.contents import encode_contents, inspect_image
 from portcullis.inspection.layer import read_layer
 from portcullis.inspection.layerfacts import pack, unpack
 from portcullis.inspection.packages import compact
+from portcullis.inspection.packing import decode, encode
 from portcullis.inspection.reading import CatalogueReading
 from portcullis.inspection.wire import (
     ABANDON,
@@ -33,8 +34,6 @@ from portcullis.inspection.wire import (
     LayerJob,
     Missing,
     Setup,
-    decode,
-    encode,
     framed,
 )
 from portcullis.limits import Limits

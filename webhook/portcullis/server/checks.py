@@ -1,7 +1,5 @@
 """What the health port says of the running parts."""
 
-import functools
-
 from portcullis.audit.writer import AuditLog
 from portcullis.server.caching import observe_facts, observe_registry_cache
 from portcullis.server.compose import Parts
@@ -100,14 +98,9 @@ def _observe_audit(audit: AuditLog, metrics: Metrics) -> None:
         "set_aside": "Records that the store refused for good.",
         "outages": "Outages of the store.",
     }
-    for name, text in counted.items():
-        metrics.count_function(f"audit_{name}", text, functools.partial(_count, audit, name))
+    metrics.count_fields("audit", counted, lambda: audit.counters)
     metrics.gauge("audit_queued_records", "Records that wait for their commit.").set_function(
         lambda: float(audit.queued)
     )
     metrics.gauge("audit_journal_records", "Records in the journal.").set_function(lambda: float(audit.journal_records))
     metrics.gauge("audit_journal_bytes", "Bytes of the journal.").set_function(lambda: float(audit.journal_bytes))
-
-
-def _count(audit: AuditLog, name: str) -> float:
-    return float(getattr(audit.counters, name))

@@ -1,6 +1,5 @@
 """The look into layers, put together as the configuration says, and what is measured of it."""
 
-import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -62,8 +61,7 @@ def observe_inspection(inspector: LayerInspector, metrics: Metrics) -> None:
         "known_images": "Images whose contents were known already.",
         "known_layers": "Layers whose facts were known already.",
     }
-    for name, text in counted.items():
-        metrics.count_function(f"inspection_{name}", text, functools.partial(_value, counters, name))
+    metrics.count_fields("inspection", counted, lambda: counters)
     metrics.count_function(
         "inspection_failures", "Looks into images and layers that failed.", lambda: float(counters.failures.total())
     )
@@ -71,7 +69,3 @@ def observe_inspection(inspector: LayerInspector, metrics: Metrics) -> None:
     metrics.gauge("inspection_waiting_layers", "Layers that wait for a process.").set_function(
         lambda: float(inspector.waiting)
     )
-
-
-def _value(counters: object, name: str) -> float:
-    return float(getattr(counters, name))

@@ -4,6 +4,7 @@ Text from outside may be in a log line (a name, an error's message): every strin
 ASCII, so that nothing in it can end a line or drive a terminal.
 """
 
+import functools
 import logging
 import re
 import sys
@@ -151,6 +152,11 @@ class Metrics:
         """Gauges that are read when they are asked for, by the value of ``label``: words of ours."""
         self.registry.register(_Labelled(GaugeMetricFamily, f"portcullis_{name}", text, label, read))
 
+    def count_fields(self, prefix: str, texts: Mapping[str, str], counters: Callable[[], object]) -> None:
+        """A counter ``<prefix>_<name>`` for each field of ``counters()`` that ``texts`` describes."""
+        for name, text in texts.items():
+            self.count_function(f"{prefix}_{name}", text, functools.partial(_field, counters, name))
+
     def decided(self, decision: Decision) -> None:
         self._decisions.labels(str(decision.verdict), str(decision.code), str(decision.because)).inc()
         for problem in decision.problems:
@@ -195,3 +201,7 @@ class Metrics:
             return "other"
         self._reasons.add(reason)
         return reason
+
+
+def _field(counters: Callable[[], object], name: str) -> float:
+    return float(getattr(counters(), name))
