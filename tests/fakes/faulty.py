@@ -6,6 +6,8 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
+from fakes.listening import listening
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -102,23 +104,8 @@ async def serve_faulty(
 ) -> AsyncIterator[FaultyServer]:
     """A server with these routes, which may be changed while it runs."""
     server = FaultyServer(routes=dict(routes or {}))
-    talks: set[asyncio.Task[None]] = set()
-
-    def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(server.talk(reader, writer))
-        talks.add(task)
-        task.add_done_callback(talks.discard)
-
-    listener = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=tls)
-    server.port = listener.sockets[0].getsockname()[1]
-    try:
+    async with listening(server.talk, tls=tls) as server.port:
         yield server
-    finally:
-        listener.close()
-        for task in list(talks):
-            task.cancel()
-        await asyncio.gather(*talks, return_exceptions=True)
-        await listener.wait_closed()
 
 
 async def _read(reader: asyncio.StreamReader) -> Asked | None:

@@ -6,6 +6,8 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
+from fakes.listening import listening
+
 
 @dataclass
 class ForwardProxy:
@@ -63,23 +65,8 @@ class ForwardProxy:
 @contextlib.asynccontextmanager
 async def serve_proxy(ways: Mapping[str, int] | None = None, *, demands: str = "") -> AsyncIterator[ForwardProxy]:
     proxy = ForwardProxy(ways=dict(ways or {}), demands=demands)
-    talks: set[asyncio.Task[None]] = set()
-
-    def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(proxy.talk(reader, writer))
-        talks.add(task)
-        task.add_done_callback(talks.discard)
-
-    listener = await asyncio.start_server(talk, "127.0.0.1", 0)
-    proxy.port = listener.sockets[0].getsockname()[1]
-    try:
+    async with listening(proxy.talk) as proxy.port:
         yield proxy
-    finally:
-        listener.close()
-        for task in list(talks):
-            task.cancel()
-        await asyncio.gather(*talks, return_exceptions=True)
-        await listener.wait_closed()
 
 
 def _refuse(writer: asyncio.StreamWriter, status: bytes) -> bool:

@@ -1,14 +1,12 @@
 """What inspect shows: the policy input, in words."""
 
 import io
-import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
 
 from portcullis.cli.facts import facts_view
-from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.decision import Problem, Stage
 from portcullis.model.evidence import (
     Attestation,
@@ -33,17 +31,8 @@ from portcullis.model.image import (
     ResolvedImage,
     UserSource,
 )
-from portcullis.model.request import (
-    AdmissionRequest,
-    GroupVersionKind,
-    GroupVersionResource,
-    Operation,
-    UserInfo,
-)
-from portcullis.model.workload import Workload
-from portcullis.policy.document import build_document
+from unit.cli.pictures import NOW, policy_input
 
-NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 WRITTEN = "registry.example/acme/web:1.4"
 DIGEST = Digest("sha256:" + "ab" * 32)
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
@@ -95,26 +84,8 @@ def known(**fields: Any) -> ImageFacts:
 
 
 def shown(facts: ImageFacts, width: int = 120) -> str:
-    request = AdmissionRequest(
-        uid="u",
-        kind=GroupVersionKind("", "v1", "Pod"),
-        resource=GroupVersionResource("", "v1", "pods"),
-        sub_resource="",
-        name="",
-        namespace="",
-        operation=Operation.CREATE,
-        user=UserInfo(""),
-        object={},
-        old_object=None,
-        dry_run=False,
-        raw={},
-    )
-    workload = Workload("Pod", "v1", "", "", {}, {}, {}, {}, ())
-    document = build_document(
-        now=NOW, request=request, workload=workload, containers=[], images=[facts], limits=DEFAULT_LIMITS
-    )
     console = Console(file=io.StringIO(), width=width)
-    console.print(facts_view(WRITTEN, json.loads(document)["images"][WRITTEN], NOW))
+    console.print(facts_view(WRITTEN, policy_input(facts), NOW))
     assert isinstance(console.file, io.StringIO)
     return " ".join(console.file.getvalue().split())
 

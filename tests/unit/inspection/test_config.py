@@ -1,11 +1,13 @@
 """Which user a container gets. Every row of "root" that is wrong would let root in."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes.layerfacts import EMPTY_CONFIG
 from portcullis.inspection.config import container_user, image_user
 from portcullis.model.image import ContainerUser, ImageConfig, ImageUser, UserSource
 from portcullis.model.workload import Container, ContainerKind
@@ -15,19 +17,7 @@ IMAGE, OF_CONTAINER, OF_POD = UserSource.IMAGE, UserSource.CONTAINER, UserSource
 
 
 def config(user: str) -> ImageConfig:
-    return ImageConfig(
-        user=user,
-        created=None,
-        entrypoint=(),
-        cmd=(),
-        working_dir="",
-        env_names=(),
-        exposed_ports=(),
-        volumes=(),
-        labels={},
-        healthcheck=(),
-        history=(),
-    )
+    return replace(EMPTY_CONFIG, user=user)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """The history of images, as each builder in use writes it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
+from fakes.layerfacts import EMPTY_CONFIG
 from portcullis.inspection.history import INSTRUCTIONS, build_steps, dockerfile
 from portcullis.model.image import BuildStep, HistoryEntry, ImageConfig
 
@@ -74,19 +76,7 @@ LINES = {
 
 
 def config(history: Sequence[HistoryEntry]) -> ImageConfig:
-    return ImageConfig(
-        user="",
-        created=None,
-        entrypoint=(),
-        cmd=(),
-        working_dir="",
-        env_names=(),
-        exposed_ports=(),
-        volumes=(),
-        labels={},
-        healthcheck=(),
-        history=tuple(history),
-    )
+    return replace(EMPTY_CONFIG, history=tuple(history))
 
 
 def step(line: str) -> BuildStep:
