@@ -32,7 +32,7 @@ demo: setup ## the whole gate on this machine: registry, images, attestations, O
 
 .PHONY: test
 test: setup ## unit, property and contract tests
-	@$(PYTHON) tests/tools/install.py opa crane registry
+	@$(PYTHON) tests/tools/install.py opa crane registry referrers-registry
 	@$(RUN) pytest -n $(WORKERS) $(ARGS)
 
 .PHONY: e2e

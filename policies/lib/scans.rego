@@ -13,13 +13,17 @@ import data.portcullis.lib.text
 # A scan counts only with the verified attestation of a vulnerability predicate that carried it.
 carried[written] contains k if {
 	some written, k
-	some a in attestations.verified[written]
-	input.images[written].attestations[a].predicateClass == "vulnerability"
-	input.images[written].scans[k].attestation == input.images[written].attestations[a].digest
+	attestations.carries(written, "vulnerability", input.images[written].scans[k].attestation)
 }
 
 name(written, k) := lower(input.images[written].scans[k].scanner.name) if {
 	is_string(input.images[written].scans[k].scanner.name)
+}
+
+default signer(_, _) := ""
+
+signer(written, k) := input.images[written].scans[k].signer.name if {
+	is_string(input.images[written].scans[k].signer.name)
 }
 
 # The platforms that must be covered.
@@ -41,92 +45,79 @@ timed(written, k) if {
 	is_number(input.images[written].scans[k].ageHours)
 }
 
-# Of each scanner the scan with the latest time; several where the times are equal.
-newest[written][j] contains k if {
-	some written, j
-	some k in about[written][j]
+# Of these scans the one of each scanner with the latest time; several where the times are equal.
+latest(written, among) := {k |
+	some k in among
 	timed(written, k)
-	latest := max({time |
-		some other in about[written][j]
+	last := max({time |
+		some other in among
 		timed(written, other)
 		name(written, other) == name(written, k)
 		time := input.images[written].scans[other].scannedAt
 	})
-	input.images[written].scans[k].scannedAt == latest
+	input.images[written].scans[k].scannedAt == last
 }
 
-# -- findings --------------------------------------------------------------------------------------------------------
-
-severities := ["critical", "high", "medium", "low", "negligible", "unknown"]
-
-well_formed(written, k) if {
-	is_array(input.images[written].scans[k].vulnerabilities)
-	every finding in input.images[written].scans[k].vulnerabilities {
-		is_object(finding)
-	}
+# All but those of which a newer one by the same scanner is known: a scan that cannot be put in order counts.
+standing[written][j] := {k | some k in about[written][j]; not superseded(written, j, k)} if {
+	some written, platforms in targets
+	some j in platforms
 }
 
-# The distinct findings that count as a severity; scanners repeat one for every place where they saw it.
-findings(written, k, severity, only_fixable, unknown_as) := {seen |
-	some finding in input.images[written].scans[k].vulnerabilities
-	counts_as(finding, unknown_as) == severity
-	counted(finding, only_fixable)
-	seen := [object.get(finding, key, "") | some key in ["id", "package", "installed", "fixed", "severity"]]
+superseded(written, j, k) if {
+	timed(written, k)
+	some other in about[written][j]
+	timed(written, other)
+	name(written, other) == name(written, k)
+	input.images[written].scans[other].scannedAt > input.images[written].scans[k].scannedAt
 }
-
-counts_as(finding, unknown_as) := severity if {
-	severity := object.get(finding, "severity", "unknown")
-	severity in {"critical", "high", "medium", "low", "negligible"}
-} else := unknown_as
-
-counted(_, false)
-
-counted(finding, true) if object.get(finding, "fixed", null) != ""
 
 # -- words -----------------------------------------------------------------------------------------------------------
 
-# Findings by severity as [rank, id, package, installed, fixed, severity], the worst first.
-ranked(found) := sort({array.concat([rank], finding) |
-	some rank, severity in severities
-	some finding in found[severity]
-})
+said(reason, msg, fix, place, more) := object.union(
+	{"msg": msg, "fix": fix, "details": object.union({"reason": reason}, more)},
+	place,
+)
 
-labels(worst) := [label |
-	some i, finding in worst
-	not named_before(worst, i)
-	label := label_of(finding)
-]
+default scanner(_, _) := ""
 
-# One id may be found in several packages, which stand side by side.
-named_before(worst, i) if {
-	i > 0
-	worst[i - 1][1] == worst[i][1]
+scanner(written, k) := text.short(input.images[written].scans[k].scanner.name, 40)
+
+# A fault of one scan, with what programs want to know of it.
+of_scan(written, k, fault) := said(fault.reason, fault.msg, fault.fix, place(written, k), object.union(
+	object.get(fault, "more", {}),
+	{"scanner": scanner(written, k), "scannedAt": scanned_at(written, k)},
+))
+
+default scanned_at(_, _) := null
+
+scanned_at(written, k) := input.images[written].scans[k].scannedAt
+
+# The platform of a scan is worth naming where the image has several.
+default place(_, _) := {}
+
+place(written, k) := {"platform": input.images[written].scans[k].platform} if {
+	input.images[written].isIndex == true
+	is_string(input.images[written].scans[k].platform)
 }
 
-label_of(finding) := sprintf("%s (severity unknown)", [text.short(finding[1], 40)]) if {
-	finding[5] == "unknown"
-} else := text.short(finding[1], 40)
-
-remedy(worst) := sprintf("update %s, then rebuild", [few(updates, 3)]) if {
-	updates := fixable(array.slice(worst, 0, 50))
-	count(updates) > 0
-} else := "no fixed version is known: use another base image or remove the package"
-
-few(updates, limit) := concat(", ", updates) if count(updates) <= limit
-
-few(updates, limit) := sprintf("%s and what else has a fix", [concat(", ", array.slice(updates, 0, limit))]) if {
-	count(updates) > limit
+# Words for an image without a scan that counts.
+unscanned(written) := said(why.reason, why.msg, why.fix, {}, why.more) if {
+	why := attestations.none(written, "vulnerability")
 }
 
-fixable(worst) := [update |
-	some i, finding in worst
-	is_string(finding[4])
-	finding[4] != ""
-	not updated_before(worst, i)
-	update := sprintf("%s to %s", [text.short(finding[2], 40), text.short(finding[4], 40)])
-]
+# Words for a platform of which none of these scans is.
+off_platform(written, j, seen) := said("scan-platform-missing", msg, fix, {}, {"platform": platform}) if {
+	platforms := {text.short(input.images[written].scans[k].platform, 40) | some k in seen}
+	platform := input.images[written].platforms[j].platform
+	msg := sprintf("has vulnerability scans of %s, none of %s", [concat(", ", sort(platforms)), platform])
+	fix := "scan every platform of the image and attach the signed reports"
+}
 
-updated_before(worst, i) if {
-	some earlier in array.slice(worst, 0, i)
-	array.slice(earlier, 2, 5) == array.slice(worst[i], 2, 5)
+# Of an image that is not known to be good, what is wrong; where nothing is told, that nothing is known.
+told(problems) := problems if count(problems) > 0
+
+told(problems) := {said("attestation-missing", msg, attestations.attach("vulnerability"), {}, {})} if {
+	count(problems) == 0
+	msg := "has no accepted vulnerability scan"
 }

@@ -2,6 +2,7 @@ package portcullis.policies.scan_required_test
 
 import rego.v1
 
+import data.portcullis.lib.evidence_fixtures_test as evidence
 import data.portcullis.lib.fixtures_test as fixtures
 import data.portcullis.policies.scan_required
 
@@ -138,6 +139,8 @@ test_absent_fields_of_a_scan_are_refused if {
 		"suppressed",
 		"complete",
 		"vulnerabilities",
+		"newerSeen",
+		"packages",
 	]
 	every field in fields {
 		scan := fixtures.without(fixtures.scan({}), [field])
@@ -159,6 +162,9 @@ test_odd_fields_of_a_scan_are_refused if {
 		{"vulnerabilities": ["CVE-1"]},
 		{"vulnerabilities": [{}]},
 		{"scanner": {"name": 7}},
+		{"newerSeen": false},
+		{"packages": 0},
+		{"packages": "87"},
 	]
 	every more in odd {
 		count(scan_required.deny) > 0 with input as scanned(more)
@@ -272,6 +278,76 @@ test_nothing_by_the_named_scanner_at_all if {
 	fixtures.reasons(violations) == {"attestation-missing"}
 }
 
+grype := fixtures.scan({"scanner": by("grype")})
+
+test_as_many_scanners_as_asked_for if {
+	two := parameters({"atLeast": 2})
+	some violation in scan_required.deny with input as fixtures.judged({}, {}) with data.portcullis.parameters as two
+	violation.msg == "has recent scans by 1 scanner (trivy); 2 are asked for"
+	violation.details.reason == "scans-too-few"
+	scan_required.deny == set() with input as fixtures.judged({}, {"scans": [fixtures.scan({}), grype]})
+		with data.portcullis.parameters as two
+	every scans in [
+		[fixtures.scan({}), fixtures.scan({})],
+		[fixtures.scan({}), fixtures.scan({"scanner": by("Trivy")})],
+		[fixtures.scan({}), object.union(grype, {"ageHours": 300})],
+		[fixtures.scan({}), object.union(grype, {"complete": false})],
+		[],
+	] {
+		count(scan_required.deny) > 0 with input as fixtures.judged({}, {"scans": scans})
+			with data.portcullis.parameters as two
+	}
+}
+
+test_every_platform_needs_as_many if {
+	amd64 := {"platform": "linux/amd64"}
+	violations := scan_required.deny with data.portcullis.parameters as parameters({"atLeast": 2})
+		with input as index([fixtures.scan({}), object.union(grype, amd64)])
+	fixtures.reasons(violations) == {"scans-too-few"}
+}
+
+test_signers if {
+	release := fixtures.scan({"signer": evidence.by("release")})
+	wanted := parameters({"signers": ["release", "other"]})
+	some violation in scan_required.deny with input as fixtures.judged({}, {}) with data.portcullis.parameters as wanted
+	violation.msg == "has no vulnerability scan signed by release, other, only by ci"
+	violation.details.reason == "attestation-untrusted"
+	scan_required.deny == set() with input as fixtures.judged({}, {"scans": [release]})
+		with data.portcullis.parameters as wanted
+
+	# A newer scan by somebody else neither helps nor hurts.
+	older_release := object.union(older, {"signer": evidence.by("release")})
+	bad := fixtures.scan({"vulnerabilities": [fixtures.finding("CVE-1", "critical")]})
+	scan_required.deny == set() with input as fixtures.judged({}, {"scans": [older_release, bad]})
+		with data.portcullis.parameters as wanted
+	every signer in [null, 7, {"name": null}, {"name": "Release"}] {
+		count(scan_required.deny) > 0 with input as scanned({"signer": signer})
+			with data.portcullis.parameters as wanted
+	}
+}
+
+test_scanners_signed_by_different_signers if {
+	distinct := parameters({"scanners": ["trivy", "grype"], "distinctSigners": true})
+	some violation in scan_required.deny with input as fixtures.judged({}, {"scans": [fixtures.scan({}), grype]})
+		with data.portcullis.parameters as distinct
+	violation.msg == "has scans by several scanners that were signed by one signer (ci)"
+	violation.details.reason == "scans-not-independent"
+	other := object.union(grype, {"signer": evidence.by("security")})
+	scan_required.deny == set() with input as fixtures.judged({}, {"scans": [fixtures.scan({}), other]})
+		with data.portcullis.parameters as distinct
+	scan_required.deny == set() with input as fixtures.judged({}, {"scans": [fixtures.scan({}), other]})
+		with data.portcullis.parameters as parameters({"atLeast": 2, "distinctSigners": true})
+	unsigned := object.union(grype, {"signer": null})
+	count(scan_required.deny) > 0 with input as fixtures.judged({}, {"scans": [fixtures.scan({}), unsigned]})
+		with data.portcullis.parameters as distinct
+}
+
+test_more_scanners_than_are_named_is_a_mistake if {
+	violations := scan_required.deny with input as fixtures.judged({}, {})
+		with data.portcullis.parameters as parameters({"scanners": ["trivy"], "atLeast": 2})
+	"parameter-invalid" in fixtures.reasons(violations)
+}
+
 # -- platforms -----------------------------------------------------------------------------------------------------
 
 index(scans) := fixtures.judged({}, {
@@ -303,110 +379,6 @@ test_the_platform_to_blame_is_named if {
 	violation.details.reason == "scan-stale"
 }
 
-# -- findings ------------------------------------------------------------------------------------------------------
-
-test_critical_finding if {
-	some violation in scan_required.deny with input as scanned({"vulnerabilities": [fixtures.finding("CVE-1", "critical")]})
-	violation.msg == "trivy found too many vulnerabilities, 1 critical (0 allowed): CVE-1"
-	violation.fix == "update openssl to 3.0.9, then rebuild"
-	violation.details.reason == "vulnerabilities"
-	violation.details.counts == {"critical": 1}
-	violation.details.ids == ["CVE-1"]
-}
-
-test_lesser_findings_pass_by_default if {
-	scan_required.deny == set() with input as scanned({"vulnerabilities": [
-		fixtures.finding("CVE-1", "high"),
-		fixtures.finding("CVE-2", "medium"),
-		fixtures.finding("CVE-3", "low"),
-		fixtures.finding("CVE-4", "negligible"),
-	]})
-}
-
-test_limits_per_severity if {
-	found := {"vulnerabilities": [fixtures.finding(id, "high") | some id in ["CVE-1", "CVE-2"]]}
-	scan_required.deny == set() with input as scanned(found)
-		with data.portcullis.parameters as parameters({"max": {"high": 2}})
-	some violation in scan_required.deny with input as scanned(found)
-		with data.portcullis.parameters as parameters({"max": {"high": 1}})
-	violation.msg == "trivy found too many vulnerabilities, 2 high (1 allowed): CVE-1, CVE-2"
-}
-
-test_the_limit_of_critical_stays_unless_it_is_lifted if {
-	found := {"vulnerabilities": [fixtures.finding("CVE-1", "critical")]}
-	count(scan_required.deny) == 1 with input as scanned(found)
-		with data.portcullis.parameters as parameters({"max": {"high": 1}})
-	scan_required.deny == set() with input as scanned(found)
-		with data.portcullis.parameters as parameters({"max": {"critical": null}})
-}
-
-test_the_worst_come_first_and_five_are_named if {
-	found := array.concat(
-		[fixtures.finding(id, "high") | some id in ["CVE-1", "CVE-2", "CVE-3", "CVE-4"]],
-		[fixtures.finding(id, "critical") | some id in ["CVE-8", "CVE-9"]],
-	)
-	some violation in scan_required.deny with input as scanned({"vulnerabilities": found})
-		with data.portcullis.parameters as parameters({"max": {"high": 0}})
-	expected := concat("", [
-		"trivy found too many vulnerabilities, 2 critical (0 allowed) and 4 high (0 allowed): ",
-		"CVE-8, CVE-9, CVE-1, CVE-2, CVE-3 and 1 more",
-	])
-	violation.msg == expected
-}
-
-test_a_finding_that_is_repeated_counts_once if {
-	finding := fixtures.finding("CVE-1", "high")
-	scan_required.deny == set() with input as scanned({"vulnerabilities": [finding, finding]})
-		with data.portcullis.parameters as parameters({"max": {"high": 1}})
-}
-
-test_one_id_in_two_packages_counts_twice_and_is_named_once if {
-	finding := fixtures.finding("CVE-1", "critical")
-	some violation in scan_required.deny with input as scanned({"vulnerabilities": [
-		finding,
-		object.union(finding, {"package": "libssl", "fixed": ""}),
-	]})
-	violation.msg == "trivy found too many vulnerabilities, 2 critical (0 allowed): CVE-1"
-}
-
-test_unknown_severity_counts_as_critical_unless_told_otherwise if {
-	odd := [
-		fixtures.finding("CVE-1", "unknown"),
-		fixtures.finding("CVE-1", null),
-		fixtures.without(fixtures.finding("CVE-1", "low"), ["severity"]),
-		fixtures.finding("CVE-1", "CRITICAL"),
-	]
-	every finding in odd {
-		count(scan_required.deny) == 1 with input as scanned({"vulnerabilities": [finding]})
-		scan_required.deny == set() with input as scanned({"vulnerabilities": [finding]})
-			with data.portcullis.parameters as parameters({"unknownAs": "low"})
-	}
-	some violation in scan_required.deny with input as scanned({"vulnerabilities": [odd[0]]})
-	contains(violation.msg, "CVE-1 (severity unknown)")
-	count(scan_required.deny) == 1 with input as scanned({"vulnerabilities": [odd[0]]})
-		with data.portcullis.parameters as parameters({"unknownAs": "unknown", "max": {"unknown": 0}})
-}
-
-test_only_fixable if {
-	only := parameters({"onlyFixable": true})
-	finding := fixtures.finding("CVE-1", "critical")
-	unfixed := object.union(finding, {"fixed": ""})
-	scan_required.deny == set() with input as scanned({"vulnerabilities": [unfixed]}) with data.portcullis.parameters as only
-	every one in [finding, object.union(finding, {"fixed": null}), fixtures.without(finding, ["fixed"])] {
-		count(scan_required.deny) == 1 with input as scanned({"vulnerabilities": [one]})
-			with data.portcullis.parameters as only
-	}
-}
-
-test_remedies if {
-	finding := fixtures.finding("CVE-1", "critical")
-	some violation in scan_required.deny with input as scanned({"vulnerabilities": [object.union(finding, {"fixed": ""})]})
-	contains(violation.fix, "no fixed version is known")
-	many := [object.union(finding, {"package": package_name}) | some package_name in ["a", "b", "c", "d"]]
-	some other in scan_required.deny with input as scanned({"vulnerabilities": array.concat(many, [finding, finding])})
-	other.fix == "update a to 3.0.9, b to 3.0.9, c to 3.0.9 and what else has a fix, then rebuild"
-}
-
 # -- parameters ----------------------------------------------------------------------------------------------------
 
 test_wrong_parameters_are_a_violation if {
@@ -417,6 +389,12 @@ test_wrong_parameters_are_a_violation if {
 		{"max": {"high": -1}},
 		{"unknownAs": "none"},
 		{"scanners": "trivy"},
+		{"atLeast": -1},
+		{"signers": "ci"},
+		{"distinctSigners": "yes"},
+		{"endOfLife": "refuse"},
+		{"honourVex": null},
+		{"requireInventory": 1},
 		{"maxAge": 1},
 	]
 	every one in wrong {

@@ -151,6 +151,38 @@ def test_the_gate_may_look_after_its_webhook_configuration_read_its_pod_list_nod
     assert found["RoleBinding"]["metadata"]["namespace"] == NAMESPACE
 
 
+def _signers(**secrets: dict[str, str]) -> dict[str, Any]:
+    return {"config": {"trust": {"signers": {name: {"key": {"secret": secret}} for name, secret in secrets.items()}}}}
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({}, None),
+        ({"config": {"trust": {"signers": {"ci": {"key": {"file": "/etc/keys/ci.pub"}}}}}}, None),
+        ({"config": {"trust": {"signers": {"ci": {"keyless": {"issuer": "https://a", "identity": "b"}}}}}}, None),
+        (_signers(ci={"name": "cosign", "namespace": "other"}), None),
+        (_signers(ci={"name": "cosign"}), ["cosign"]),
+        (
+            _signers(
+                b={"name": "release"},
+                a={"name": "cosign", "key": "a.pub", "namespace": NAMESPACE},
+                c={"name": "cosign", "key": "c.pub"},
+                d={"name": "elsewhere", "namespace": "other"},
+            ),
+            ["cosign", "release"],
+        ),
+    ],
+)
+def test_the_gate_may_read_the_secrets_of_its_signers_and_no_others(
+    values: dict[str, Any], names: list[str] | None
+) -> None:
+    pods, *others = objects(values)["Role"]["rules"]
+    assert pods["resources"] == ["pods"]
+    rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": ["get"]}
+    assert others == ([] if names is None else [rule])
+
+
 @pytest.mark.parametrize(
     ("account", "name", "created"),
     [

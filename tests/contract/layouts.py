@@ -105,6 +105,9 @@ class Opened:
     async def manifest(self, repository: Repository, digest: Digest, access: Access) -> Manifest:
         return await self._open(repository).manifest(repository, digest, access)
 
+    async def tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
+        return await self._open(repository).tagged(repository, tag, access)
+
     async def blob(self, repository: Repository, digest: Digest, limit: int, access: Access) -> AsyncIterator[bytes]:
         async for piece in self._open(repository).blob(repository, digest, limit, access):
             yield piece

@@ -112,6 +112,15 @@ class Target:
                 await self.publisher.manifest(there, manifest.digest, manifest.media_type, manifest.content)
             await self.publisher.manifest(there, image.reference.tag, top.media_type, top.content)
 
+    async def tag(self, path: str, tag: str, media_type: str, content: bytes) -> Digest:
+        """Puts a manifest under a tag; it need not be an image."""
+        place = self.repository(path)
+        digest = self.memory.add_tag(place, tag, media_type, content)
+        if self.publisher is not None:
+            for there in self._places(place):
+                await self.publisher.manifest(there, tag, media_type, content)
+        return digest
+
     async def attach(self, image: ResolvedImage, artifact_type: str, content: bytes) -> Descriptor:
         if self.publisher is None:
             return self.memory.add_referrer(image, artifact_type, artifact_type, content)
@@ -260,6 +269,13 @@ async def distribution(folder: Path) -> AsyncIterator[Target]:
 
 
 @contextlib.asynccontextmanager
+async def with_referrers(_: Path) -> AsyncIterator[Target]:
+    """The registry of go-containerregistry with its Referrers API."""
+    async with program(("referrers-registry",), rb"serving on port (\d+)") as host, over_http(host) as target:
+        yield target
+
+
+@contextlib.asynccontextmanager
 async def layout(folder: Path) -> AsyncIterator[Target]:
     async with layouts.layouts(folder, LIMITS) as (registry, publisher):
         yield Target(registry, layouts.HOST, MemoryRegistry(), publisher)
@@ -282,6 +298,7 @@ TARGETS: Mapping[str, Opening] = {
     "mirror that is empty": mirror_that_is_empty,
     "crane": crane,
     "distribution": distribution,
+    "with referrers": with_referrers,
     "layout": layout,
     "archive": archive,
 }

@@ -283,11 +283,20 @@ async def test_the_policies_that_come_with_it_compile(opa_binary: Path) -> None:
         "image-secrets": image | {Need.CONFIG, Need.CONTENTS},
         "image-setuid": image | {Need.CONFIG, Need.CONTENTS},
         "image-shell": image | {Need.CONFIG, Need.CONTENTS},
+        "image-signed": image | {Need.ATTESTATIONS},
         "image-size": image | {Need.CONFIG, Need.CONTENTS},
         "image-source": request,
         "image-user": image | {Need.CONFIG, Need.USER},
+        "lint-required": image | {Need.ATTESTATIONS},
         "pod-privileges": request,
+        "provenance": image | {Need.ATTESTATIONS},
+        "sbom-packages": image | {Need.ATTESTATIONS, Need.COMPONENTS},
+        "sbom-required": image | {Need.ATTESTATIONS},
+        "scan-fresh": image | {Need.ATTESTATIONS},
+        "scan-known-exploited": image | {Need.ATTESTATIONS},
         "scan-required": image | {Need.ATTESTATIONS},
+        "scan-severity": image | {Need.ATTESTATIONS},
+        "vex-trusted": image | {Need.ATTESTATIONS},
     }
 
 

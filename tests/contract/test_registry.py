@@ -1,19 +1,29 @@
 """What every Registry does alike; tests/contract/registry_cases.py lists them."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contract.registry_cases import LIMITS, NOBODY, TARGETS, Target
-from fakes.registry import AMD64, ARM64, INDEX, MANIFEST, image_config, sha256
+from fakes.registry import AMD64, ARM64, CONFIG, INDEX, MANIFEST, image_config, sha256
 from portcullis.errors import NotFound, TooLarge
-from portcullis.model.image import Digest, HistoryEntry, Platform
+from portcullis.model.image import Digest, HistoryEntry, Platform, ResolvedImage
 
 pytestmark = pytest.mark.anyio
 
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 SARIF = "application/sarif+json"
+
+
+def attachment(image: ResolvedImage) -> dict[str, Any]:
+    """A manifest of the image's own blobs without a subject, as cosign's are."""
+    (platform,) = image.platforms
+    config = {"mediaType": CONFIG, "digest": platform.config_digest, "size": 0}
+    layers = [{"mediaType": BUNDLE, "digest": one.digest, "size": one.size} for one in platform.layers]
+    return {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
 
 
 @pytest.fixture(params=TARGETS)
@@ -130,6 +140,27 @@ async def test_a_manifest_comes_byte_for_byte(target: Target) -> None:
     assert (sha256(manifest.content), manifest.digest, manifest.media_type) == (image.digest, image.digest, MANIFEST)
     with pytest.raises(NotFound):
         await target.registry.manifest(place, sha256(b"nothing has this"), NOBODY)
+
+
+async def test_what_a_tag_names_need_not_be_an_image(target: Target) -> None:
+    """cosign puts signatures and attestations under tags made of the image's digest."""
+    image = await target.publish("acme/web")
+    place, tag = target.repository("acme/web"), f"sha256-{image.digest.hex}.att"
+    with pytest.raises(NotFound):
+        await target.registry.tagged(place, f"sha256-{image.digest.hex}.sig", NOBODY)
+    digest = await target.tag("acme/web", tag, MANIFEST, attached := json.dumps(attachment(image)).encode())
+    found = await target.registry.tagged(place, tag, NOBODY)
+    assert (found.content, found.digest, found.media_type) == (attached, digest, MANIFEST)
+    assert sha256(found.content) == digest
+    top = await target.registry.tagged(place, "1", NOBODY)
+    assert (top.digest, top.media_type) == (image.digest, image.media_type)
+
+
+async def test_a_tag_of_another_repository_is_none_of_this_one(target: Target) -> None:
+    await target.publish("acme/web")
+    await target.publish("acme/other", "2", user="0")
+    with pytest.raises(NotFound):
+        await target.registry.tagged(target.repository("acme/web"), "2", NOBODY)
 
 
 async def test_a_blob_comes_whole_or_not_at_all(target: Target) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from portcullis.evidence import dsse, verifier
-from portcullis.evidence.verifier import KeyVerifier
+from portcullis.evidence.verifier import AttestationVerifier
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.evidence import Carrier, CarrierKind, Rejected, Verified
 from portcullis.model.image import Digest
@@ -21,7 +21,7 @@ Make = Callable[[Limits], Verifier]
 
 
 def keys(limits: Limits) -> Verifier:
-    return KeyVerifier(trust=made.trust(), limits=limits)
+    return AttestationVerifier(trust=made.trust(), limits=limits)
 
 
 @pytest.fixture(params=[keys], ids=["keys"])

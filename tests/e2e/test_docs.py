@@ -20,9 +20,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from e2e.support import RunningDemo, clean_report, portcullis
 from fakes.disk import saved_files, tar_of
+from portcullis.evidence.attest import attest
+from portcullis.model.image import Digest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/authors.md", "docs/operators.md", "docs/policies.md", "docs/reasons.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/authors.md",
+    "docs/keys.md",
+    "docs/operators.md",
+    "docs/policies.md",
+    "docs/reasons.md",
+)
+RUN = frozenset({"portcullis", "opa", "cosign", "openssl"})
 OTHERS = frozenset({"trivy", "curl", "docker", "kubectl", "helm"})
 """Programs of others, whose use is shown but not tested here. Those of a cluster are in test_install.py."""
 
@@ -47,6 +58,7 @@ def folder(tmp_path: Path, running_demo: RunningDemo, monkeypatch: pytest.Monkey
     image = f"{running_demo.registry}/acme/web:1.4.2"
     hosts = json.dumps({running_demo.registry: {"insecure": True, "private": True}})
     monkeypatch.setenv("PORTCULLIS_REGISTRIES__HOSTS", hosts)
+    monkeypatch.setenv("COSIGN_PASSWORD", "")
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -70,7 +82,35 @@ def folder(tmp_path: Path, running_demo: RunningDemo, monkeypatch: pytest.Monkey
     digest = re.search(r"sha256:[0-9a-f]{64}", inspected.stdout)
     assert digest is not None
     (tmp_path / "report.json").write_text(json.dumps(clean_report(image, digest[0])))
+    _write_evidence(tmp_path, key)
     return tmp_path
+
+
+def _write_evidence(folder: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    """A report of Grype's, a Dockerfile, and an attestation with the key that signed it."""
+    found = {"id": "CVE-2024-3094", "severity": "Critical", "fix": {"state": "fixed", "versions": ["5.6.1"]}}
+    artifact = {"name": "xz-utils", "version": "5.6.0", "type": "deb", "purl": "pkg:deb/debian/xz-utils@5.6.0"}
+    descriptor = {"name": "grype", "version": "0.104.0", "timestamp": "2026-11-24T12:00:00Z"}
+    report = {
+        "matches": [{"vulnerability": found, "artifact": artifact}],
+        "source": {"type": "image", "target": {"userInput": EXAMPLE, "architecture": "amd64", "os": "linux"}},
+        "distro": {"name": "debian", "version": "12"},
+        "descriptor": descriptor,
+    }
+    (folder / "grype.json").write_text(json.dumps(report))
+    (folder / "Dockerfile").write_text("FROM debian:12.8\nCOPY web /web\nUSER 10001\n")
+    subject = re.search(r"--subject (sha256:[0-9a-f]{64})", (ROOT / "README.md").read_text("utf-8"))
+    assert subject is not None
+    made = attest(
+        predicate={"approved": True},
+        predicate_type="https://acme.example/review/v1",
+        subject=Digest(subject[1]),
+        name="registry.example/acme/web",
+        key=key,
+    )
+    (folder / "bundle.json").write_bytes(made)
+    pem = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (folder / "ci.pub").write_bytes(key.public_key().public_bytes(*pem))
 
 
 def _write_policies(folder: Path) -> None:
@@ -125,16 +165,20 @@ def run(words: Sequence[str], folder: Path) -> None:
         assert done.returncode == 0, done.stderr
     elif program == "portcullis" and arguments[0] == "serve":
         serve(arguments, folder)
-    elif program in ("portcullis", "opa"):
-        command = [sys.executable, "-m", "portcullis"] if program == "portcullis" else ["opa"]
+    elif program in RUN:
+        command = [sys.executable, "-m", "portcullis"] if program == "portcullis" else [program]
         place = ROOT if "policies" in arguments else folder
         done = subprocess.run([*command, *arguments], cwd=place, capture_output=True, text=True, timeout=60)
         # 1 is a refusal, which is an answer; the example's image is not scanned by anyone this folder trusts.
-        allowed = {0, 1} if arguments[0] == "check" else {0}
+        allowed = {0, 1} if arguments[0] in ("check", "dockerfile") else {0}
         assert done.returncode in allowed, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         if target:
             (folder / target).write_text(done.stdout)
+    elif program in ("cosign", "openssl"):
+        environment = {**os.environ, "COSIGN_PASSWORD": ""}
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=60, env=environment)
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
     else:
         assert program in OTHERS, f"{program} is neither ours nor known here: {shlex.join(words)}"
 

@@ -1,7 +1,15 @@
-"""The webhook configuration of a cluster, in memory."""
+"""The webhook configuration of a cluster, in memory; an API server with Secrets, on loopback."""
 
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+from kubernetes.aio.client import ApiClient, Configuration
 
 from portcullis.cluster.registration import Registration
 from portcullis.errors import ClusterError
@@ -34,3 +42,56 @@ class MemoryConfigurations:
         kept = self.found.ca_bundles if ca_bundle is None else dict.fromkeys(names, ca_bundle)
         stopped = dict.fromkeys(names, rfc3339(stopped_at, "seconds")) if stopped_at is not None else {}
         self.found = replace(self.found, ca_bundles=kept, stopped=stopped)
+
+
+class SecretServer:
+    """Answers for Secrets as an API server does; ``asked`` are those that were asked for, ``namespace/name``."""
+
+    def __init__(self, runner: web.AppRunner) -> None:
+        self.asked: list[str] = []
+        self._runner = runner
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+
+@asynccontextmanager
+async def serving_secrets(
+    secrets: Mapping[str, Mapping[str, str | bytes]], *, status: int = 200, answer: Any = None, silent: bool = False
+) -> AsyncIterator[tuple[ApiClient, SecretServer]]:
+    """A client of a server that has these Secrets by ``namespace/name``.
+
+    Args:
+        status, answer: of every answer, in place of what is asked for; bytes are sent as they are.
+        silent: it never answers.
+    """
+
+    async def get(request: web.Request) -> web.Response:
+        place = f"{request.match_info['namespace']}/{request.match_info['name']}"
+        server.asked.append(place)
+        if silent:
+            await ended.wait()
+        if isinstance(answer, bytes):
+            return web.Response(body=answer, status=status)
+        if answer is not None or status != 200:
+            return web.json_response(answer, status=status)
+        if place not in secrets:
+            return web.json_response({"kind": "Status", "code": 404}, status=404)
+        values = {key: value.encode() if isinstance(value, str) else value for key, value in secrets[place].items()}
+        data = {key: base64.b64encode(value).decode() for key, value in values.items()}
+        return web.json_response({"kind": "Secret", "apiVersion": "v1", "data": data})
+
+    ended = asyncio.Event()
+    app = web.Application()
+    app.router.add_get("/api/v1/namespaces/{namespace}/secrets/{name}", get)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    server = SecretServer(runner)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    try:
+        async with ApiClient(Configuration(host=f"http://{host}:{port}")) as client:
+            yield client, server
+    finally:
+        ended.set()
+        await runner.cleanup()

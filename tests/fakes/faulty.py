@@ -26,8 +26,8 @@ class Answer:
 
     ``declared`` is the Content-Length where it lies; ``endless`` repeats the body for ever; ``silent`` sends
     nothing at all, and ``stalls`` nothing more after the body; ``drip`` sends the body in pieces of so many bytes, each
-    of which can be read before the next is there; ``hang_up`` closes the connection afterwards without
-    having said so; ``reset`` does so rudely, before the answer is whole.
+    of which can be read before the next is there, and ``pause`` seconds pass between them; ``hang_up`` closes the
+    connection afterwards without having said so; ``reset`` does so rudely, before the answer is whole.
     """
 
     status: int = 200
@@ -38,6 +38,7 @@ class Answer:
     silent: bool = False
     stalls: bool = False
     drip: int = 0
+    pause: float = 0.0
     hang_up: bool = False
     reset: bool = False
 
@@ -139,7 +140,7 @@ async def _write(writer: asyncio.StreamWriter, answer: Answer, *, head: bool) ->
         for start in range(0, len(piece), step):
             writer.write(piece[start : start + step])
             for _ in range(3 if answer.drip else 0):
-                await asyncio.sleep(0)
+                await asyncio.sleep(answer.pause / 3)
     await writer.drain()
     if answer.stalls:
         await asyncio.Event().wait()

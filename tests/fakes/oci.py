@@ -5,8 +5,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fakes.faulty import Answer, Route
-from fakes.registry import AMD64, CONFIG, INDEX, LAYER, MANIFEST, config_document, image_config, sha256
-from portcullis.model.image import Digest, Platform
+from fakes.registry import (
+    AMD64,
+    CONFIG,
+    INDEX,
+    LAYER,
+    MANIFEST,
+    MemoryRegistry,
+    config_document,
+    image_config,
+    sha256,
+)
+from portcullis.model.image import Descriptor, Digest, Platform, Repository
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -67,3 +77,35 @@ def blob_route(name: str, content: bytes) -> dict[str, Route]:
 
 def manifest_route(name: str, reference: str | Digest, content: bytes, media_type: str = MANIFEST) -> dict[str, Route]:
     return {f"/v2/{name}/manifests/{reference}": manifest_answer(content, media_type)}
+
+
+def stored_routes(memory: MemoryRegistry, place: Repository) -> dict[str, Route]:
+    """Everything that is in a repository: manifests by digest and tag, blobs, and lists of referrers."""
+    base = f"/v2/{place.path}"
+    routes: dict[str, Route] = {}
+    for manifest in memory.manifests_of(place):
+        routes[f"{base}/manifests/{manifest.digest}"] = manifest_answer(manifest.content, manifest.media_type)
+    for (where, tag), digest in memory._tags.items():
+        if where == place:
+            routes[f"{base}/manifests/{tag}"] = routes[f"{base}/manifests/{digest}"]
+    for content in memory.blobs_of(place):
+        routes |= blob_route(place.path, content)
+    for (where, subject), found in memory._referrers.items():
+        if where == place:
+            routes[f"{base}/referrers/{subject}"] = referrers_answer(found)
+    return routes
+
+
+def referrers_answer(found: Sequence[Descriptor], **headers: str) -> Answer:
+    """One page of the Referrers API (distribution-spec, "Listing Referrers")."""
+    listed = [
+        {
+            "mediaType": one.media_type,
+            "digest": one.digest,
+            "size": one.size,
+            "artifactType": one.artifact_type,
+            "annotations": dict(one.annotations),
+        }
+        for one in found
+    ]
+    return manifest_answer(index_bytes(listed), INDEX, **headers)

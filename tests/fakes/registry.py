@@ -91,6 +91,7 @@ class MemoryRegistry:
     calls: list[str] = field(default_factory=list)
     _images: dict[str, ResolvedImage] = field(default_factory=dict)
     _manifests: dict[tuple[Repository, Digest], Manifest] = field(default_factory=dict)
+    _tags: dict[tuple[Repository, str], Digest] = field(default_factory=dict)
     _blobs: dict[tuple[Repository, Digest], bytes] = field(default_factory=dict)
     _referrers: dict[tuple[Repository, Digest], list[Descriptor]] = field(default_factory=dict)
     _failures: dict[str, RegistryError] = field(default_factory=dict)
@@ -130,6 +131,7 @@ class MemoryRegistry:
         for child in children:
             self._images[f"{place}@{child.digest}"] = ResolvedImage(reference, child.digest, MANIFEST, False, (child,))
         self._images[f"{place}:{tag}"] = self._images[f"{place}@{manifest.digest}"] = image
+        self._tags[place, tag] = manifest.digest
         return image
 
     def add_index(self, images: Sequence[ResolvedImage], tag: str) -> ResolvedImage:
@@ -141,6 +143,7 @@ class MemoryRegistry:
         platforms = [platform for image in images for platform in image.platforms]
         found = tuple(one for wanted in self.platforms for one in platforms if one.platform == wanted)
         image = ResolvedImage(ImageReference(place, tag, None), manifest.digest, INDEX, True, found)
+        self._tags[place, tag] = manifest.digest
         self._images[f"{place}:{tag}"] = self._images[f"{place}@{manifest.digest}"] = image
         return image
 
@@ -171,6 +174,12 @@ class MemoryRegistry:
         )
         self._referrers.setdefault((place, subject.digest), []).append(descriptor)
         return descriptor
+
+    def add_tag(self, repository: Repository, tag: str, media_type: str, content: bytes) -> Digest:
+        """Puts a manifest, be it what it may, under a tag."""
+        digest = self._put_manifest(repository, media_type, content).digest
+        self._tags[repository, tag] = digest
+        return digest
 
     def fail(self, reference_text: str, error: RegistryError | None) -> None:
         """Whatever is asked of that reference, repository or digest raises ``error`` from now on; None ends it.
@@ -225,6 +234,14 @@ class MemoryRegistry:
         if found is None:
             raise NotFound(f"{repository.registry} has no manifest {digest} in {repository.path}")
         return found
+
+    async def tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
+        self.calls.append(f"tagged {tag}")
+        self._raise(f"{repository}:{tag}", *_names(repository))
+        digest = self._tags.get((repository, tag))
+        if digest is None:
+            raise NotFound(f"{repository.registry} has no {repository.path}:{tag}")
+        return self._manifests[repository, digest]
 
     async def blob(self, repository: Repository, digest: Digest, limit: int, access: Access) -> AsyncIterator[bytes]:
         self.calls.append(f"blob {digest}")

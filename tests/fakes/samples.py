@@ -26,13 +26,30 @@ from portcullis.model.contents import (
 from portcullis.model.decision import Problem, Stage
 from portcullis.model.evidence import (
     Attestation,
+    Attested,
     AttestedScan,
+    AttestedVex,
     CarrierKind,
+    Check,
+    Component,
+    Evaluation,
     Evidence,
+    LintFinding,
+    LintReport,
+    Material,
     PredicateClass,
+    Provenance,
+    Sbom,
+    ScannedSystem,
     ScanReport,
     Severity,
     Signer,
+    Suppression,
+    VexDocument,
+    VexMark,
+    VexProduct,
+    VexStatement,
+    VexStatus,
     Vulnerability,
 )
 from portcullis.model.facts import ContainerFacts, ImageFacts
@@ -67,7 +84,17 @@ AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64", "v8")
 VULN = "https://cosign.sigstore.dev/attestation/vuln/v1"
 SBOM = "https://spdx.dev/Document"
+LINT = "https://portcullis.dev/attestation/lint/v1"
+PROVENANCE = "https://slsa.dev/provenance/v1"
+VEX = "https://openvex.dev/ns"
+SIGNED = "https://sigstore.dev/cosign/sign/v1"
 CI = Signer(name="ci", kind="key")
+RELEASE = Signer(
+    name="release",
+    kind="keyless",
+    issuer="https://token.actions.githubusercontent.com",
+    identity="https://github.com/acme/web/.github/workflows/release.yml@refs/tags/v1.4",
+)
 
 NUMERIC = ImageUser(raw="10001", uid=10001, gid=None, name="", source=UserSource.NUMERIC, root=False)
 NAMED = ImageUser(raw="app", uid=None, gid=None, name="app", source=UserSource.UNRESOLVED, root=None)
@@ -210,18 +237,16 @@ def attestation(*, reason: str = "", message: str = "", seed: str = "scan", **mo
     return Attestation(**{**fields, **more})
 
 
-def finding(name: str, severity: Severity) -> Vulnerability:
-    return Vulnerability(
-        id=name,
-        aliases=(),
-        package="openssl",
-        purl="pkg:deb/debian/openssl@3.0.1",
-        installed="3.0.1",
-        fixed="3.0.9",
-        severity=severity,
-        score=9.8,
-        state="fixed",
-    )
+def finding(name: str, severity: Severity, **more: Any) -> Vulnerability:
+    fields: dict[str, Any] = {
+        "package": "openssl",
+        "purl": "pkg:deb/debian/openssl@3.0.1",
+        "installed": "3.0.1",
+        "fixed": "3.0.9",
+        "score": 9.8,
+        "state": "fixed",
+    }
+    return Vulnerability(id=name, severity=severity, **{**fields, **more})
 
 
 def report(**more: Any) -> ScanReport:
@@ -237,13 +262,76 @@ def report(**more: Any) -> ScanReport:
         "complete": True,
         "incomplete_because": "",
         "vulnerabilities": (finding("CVE-2026-0001", Severity.LOW),),
+        "format": "trivy-json",
+        "system": ScannedSystem("debian", "13", end_of_life=False),
+        "packages": 87,
     }
     return ScanReport(**{**fields, **more})
 
 
-def evidence(*reports: ScanReport, rejected: tuple[Attestation, ...] = ()) -> Evidence:
-    scans = tuple(AttestedScan(one, attestation(seed=f"scan {number}")) for number, one in enumerate(reports))
-    return Evidence(attestations=(*(scan.attestation for scan in scans), *rejected), scans=scans)
+def evidence(*reports: ScanReport, rejected: tuple[Attestation, ...] = (), **more: Any) -> Evidence:
+    scans = tuple(
+        AttestedScan(one, attestation(seed=f"scan {number}"), mark_known=True) for number, one in enumerate(reports)
+    )
+    others = tuple(fact.attestation for facts in more.values() for fact in facts)
+    return Evidence(attestations=(*(scan.attestation for scan in scans), *others, *rejected), scans=scans, **more)
+
+
+def said(kind: PredicateClass, predicate_type: str, **more: Any) -> Attestation:
+    return attestation(seed=str(kind), predicate_class=kind, predicate_type=predicate_type, **more)
+
+
+LINTED = LintReport(
+    tool="hadolint",
+    tool_version="2.15.1",
+    linted_at=NOW - timedelta(hours=25),
+    findings=(LintFinding("DL3059", "info", "Dockerfile", 7, "Multiple consecutive `RUN` instructions."),),
+    dockerfile=digest("Dockerfile"),
+)
+BILL = Sbom(
+    format="cyclonedx",
+    spec_version="1.6",
+    created_at=NOW - timedelta(hours=25),
+    tools=("syft 1.30.0",),
+    target_digests=(digest(f"manifest {AMD64}"),),
+    components=(
+        Component("openssl", "3.0.1", "pkg:deb/debian/openssl@3.0.1", "library", ("Apache-2.0",)),
+        Component("web", "1.4.0", "pkg:golang/git.example/acme/web@1.4.0", "application"),
+    ),
+)
+BUILT = Provenance(
+    version="1",
+    build_type="https://actions.github.io/buildtypes/workflow/v1",
+    builder="https://github.com/actions/runner/github-hosted",
+    source="https://github.com/acme/web",
+    source_ref="refs/tags/v1.4",
+    source_digest="gitCommit:5f1d0a5ad2e1c1f3c2b0b3a8d3b2c6a5d7e8f901",
+    entry_point=".github/workflows/release.yml",
+    invocation="https://github.com/acme/web/actions/runs/42/attempts/1",
+    started_at=NOW - timedelta(hours=27),
+    finished_at=NOW - timedelta(hours=26),
+    materials=(Material("git+https://github.com/acme/web@refs/tags/v1.4", "gitCommit:5f1d0a5a"),),
+    complete=False,
+)
+ALSO: Mapping[str, Any] = {
+    "lint": (Attested(LINTED, said(PredicateClass.LINT, LINT)),),
+    "sboms": (Attested(BILL, said(PredicateClass.SBOM, SBOM)),),
+    "provenance": (
+        Attested(
+            BUILT,
+            said(
+                PredicateClass.PROVENANCE,
+                PROVENANCE,
+                signer=RELEASE,
+                signed_at=NOW - timedelta(hours=26),
+                logged=True,
+            ),
+        ),
+    ),
+}
+"""What a careful pipeline attaches beside a scan."""
+
+SIGNATURE = said(PredicateClass.SIGNATURE, SIGNED, signer=RELEASE, signed_at=NOW - timedelta(hours=26), logged=True)
 
 
 @dataclass(frozen=True)
@@ -318,7 +406,7 @@ CLEAN = ImageFacts(
     steps=(STEPS,),
     contents=(contents(),),
     contents_status=ContentsStatus.COMPLETE,
-    evidence=evidence(report(platform=AMD64)),
+    evidence=evidence(report(platform=AMD64), rejected=(SIGNATURE,), **ALSO),
 )
 TOOLS = replace(CLEAN, contents=(MESSY,))
 BARE = replace(CLEAN, steps=(), contents=(), contents_status=ContentsStatus.SKIPPED)
@@ -360,6 +448,85 @@ VULNERABLE = replace(
         )
     ),
 )
+SET_ASIDE = VexMark(
+    status=VexStatus.NOT_AFFECTED,
+    justification="vulnerable_code_not_in_execute_path",
+    impact="The parser is never called.",
+    signer=RELEASE,
+    attestation=digest("vex"),
+    issued_at=NOW - timedelta(days=3),
+    expires_at=NOW + timedelta(days=27),
+)
+PRODUCT_SAYS = VexDocument(
+    format="openvex",
+    id="https://git.example/acme/web/vex/7",
+    author="acme product security",
+    version="2",
+    issued_at=NOW - timedelta(days=3),
+    statements=(
+        VexStatement(
+            ("CVE-2026-0004",),
+            VexStatus.NOT_AFFECTED,
+            SET_ASIDE.justification,
+            SET_ASIDE.impact,
+            (VexProduct(purl="pkg:oci/web"),),
+            NOW - timedelta(days=3),
+        ),
+    ),
+)
+WITH_VEX = replace(
+    CLEAN,
+    components=True,
+    evidence=evidence(
+        report(
+            platform=AMD64,
+            vulnerabilities=(
+                finding("CVE-2026-0004", Severity.CRITICAL, vex=SET_ASIDE, aliases=("GHSA-aaaa-bbbb-cccc",)),
+                finding("CVE-2026-0001", Severity.LOW, available=NOW - timedelta(days=2), epss=0.02, exploited=False),
+            ),
+        ),
+        rejected=(SIGNATURE,),
+        vex=(
+            AttestedVex(
+                PRODUCT_SAYS,
+                said(PredicateClass.VEX, VEX, signer=RELEASE, digest=digest("vex")),
+                expires_at=NOW + timedelta(days=27),
+                applied=1,
+            ),
+        ),
+        evaluations=(
+            Attested(
+                Evaluation(
+                    tool="anchore",
+                    policy="2c53a13c-1765-11e8-82ef-23527761d060",
+                    passed=True,
+                    action="warn",
+                    evaluated_at=NOW - timedelta(hours=20),
+                    target_digests=(digest(f"manifest {AMD64}"),),
+                    checks=(Check("dockerfile", "instruction", "warn", "Dockerfile directive HEALTHCHECK not found"),),
+                ),
+                attestation(seed="evaluation"),
+            ),
+        ),
+        **ALSO,
+    ),
+)
+SUPPRESSED = replace(
+    CLEAN,
+    evidence=evidence(
+        report(
+            platform=AMD64,
+            suppressed=1,
+            suppressions=(Suppression("CVE-2026-0005", "zlib1g", ".trivyignore"),),
+            filters=("only-fixed",),
+            complete=False,
+            incomplete_because="the scanner was told to leave findings out: only-fixed",
+            system=ScannedSystem("debian", "9", end_of_life=True),
+        ),
+        rejected=(SIGNATURE,),
+        **ALSO,
+    ),
+)
 MISSING = ImageFacts(
     written=str(reference("missing")),
     reference=reference("missing"),
@@ -385,7 +552,11 @@ FINDING = frozenset(
     }
 )
 INSIDE = FINDING | {"image-size"}
-ALL = INSIDE | {"image-user", "image-pinned", "image-age", "scan-required"}
+# Those that ask for something signed: beside scans, and scans.
+UNATTESTED = frozenset({"lint-required", "sbom-required", "provenance", "image-signed"})
+UNSCANNED = frozenset({"scan-required", "scan-fresh", "scan-severity"})
+UNSIGNED = UNATTESTED | UNSCANNED
+ALL = INSIDE | UNSIGNED | {"image-user", "image-pinned", "image-age"}
 
 
 def one(image: ImageFacts, user: ImageUser, violates: frozenset[str]) -> Sample:
@@ -394,10 +565,12 @@ def one(image: ImageFacts, user: ImageUser, violates: frozenset[str]) -> Sample:
 
 SAMPLES: Mapping[str, Sample] = {
     "clean": one(CLEAN, NUMERIC, frozenset()),
-    "root-on-one-platform": one(ROOT_ON_ARM, UNSET, INSIDE | {"image-user", "image-pinned", "scan-required"}),
+    "root-on-one-platform": one(ROOT_ON_ARM, UNSET, INSIDE | UNSIGNED | {"image-user", "image-pinned"}),
     "untrusted-scan": one(REJECTED, NAMED, ALL),
-    "vulnerable": one(VULNERABLE, NUMERIC, frozenset({"scan-required"})),
+    "vulnerable": one(VULNERABLE, NUMERIC, UNATTESTED | {"scan-required", "scan-severity"}),
     "tools": one(TOOLS, NUMERIC, FINDING),
+    "vex": one(WITH_VEX, NUMERIC, frozenset()),
+    "suppressed": one(SUPPRESSED, NUMERIC, frozenset({"scan-required"})),
     "missing-image": one(MISSING, NAMED, ALL | {"image-history"}),
     "no-reference": one(NO_REFERENCE, NAMED, ALL | {"image-history", "image-source"}),
     "privileged": Sample(
@@ -424,7 +597,7 @@ SAMPLES: Mapping[str, Sample] = {
     "nothing-fetched": Sample(
         (ContainerFacts(container(PINNED_TEXT := str(PINNED)), container_user(NAMED)),),
         (ImageFacts(written=PINNED_TEXT, reference=PINNED),),
-        INSIDE | {"image-history", "image-user", "image-age", "scan-required"},
+        INSIDE | UNSIGNED | {"image-history", "image-user", "image-age"},
     ),
     "no-pod": Sample((), (), frozenset()),
 }

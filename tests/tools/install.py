@@ -103,6 +103,14 @@ PROGRAMS = (
         stamp=("github.com/distribution/distribution/v3/version.version=v3.1.2",),
     ),
     Program(
+        name="referrers-registry",
+        version="0.22.1",
+        package="portcullis.dev/tests/tools/referrers",
+        version_command=("--version",),
+        module="referrers",
+        stamp=("main.version=0.22.1",),
+    ),
+    Program(
         name="etcd",
         version="3.7.3",
         package="go.etcd.io/etcd/server/v3",

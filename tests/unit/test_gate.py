@@ -32,7 +32,7 @@ from portcullis.errors import (
 )
 from portcullis.evidence.gather import EvidenceGatherer
 from portcullis.evidence.trust import Trust
-from portcullis.evidence.verifier import KeyVerifier
+from portcullis.evidence.verifier import AttestationVerifier
 from portcullis.gate import Gate
 from portcullis.inspection.catalogue import load_catalogue
 from portcullis.limits import DEFAULT_LIMITS
@@ -134,11 +134,14 @@ class Bench:
     def gate(self, registry: Any = None) -> Gate:
         source = registry or self.registry
         trust = Trust(signers=(), rules=())
-        verifier = KeyVerifier(trust=trust, limits=DEFAULT_LIMITS)
+        verifier = AttestationVerifier(trust=trust, limits=DEFAULT_LIMITS)
+        gatherer = EvidenceGatherer(
+            registry=source, verifier=verifier, trust=trust, clock=Clock(), limits=DEFAULT_LIMITS
+        )
         return Gate(
             reader=WorkloadReader(limits=DEFAULT_LIMITS),
             registry=source,
-            gatherer=EvidenceGatherer(registry=source, verifier=verifier, trust=trust, limits=DEFAULT_LIMITS),
+            gatherer=gatherer,
             inspector=self.inspector,
             catalogue=load_catalogue(()),
             engine=self.engine,

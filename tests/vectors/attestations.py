@@ -163,7 +163,8 @@ def good() -> Sequence[Vector]:
     subjects = [{"uri": "pkg:oci/web"}, {"name": "other", "digest": {"sha256": OTHER.hex}}]
     mine = {"name": "x", "digest": {"gitCommit": "0" * 40, "sha256": SUBJECT.hex}}
     in_512 = compact(statement(subject=[{"name": "x", "digest": {"sha512": SUBJECT_512.hex}}]))
-    tlog = {"publicKey": {"hint": "unknown"}, "tlogEntries": [{"logIndex": "1"}], "timestampVerificationData": {}}
+    tlog = {"publicKey": {"hint": "unknown"}, "tlogEntries": [_unread_entry()], "timestampVerificationData": {}}
+    old = "application/vnd.dev.sigstore.bundle+json;version=0.1"
     return [
         Vector("a bare envelope", "verified", compact(envelope(plain)), signer="ci"),
         Vector("a bundle", "verified", compact(bundle(envelope(plain))), BUNDLE, signer="ci"),
@@ -175,6 +176,7 @@ def good() -> Sequence[Vector]:
             signer="ci",
         ),
         Vector("a bundle with log entries", "verified", compact(bundle(envelope(plain), **tlog)), BUNDLE, signer="ci"),
+        Vector("a bundle of version 0.1", "verified", compact(bundle(envelope(plain), media_type=old)), BUNDLE, signer="ci"),
         Vector("a bundle without a hint", "verified", compact(bundle(envelope(plain), publicKey={})), BUNDLE, signer="ci"),
         Vector("a keyid of another key", "verified", compact(envelope(plain, keyid=hint(STRANGER))), signer="ci"),
         Vector("unknown fields", "verified", _swap(envelope(plain), note="seen"), signer="ci"),
@@ -188,8 +190,28 @@ def good() -> Sequence[Vector]:
         Vector("a sha512 subject", "verified", compact(envelope(in_512)), signer="ci", subject=SUBJECT_512),
         Vector("a second signature by a stranger", "verified", compact(envelope(plain, STRANGER, CI)), signer="ci"),
         Vector("two configured signers", "verified", compact(envelope(plain, RELEASE, CI)), signer="ci"),
+        Vector("a predicate that is a text", "verified", compact(envelope(compact(statement(predicate="SPDXVersion: SPDX-2.3")))), signer="ci"),
         Vector("no predicate", "verified", compact(envelope(compact({k: v for k, v in statement().items() if k != "predicate"}))), signer="ci"),
     ]  # fmt: skip
+
+
+def _unread_entry() -> dict[str, Any]:
+    """An entry of a transparency log that has its shape, and holds nothing that is true."""
+    proof = {
+        "logIndex": "1",
+        "treeSize": "2",
+        "rootHash": base64.b64encode(b"0" * 32).decode(),
+        "hashes": [],
+        "checkpoint": {"envelope": "none"},
+    }
+    return {
+        "logIndex": "1",
+        "logId": {"keyId": "AAAA"},
+        "kindVersion": {"kind": "dsse", "version": "0.0.1"},
+        "integratedTime": "1",
+        "canonicalizedBody": "e30=",
+        "inclusionProof": proof,
+    }
 
 
 def bad() -> Sequence[Vector]:
@@ -277,11 +299,11 @@ def _bad_statements() -> Sequence[Vector]:
         ("a payload that is no JSON", 7, invalid, b"\x00\x01", "not JSON"),
         ("a key twice in the payload", 7, invalid, text[:-1] + b',"subject":[]}', '"subject" stands twice'),
         ("an unknown _type", 7, invalid, compact(statement(kind="https://in-toto.io/Statement/v2")), "_type"),
-        ("no predicateType", 7, invalid, compact(statement(predicate_type=None)), "predicateType is missing"),
+        ("no predicateType", 7, invalid, compact(statement(predicate_type=None)), "predicateType"),
         ("an empty predicateType", 7, invalid, compact(statement(predicate_type="")), "0 characters"),
         ("a long predicateType", 7, invalid, compact(statement(predicate_type="x" * 1025)), "1025 characters"),
-        ("a subject that is no list", 7, invalid, compact(statement(subject={})), "not an array"),
-        ("a subject that is a text", 7, invalid, compact(statement(subject=["x"])), "not an object"),
+        ("a subject that is no list", 7, invalid, compact(statement(subject={})), "Expected `array`"),
+        ("a subject that is a text", 7, invalid, compact(statement(subject=["x"])), "Expected `object`"),
         ("too many subjects", 7, large, compact(statement(subject=[digest(sha256=SUBJECT.hex)] * 21)), "statementSubjects"),
         ("another image", 8, mismatch, compact(statement(subject=[digest(sha256=OTHER.hex)])), "not about"),
         ("no subject", 8, mismatch, compact(statement(subject=[])), "not about"),
@@ -291,8 +313,13 @@ def _bad_statements() -> Sequence[Vector]:
         ("the hex under another algorithm", 8, mismatch, compact(statement(subject=[digest(sha512=SUBJECT.hex, gitCommit=SUBJECT.hex)])), ""),
         ("a part of the hex", 8, mismatch, compact(statement(subject=[digest(sha256=SUBJECT.hex[:63])])), ""),
         ("a digest that is a list", 8, mismatch, compact(statement(subject=[digest(sha256=[SUBJECT.hex])])), ""),
-        ("a predicate that is a list", 9, invalid, compact(statement(predicate=[1])), "an array, not an object"),
-        ("a predicate that is a text", 9, "attestation-unsupported", compact(statement(predicate="SPDXVersion")), "a text"),
+        ("a predicate that is a list", 9, invalid, compact(statement(predicate=[1])), "neither an object nor a text"),
+        ("a predicate that is a number", 9, invalid, compact(statement(predicate=1)), "neither an object nor a text"),
+        ("a payload in UTF-16", 7, invalid, text.decode().encode("utf-16"), "not UTF-8"),
+        ("a payload with NaN", 7, invalid, text[:-1] + b',"x":NaN}', "NaN"),
+        ("a key twice in the predicate, once with an escape", 7, invalid, text[:-2] + b',"a":1,"\\u0061":2}}', "stands twice"),
+        ("a deep payload", 7, large, text[:-1] + b',"x":' + b"[" * 101 + b"]" * 101 + b"}", "nested deeper"),
+        ("a payload of too many values", 7, large, text[:-1] + b',"x":[' + b"1," * 2000 + b"1]}", "jsonValues"),
     ]  # fmt: skip
     vectors = [
         Vector(name, reason, compact(envelope(payload)), step=step, says=says, signer="ci")
@@ -319,22 +346,24 @@ def _unsupported() -> Sequence[Vector]:
     whole = bundle(inner)
     certificate = {"certificate": {"rawBytes": "AAAA"}}
     chain = {"x509CertificateChain": {"certificates": []}, "publicKey": {"hint": hint(CI)}}
+    by_stranger = envelope(plain, STRANGER)
     no_envelope = {k: v for k, v in whole.items() if k != "dsseEnvelope"}
-    unsupported, invalid = "attestation-unsupported", "attestation-invalid"
-    old = "application/vnd.dev.sigstore.bundle+json;version=0.1"
+    unsupported, invalid, untrusted = "attestation-unsupported", "attestation-invalid", "attestation-untrusted"
+    future = "application/vnd.dev.sigstore.bundle.v0.4+json"
     cases: list[tuple[str, str, bytes, str, str]] = [
         ("a bare statement", "attestation-unsigned", plain, IN_TOTO, "not signed"),
         ("an unknown media type", unsupported, compact(inner), "application/json", "application/json"),
-        ("a keyless bundle", unsupported, compact(bundle(inner, **certificate)), BUNDLE, "keyless"),
-        ("a bundle with a chain beside a key", unsupported, compact(bundle(inner, **chain)), BUNDLE, "keyless"),
-        ("a plain signature", unsupported, compact({**no_envelope, "messageSignature": {"signature": "AAAA"}}), BUNDLE, "without a statement"),
-        ("a bundle of version 0.1", unsupported, compact(bundle(inner, media_type=old)), BUNDLE, "version"),
+        ("a bundle with a certificate", untrusted, compact(bundle(by_stranger, **certificate)), BUNDLE, "keyless"),
+        ("a bundle with a chain beside a key", invalid, compact(bundle(inner, **chain)), BUNDLE, "must hold one"),
+        ("a plain signature that is none", invalid, compact({**no_envelope, "messageSignature": {"signature": "AAAA"}}), BUNDLE, ""),
+        ("a bundle of another version", unsupported, compact(bundle(inner, media_type=future)), BUNDLE, "version"),
         ("a bundle that says it is none", invalid, compact(bundle(inner, media_type="text/plain")), BUNDLE, "text/plain"),
         ("a bundle without material", invalid, compact({**whole, "verificationMaterial": None}), BUNDLE, "missing"),
-        ("a bundle without an envelope", invalid, compact(no_envelope), BUNDLE, "dsseEnvelope"),
+        ("a bundle without an envelope", invalid, compact(no_envelope), BUNDLE, "neither an envelope"),
         ("a bundle with two signatures", invalid, compact(bundle(envelope(plain, CI, RELEASE))), BUNDLE, "2 signatures"),
         ("an envelope called a bundle", invalid, compact(inner), BUNDLE, "mediaType"),
         ("a bundle called an envelope", invalid, compact(whole), DSSE, "payloadType"),
+        ("a signature of Notation", untrusted, b"{}", "application/jose+json", "Notation"),
     ]  # fmt: skip
     return [
         Vector(name, reason, content, media_type, step=1, says=says)

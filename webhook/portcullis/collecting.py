@@ -12,7 +12,6 @@ from portcullis.errors import (
     PortcullisError,
     RegistryError,
 )
-from portcullis.evidence.gather import EvidenceGatherer
 from portcullis.inspection.buildargs import blotted
 from portcullis.inspection.catalogue import Catalogue
 from portcullis.inspection.config import container_user, image_user
@@ -27,7 +26,7 @@ from portcullis.model.request import AdmissionRequest
 from portcullis.model.ruling import Need
 from portcullis.model.workload import Workload
 from portcullis.patience import Patience, Wait
-from portcullis.ports import Clock, Inspector, Registry
+from portcullis.ports import Clock, Gatherer, Inspector, Registry
 from portcullis.tasks import aside
 
 _KNOWN_HISTORIES = 500
@@ -43,7 +42,7 @@ UNMET_BY: Mapping[Stage, frozenset[Need]] = {
     Stage.GATE: IMAGE_NEEDS | {Need.REQUEST, Need.INVENTORY},
     Stage.REFERENCE: IMAGE_NEEDS,
     Stage.REGISTRY: IMAGE_NEEDS,
-    Stage.EVIDENCE: frozenset({Need.ATTESTATIONS}),
+    Stage.EVIDENCE: frozenset({Need.ATTESTATIONS, Need.COMPONENTS}),
     Stage.INSPECTION: frozenset({Need.CONTENTS, Need.PACKAGES}),
     Stage.PACKAGES: frozenset({Need.PACKAGES}),
     Stage.USER: frozenset({Need.USER}),
@@ -77,6 +76,7 @@ class _Collected:
     contents: tuple[Contents, ...] = ()
     contents_status: ContentsStatus = ContentsStatus.SKIPPED
     evidence: Evidence | None = None
+    components: bool = False
     problems: list[Problem] = field(default_factory=list)
     under_way: set[Stage] = field(default_factory=set)
     """What has begun and not ended."""
@@ -91,6 +91,7 @@ class _Collected:
             contents=self.contents,
             contents_status=self.contents_status,
             evidence=self.evidence,
+            components=self.components,
             problems=tuple(self.problems),
         )
 
@@ -112,7 +113,7 @@ class ImageCollector:
         *,
         parse: Callable[[str], ImageReference],
         registry: Registry,
-        gatherer: EvidenceGatherer,
+        gatherer: Gatherer,
         inspector: Inspector | None,
         catalogue: Catalogue,
         clock: Clock,
@@ -208,6 +209,7 @@ class ImageCollector:
         image.users = tuple(image_user(platform.config) for platform in resolved.platforms)
         async with asyncio.TaskGroup() as group:
             if Need.ATTESTATIONS in needs:
+                image.components = Need.COMPONENTS in needs
                 image.under_way.add(Stage.EVIDENCE)
                 group.create_task(self._attestations(image, resolved, access))
             if stages := _inspected(image, needs):

@@ -36,6 +36,7 @@ anybody changing anything. Adapters wrap what their libraries raise; nothing els
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -119,7 +120,13 @@ class Denied(RegistryError):
 
 
 class NotFound(RegistryError):
+    """``stale_since``: when that was last confirmed, where the registry could not be asked now; None where it was."""
+
     reason = "image-not-found"
+
+    def __init__(self, message: str, stale_since: datetime | None = None) -> None:
+        super().__init__(message)
+        self.stale_since = stale_since
 
 
 class Malformed(RegistryError):

@@ -14,7 +14,7 @@ from portcullis.case import Case
 from portcullis.collecting import UNMET_BY, ImageCollector, container_facts, problem_of
 from portcullis.decision.modes import Modes
 from portcullis.errors import EngineError, PortcullisError
-from portcullis.evidence.gather import EvidenceGatherer
+from portcullis.evidence.marks import marks_of
 from portcullis.inspection.catalogue import Catalogue
 from portcullis.limits import Limits
 from portcullis.model.decision import Because, Decision, Problem, Stage
@@ -23,8 +23,9 @@ from portcullis.model.request import AdmissionRequest
 from portcullis.model.ruling import CompiledBundle, Mode, Need, PolicyInfo
 from portcullis.model.workload import Unchanged, Workload
 from portcullis.policy.document import build_document
-from portcullis.ports import Clock, Engine, Inspector, Registry
+from portcullis.ports import Clock, Engine, Gatherer, Inspector, Registry
 from portcullis.reference.parse import parse_reference
+from portcullis.remembering import Remembering
 
 EVALUATION_SHARE = 0.25
 """Part of the remaining time that is kept for the evaluation when facts are collected."""
@@ -41,6 +42,7 @@ class Gate:
         catalogue: says what is a secret in the history of an image.
         engine, compiled: what judges, and by which policies.
         modes: the operator's modes.
+        remembering: takes note of the scans that were seen; None for what remembers nothing.
         config_revision: names the configuration in every decision.
     """
 
@@ -49,7 +51,7 @@ class Gate:
         *,
         reader: WorkloadReader,
         registry: Registry,
-        gatherer: EvidenceGatherer,
+        gatherer: Gatherer,
         inspector: Inspector | None,
         catalogue: Catalogue,
         engine: Engine,
@@ -57,6 +59,7 @@ class Gate:
         modes: Modes,
         clock: Clock,
         limits: Limits,
+        remembering: Remembering | None = None,
         default_registry: str = "docker.io",
         config_revision: str = "",
     ) -> None:
@@ -76,6 +79,7 @@ class Gate:
         self._modes = modes
         self._clock = clock
         self._limits = limits
+        self._remembering = remembering
         self._config_revision = config_revision
 
     async def decide(self, request: AdmissionRequest, deadline: float) -> Decision:
@@ -93,6 +97,9 @@ class Gate:
             message = "a fault in Portcullis itself; the log of the webhook tells more"
             problem = Problem(Stage.GATE, "internal-error", retryable=True, msg=message)
             case.give_up(self._compiled.policies, problem)
+        if self._remembering is not None:
+            seen = [image.evidence for image in case.images if image.evidence is not None]
+            self._remembering.note(case.request, marks_of(seen, case.now))
         return case.conclude(policy_revision=self._compiled.revision, config_revision=self._config_revision)
 
     def enforces(self, namespace: str) -> bool:

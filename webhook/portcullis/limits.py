@@ -214,6 +214,40 @@ class Limits:
     """Configured signing keys: each signature is tried with each of them."""
     findings: int = 100_000
     """Findings of one scan report."""
+    attestation_places: int = 50
+    """Places of one image where attestations are looked for: its index and each platform, in each repository."""
+    certificates: int = 10
+    """Certificates that one signature brings with it; chains of Fulcio and of Notation have three."""
+    certificate_bytes: int = 64 * KIB
+    """All of them, and each time-stamp."""
+    log_entries: int = 4
+    """Entries of transparency logs beside one signature; cosign writes one."""
+    timestamps: int = 32
+    """Time-stamps beside one signature; sigstore-python takes as many."""
+    trusted_roots: int = 20
+    """Configured trusted roots."""
+    trusted_root_bytes: int = 1 * MIB
+    """One file with a trusted root; Sigstore's public one has 7 KiB."""
+    suppressions: int = 1000
+    """Suppressed findings of one report that are shown one by one; all are counted."""
+    lint_findings: int = 10_000
+    """Findings of one linter's report."""
+    evaluation_checks: int = 10_000
+    """Lines of one policy evaluation."""
+    sbom_components: int = 100_000
+    """Components of one SBOM; images for machine learning have some thousands."""
+    provenance_materials: int = 10_000
+    """Materials of one provenance; builds with many modules list each."""
+    vex_statements: int = 50_000
+    """Statements of one VEX document; those of distributions have some thousands."""
+    vex_products: int = 100_000
+    """Products of one VEX document, in all its statements."""
+    known_verdicts: int = 5000
+    """Verdicts on attestations in memory, so that the same one is not verified anew for each decision."""
+    known_verdict_bytes: int = 64 * MIB
+    """The attestations from which these were made, in all."""
+    marks: int = 100_000
+    """High-water marks in memory, one for each image, kind of report and scanner."""
 
     # -- policies ----------------------------------------------------------------------------------------
     policy_bytes: int = 1 * MIB

@@ -4,12 +4,12 @@ Adapters do not inherit from these; mypy checks the shapes where they are handed
 Registry that holds a Registry.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from portcullis.model.contents import Contents
-from portcullis.model.evidence import Carrier, CarrierKind, Rejected, Verified
+from portcullis.model.evidence import Carrier, CarrierKind, Evidence, Rejected, Verified
 from portcullis.model.image import (
     Access,
     Anonymous,
@@ -46,6 +46,10 @@ class Registry(Protocol):
         """A manifest by digest, byte-exact."""
         ...
 
+    async def tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
+        """The manifest that a tag names now, byte-exact, with the digest of its bytes. It need not be an image."""
+        ...
+
     def blob(self, repository: Repository, digest: Digest, limit: int, access: Access) -> AsyncIterator[bytes]:
         """A blob by digest in pieces. Raises TooLarge past ``limit`` bytes, and DigestMismatch at its end: a
         reader must not use a piece before the iterator has ended."""
@@ -72,6 +76,14 @@ class Inspector(Protocol):
 
     def remaining_seconds(self, image: ResolvedImage) -> float:
         """An estimate of how long the inspection that is under way will take."""
+        ...
+
+
+class Gatherer(Protocol):
+    """Finds what was signed about an image. Raises only RegistryError."""
+
+    async def gather(self, image: ResolvedImage, access: Access) -> Evidence:
+        """All that is attached to the image and its platforms, verified or with the reason why not."""
         ...
 
 
@@ -137,6 +149,19 @@ class Facts(Protocol):
     async def put(self, key: str, content: bytes) -> None:
         """Keeps ``content``; what is there already stays. Where room is needed, the least recently used go. What is
         too large for the room is not kept."""
+        ...
+
+
+class Marks(Protocol):
+    """Instants that only move forward, by key: the newest scan that was ever seen of an image. Raises only
+    RecordsError."""
+
+    async def get(self, keys: Sequence[str]) -> Mapping[str, datetime]:
+        """The marks of those keys that have one."""
+        ...
+
+    async def advance(self, marks: Mapping[str, datetime]) -> None:
+        """Moves each mark forward to the instant; one that stands later already stays, whoever else writes."""
         ...
 
 

@@ -11,8 +11,11 @@ import re
 from collections import Counter
 from typing import Any, NoReturn
 
+import msgspec
+
 from portcullis.text import clean
 
+_CONTAINERS = frozenset({dict, list})
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -45,10 +48,43 @@ def load_json(data: bytes, *, max_depth: int) -> Any:
         raise _too_deep(max_depth) from None
     except ValueError as error:
         raise StrictJsonError(f"is not strict JSON: {clean(str(error), 160)}") from None
-    _check_depth(tree, max_depth)
+    if _is_deeper(tree, max_depth):
+        raise _too_deep(max_depth)
     if _SURROGATE_ESCAPE.search(text):
         _check_characters(tree)
     return tree
+
+
+def check_json(data: bytes, *, max_depth: int) -> None:
+    """As :func:`load_json` for who needs the verdict and not the tree, in less than half of the time.
+
+    Raises:
+        StrictJsonError: as there, with the same words.
+    """
+    if not _is_surely_strict(data, max_depth):
+        load_json(data, max_depth=max_depth)
+
+
+def _is_surely_strict(data: bytes, max_depth: int) -> bool:
+    """Whether that can be told quickly; False says nothing.
+
+    (1) msgspec reads the same language as :func:`load_json` (UTF-8, no byte order mark, no lone surrogates, no NaN, no
+        number that is too large) but for two things: it goes deeper, and of equal keys it keeps the last;
+    (2) the nesting can be counted in what it has read;
+    (3) written again, each key and text has its two quotes and, where a quote is in it, one more. So there are as many
+        quotes as before if nothing was dropped, and fewer if an equal key was. This needs that each quote in a text
+        was written with a quote: that is so where none is written by its number, ``\\u0022``.
+    """
+    try:
+        # (1) all but nesting and equal keys
+        tree = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return False
+    # (2) nesting
+    if _is_deeper(tree, max_depth):
+        return False
+    # (3) equal keys
+    return b"\\u0022" not in data and msgspec.json.encode(tree).count(b'"') == data.count(b'"')
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -70,19 +106,19 @@ def _finite(text: str) -> float:
     return number
 
 
-def _check_depth(tree: object, depth: int) -> None:
-    """Level by level, so that the check itself needs no stack."""
-    level: list[Any] = [tree]
-    for _ in range(depth + 1):
-        containers = [value for value in level if isinstance(value, dict | list)]
-        if not containers:
-            return
+def _is_deeper(tree: object, depth: int) -> bool:
+    """Level by level, so that the check itself needs no stack. What is read from JSON has no subclasses."""
+    level: list[Any] = [tree] if type(tree) in _CONTAINERS else []
+    for _ in range(depth):
+        if not level:
+            return False
         level = [
             child
-            for container in containers
-            for child in (container.values() if isinstance(container, dict) else container)
+            for container in level
+            for child in (container.values() if type(container) is dict else container)
+            if type(child) in _CONTAINERS
         ]
-    raise _too_deep(depth)
+    return bool(level)
 
 
 def _check_characters(tree: object) -> None:

@@ -44,6 +44,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- concat (list "kube-system" .Release.Namespace) .Values.webhook.exemptNamespaces | uniq | toJson -}}
 {{- end -}}
 
+{{/* Secrets of the release's namespace that hold keys of signers, as a JSON list. */}}
+{{- define "portcullis.signerSecrets" -}}
+{{- $names := list -}}
+{{- range $_, $signer := (.Values.config.trust | default dict).signers | default dict -}}
+{{- $secret := (($signer | default dict).key | default dict).secret | default dict -}}
+{{- if and $secret.name (eq ($secret.namespace | default $.Release.Namespace) $.Release.Namespace) -}}
+{{- $names = append $names $secret.name -}}
+{{- end -}}
+{{- end -}}
+{{- $names | uniq | sortAlpha | toJson -}}
+{{- end -}}
+
 {{/* portcullis.yaml: the values under config, with what the chart knows. */}}
 {{- define "portcullis.configuration" -}}
 {{- $name := include "portcullis.fullname" . -}}

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from portcullis.cli.demo.publish import publish
 from portcullis.cli.demo.registry import create_registry, serve_loopback
-from portcullis.cli.demo.samples import CI, SAMPLES, STRANGER, Sample, build
+from portcullis.cli.demo.samples import CI, PRODUCT, SAMPLES, STRANGER, Sample, build
 
 OURS = (
     Sample("slow", "clean; tests hold back what is asked about it", "acme/slow", "1.0.0"),
@@ -33,7 +33,7 @@ class SampleRegistry:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()), daemon=True)
         self._held: dict[str, asyncio.Event] = {}
-        self._keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in (CI, STRANGER)}
+        self._keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in (CI, PRODUCT, STRANGER)}
         self.host = ""
 
     def image(self, name: str) -> str:

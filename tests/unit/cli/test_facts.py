@@ -112,9 +112,9 @@ def test_labels_that_differ_by_platform_are_told_apart() -> None:
 def test_attestations_with_verdict_and_reason() -> None:
     refused = attestation(False, "attestation-untrusted", "no configured key signed it")
     evidence = Evidence((attestation(True), refused), (scan(Severity.CRITICAL, Severity.LOW, Severity.LOW),))
-    text = shown(known(evidence=evidence), 160)
+    text = shown(known(evidence=evidence), 200)
     for words in (
-        "✓ verified vulnerability ci",
+        "✓ verified vulnerability referrer ci",
         "✗ rejected",
         "attestation-untrusted",
         "no configured key signed it",

@@ -11,9 +11,9 @@ from portcullis.cli.demo.reports import CRITICAL, trivy_report
 from portcullis.cli.demo.samples import SAMPLES, build
 from portcullis.cli.predicates import predicate_type_of, prepare
 from portcullis.errors import ConfigError
-from portcullis.evidence.reports import parse_report
+from portcullis.evidence.reports import read_facts
 from portcullis.limits import DEFAULT_LIMITS
-from portcullis.model.evidence import Statement
+from portcullis.model.evidence import PredicateClass, ScanReport, Statement
 from portcullis.model.image import (
     Digest,
     ImageConfig,
@@ -60,7 +60,9 @@ def content(tree: object) -> bytes:
 
 def test_a_trivy_report_is_wrapped_with_its_own_time() -> None:
     prepared = prepare(content(report("clean")), "vuln", resolved("clean"), DEFAULT_LIMITS)
-    read = parse_report(Statement(prepared.predicate_type, prepared.predicate), DEFAULT_LIMITS)
+    statement = Statement(prepared.predicate_type, content(prepared.predicate))
+    (read,) = read_facts(statement, PredicateClass.VULNERABILITY, DEFAULT_LIMITS)
+    assert isinstance(read, ScanReport)
     assert read.scanned_at == SCANNED
     assert read.scanner_version == "0.68.2"
     assert [finding.id for finding in read.vulnerabilities] == [CRITICAL.id]
@@ -117,9 +119,9 @@ def no_report(made: dict[str, Any]) -> None:
         (other_image, "the report is of the image sha256:"),
         (other_image_id, "configuration sha256:000"),
         (no_image, "does not say of which image"),
-        (no_time, "CreatedAt"),
+        (no_time, "give --made"),
         (a_folder, "not of a container image"),
-        (no_report, "takes Trivy's JSON report"),
+        (no_report, "of no form that is known"),
     ],
 )
 def test_a_report_that_the_gate_would_not_take_is_not_signed(change: Any, says: str) -> None:

@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from portcullis.errors import ConfigError
-from portcullis.evidence.attest import attest, read_predicate, vuln_predicate
-from portcullis.evidence.reports import parse_report
-from portcullis.evidence.verifier import KeyVerifier
+from portcullis.evidence.attest import PREDICATE_TYPES, attest, lint_predicate, read_predicate, vuln_predicate
+from portcullis.evidence.reports import read_facts
+from portcullis.evidence.verifier import AttestationVerifier
 from portcullis.limits import DEFAULT_LIMITS, Limits
-from portcullis.model.evidence import Carrier, CarrierKind, Verified
+from portcullis.model.evidence import Carrier, CarrierKind, LintReport, PredicateClass, ScanReport, Verified
 from portcullis.model.image import Digest
 from vectors.attestations import CI, SUBJECT, SUBJECT_512, hint, trust
 from vectors.reports import trivy
@@ -27,7 +27,7 @@ BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 async def verify(content: bytes, subject: Digest) -> Verified:
     carrier = Carrier(CarrierKind.REFERRER, BUNDLE, Digest("sha256:" + "0" * 64), subject, content)
-    verdict = await KeyVerifier(trust=trust(), limits=DEFAULT_LIMITS).verify(carrier, subject)
+    verdict = await AttestationVerifier(trust=trust(), limits=DEFAULT_LIMITS).verify(carrier, subject)
     assert isinstance(verdict, Verified), verdict
     return verdict
 
@@ -40,7 +40,7 @@ async def test_what_is_attested_is_verified(subject: Digest) -> None:
     verified = await verify(content, subject)
 
     assert verified.statement.predicate_type == "https://a.test/x"
-    assert verified.statement.predicate == predicate
+    assert json.loads(verified.statement.predicate) == predicate
     assert [signer.name for signer in verified.signers] == ["ci"]
 
 
@@ -67,9 +67,45 @@ async def test_a_report_is_read_back() -> None:
     predicate = vuln_predicate(trivy(), started=started, finished=started + timedelta(minutes=1))
     content = attest(predicate=predicate, predicate_type="vuln", subject=SUBJECT, name=NAME, key=CI)
 
-    report = parse_report((await verify(content, SUBJECT)).statement, DEFAULT_LIMITS)
+    statement = (await verify(content, SUBJECT)).statement
+    (report,) = read_facts(statement, PredicateClass.VULNERABILITY, DEFAULT_LIMITS)
 
+    assert isinstance(report, ScanReport)
     assert report.scanned_at == datetime(2026, 11, 20, 9, tzinfo=UTC)
+
+
+HADOLINT = [{"file": "Dockerfile", "line": 3, "column": 1, "level": "warning", "code": "DL3008", "message": "pin"}]
+
+
+@pytest.mark.parametrize("linted", [None, datetime(2026, 11, 20, 11, tzinfo=UTC)])
+@pytest.mark.parametrize("dockerfile", ["", "ab" * 32])
+async def test_a_linters_report_is_read_back(linted: datetime | None, dockerfile: str) -> None:
+    predicate = lint_predicate(HADOLINT, tool="hadolint", version="2.14.0", linted=linted, dockerfile=dockerfile)
+    content = attest(predicate=predicate, predicate_type="lint", subject=SUBJECT, name=NAME, key=CI)
+
+    (report,) = read_facts((await verify(content, SUBJECT)).statement, PredicateClass.LINT, DEFAULT_LIMITS)
+
+    assert isinstance(report, LintReport)
+    assert [finding.rule for finding in report.findings] == ["DL3008"]
+    assert report.linted_at == linted
+    assert dockerfile in report.dockerfile
+
+
+@pytest.mark.parametrize(
+    ("name", "about"),
+    [
+        ("vuln", PredicateClass.VULNERABILITY),
+        ("cyclonedx", PredicateClass.SBOM),
+        ("spdxjson", PredicateClass.SBOM),
+        ("openvex", PredicateClass.VEX),
+        ("slsaprovenance", PredicateClass.PROVENANCE),
+        ("slsaprovenance02", PredicateClass.PROVENANCE),
+        ("slsaprovenance1", PredicateClass.PROVENANCE),
+        ("lint", PredicateClass.LINT),
+    ],
+)
+def test_what_is_attested_under_a_short_name_counts_as_that(name: str, about: PredicateClass) -> None:
+    assert trust().classes(PREDICATE_TYPES[name])[0] is about
 
 
 @pytest.mark.parametrize("predicate", [{"x": float("nan")}, {"x": object()}, {"x": "\ud800"}])

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from portcullis.evidence.refusal import EvidenceError
-from portcullis.evidence.times import oldest, parse_time
+from portcullis.evidence.times import oldest, parse_date, parse_time, parse_time_or_epoch
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,47 @@ def test_times(text: str | None, expected: datetime | None) -> None:
 def test_what_is_refused(value: object) -> None:
     with pytest.raises(EvidenceError, match="CreatedAt"):
         parse_time(value, "CreatedAt")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1700000000, datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)),
+        (1700000000.25, datetime(2023, 11, 14, 22, 13, 20, 250000, tzinfo=UTC)),
+        ("2026-11-20T10:00:00Z", datetime(2026, 11, 20, 10, tzinfo=UTC)),
+        (0, None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_seconds_since_1970(value: str | float | None, expected: datetime | None) -> None:
+    assert parse_time_or_epoch(value, "CreatedAt") == expected
+
+
+@pytest.mark.parametrize("value", [1700000000000, -1e30, float("inf"), float("nan"), "1700000000", True])
+def test_other_numbers_are_refused(value: str | float) -> None:
+    with pytest.raises(EvidenceError, match="CreatedAt"):
+        parse_time_or_epoch(value, "CreatedAt")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
+        ("2026-11-20T10:00:00+02:00", datetime(2026, 11, 20, 8, tzinfo=UTC)),
+        ("0001-01-01", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_dates(text: str | None, expected: datetime | None) -> None:
+    assert parse_date(text, "date") == expected
+
+
+@pytest.mark.parametrize("text", ["2026-13-20", "0000-01-01", "2026-W47-1", "20261120", "2026-11-20 ", "２026-11-20"])
+def test_other_dates_are_refused(text: str) -> None:
+    with pytest.raises(EvidenceError, match="date"):
+        parse_date(text, "date")
 
 
 def test_the_oldest_of_those_that_are_known() -> None:

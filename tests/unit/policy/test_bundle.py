@@ -77,11 +77,20 @@ def test_the_builtin_policies() -> None:
         "image-secrets",
         "image-setuid",
         "image-shell",
+        "image-signed",
         "image-size",
         "image-source",
         "image-user",
+        "lint-required",
         "pod-privileges",
+        "provenance",
+        "sbom-packages",
+        "sbom-required",
+        "scan-fresh",
+        "scan-known-exploited",
         "scan-required",
+        "scan-severity",
+        "vex-trusted",
     }
     assert all(path.startswith("builtin/") for path in paths(bundle))
 

@@ -12,9 +12,9 @@ import pytest
 from fakes import samples
 from portcullis.errors import TooLarge
 from portcullis.limits import DEFAULT_LIMITS
-from portcullis.model.contents import FindingClass
+from portcullis.model.contents import ContentsStatus, FindingClass
 from portcullis.model.decision import Problem, Stage
-from portcullis.model.evidence import AttestedScan, Evidence, ScanReport
+from portcullis.model.evidence import AttestedScan, Evidence, ScanReport, Severity, VexStatus
 from portcullis.model.facts import ContainerFacts, ImageFacts
 from portcullis.model.image import Platform
 from portcullis.policy.document import build_document
@@ -113,7 +113,12 @@ def test_an_image() -> None:
             "createdBy": samples.COPIED,
         }
     ]
-    assert image["sboms"] == image["vex"] == image["provenance"] == image["lint"] == []
+
+
+def test_without_evidence_the_lists_are_there_and_empty() -> None:
+    image = of_image(samples.MISSING)
+    for name in ("attestations", "scans", "evaluations", "lint", "sboms", "provenance", "vex"):
+        assert image[name] == []
 
 
 def test_what_nobody_looked_into_is_empty_and_says_so() -> None:
@@ -187,10 +192,13 @@ def test_attestations_verified_and_rejected() -> None:
     assert rejected["reason"] == "attestation-untrusted"
     assert rejected["message"] == "no configured key signed it"
     assert rejected["signer"] is None
-    (verified,) = of_image(samples.CLEAN)["attestations"]
-    assert verified["verified"] is True
-    assert verified["signer"] == {"name": "ci", "kind": "key", "issuer": "", "identity": ""}
-    assert verified["carrier"] == "referrer"
+    found = {one["predicateClass"]: one for one in of_image(samples.CLEAN)["attestations"]}
+    assert all(one["verified"] is True for one in found.values())
+    scan, signature = found["vulnerability"], found["signature"]
+    assert scan["signer"] == {"name": "ci", "kind": "key", "issuer": "", "identity": ""}
+    assert (scan["carrier"], scan["signedAt"], scan["logged"]) == ("referrer", None, False)
+    assert signature["signer"]["kind"] == "keyless"
+    assert (signature["signedAt"], signature["logged"]) == ("2026-11-23T10:00:00.000000Z", True)
 
 
 def test_a_scan() -> None:
@@ -326,6 +334,91 @@ def test_the_limit_of_the_document() -> None:
 def test_images_and_users_of_different_number_are_a_bug() -> None:
     with pytest.raises(ValueError, match="zip"):
         of_image(replace(samples.CLEAN, users=()))
+
+
+def test_what_a_vex_statement_says_of_a_finding() -> None:
+    (scan,) = of_image(samples.WITH_VEX)["scans"]
+    about, other = scan["vulnerabilities"]
+    assert about["vex"] == {
+        "status": "not_affected",
+        "justification": "vulnerable_code_not_in_execute_path",
+        "impact": "The parser is never called.",
+        "signer": {
+            "name": "release",
+            "kind": "keyless",
+            "issuer": samples.RELEASE.issuer,
+            "identity": samples.RELEASE.identity,
+        },
+        "attestation": samples.digest("vex"),
+        "issuedAt": "2026-11-21T12:00:00.000000Z",
+        "ageHours": 72,
+        "expiresAt": "2026-12-21T12:00:00.000000Z",
+        "expired": False,
+    }
+    assert other["vex"] is None
+    assert (other["available"], other["epss"], other["exploited"]) == ("2026-11-22T12:00:00.000000Z", 0.02, False)
+    assert (scan["counts"]["critical"], scan["counts"]["setAside"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expired", "aside"),
+    [
+        pytest.param({"expires_at": samples.NOW}, True, 0, id="at-its-end"),
+        pytest.param({"expires_at": samples.NOW + timedelta(microseconds=1)}, False, 1, id="a-moment-before"),
+        pytest.param({"expires_at": None}, False, 1, id="without-an-end"),
+        pytest.param({"status": VexStatus.FIXED}, False, 1, id="fixed"),
+        pytest.param({"status": VexStatus.AFFECTED}, False, 0, id="affected"),
+        pytest.param({"status": VexStatus.UNDER_INVESTIGATION}, False, 0, id="nobody-knows-yet"),
+    ],
+)
+def test_what_is_set_aside(changes: dict[str, Any], expired: bool, aside: int) -> None:
+    mark = replace(samples.SET_ASIDE, **changes)
+    scan = of_scan(samples.report(vulnerabilities=(samples.finding("CVE-1", Severity.HIGH, vex=mark),)), samples.AMD64)
+    assert scan["vulnerabilities"][0]["vex"]["expired"] is expired
+    assert scan["counts"]["setAside"] == aside
+
+
+def test_what_a_report_leaves_out_is_a_fact() -> None:
+    (scan,) = of_image(samples.SUPPRESSED)["scans"]
+    assert (scan["suppressed"], scan["complete"]) == (1, False)
+    assert scan["suppressions"] == [{"id": "CVE-2026-0005", "package": "zlib1g", "why": ".trivyignore"}]
+    assert scan["filters"] == ["only-fixed"]
+    assert scan["system"] == {"family": "debian", "version": "9", "endOfLife": True}
+
+
+def test_a_newer_scan_that_is_gone() -> None:
+    attested = AttestedScan(samples.report(), samples.attestation(), newer_seen=samples.NOW, mark_known=True)
+    scan = of_image(replace(samples.CLEAN, evidence=Evidence(scans=(attested,))))["scans"][0]
+    assert (scan["newerSeen"], scan["markKnown"]) == ("2026-11-24T12:00:00.000000Z", True)
+
+
+def test_lint_and_provenance() -> None:
+    image = of_image(samples.CLEAN)
+    (lint,), (built,) = image["lint"], image["provenance"]
+    assert lint["counts"] == {"error": 0, "warning": 0, "info": 1, "style": 0}
+    assert (lint["tool"]["name"], lint["ageHours"], lint["findings"][0]["rule"]) == ("hadolint", 25, "DL3059")
+    assert (built["source"], built["ageHours"], built["complete"]) == ("https://github.com/acme/web", 26, False)
+    assert built["materials"] == [{"uri": samples.BUILT.materials[0].uri, "digest": "gitCommit:5f1d0a5a"}]
+
+
+def test_components_only_where_they_are_wanted() -> None:
+    (without,), (with_them,) = of_image(samples.CLEAN)["sboms"], of_image(samples.WITH_VEX)["sboms"]
+    assert (without["componentCount"], without["components"]) == (2, None)
+    assert with_them["components"][0] == {
+        "name": "openssl",
+        "version": "3.0.1",
+        "purl": "pkg:deb/debian/openssl@3.0.1",
+        "type": "library",
+        "licenses": ["Apache-2.0"],
+    }
+
+
+def test_an_sbom_of_an_index_is_of_the_platform_whose_digest_it_names() -> None:
+    both = samples.resolved(samples.PINNED, samples.platform_image(), samples.platform_image(samples.ARM64))
+    facts = replace(samples.WITH_VEX, resolved=both, users=(samples.NUMERIC,) * 2, steps=(), contents=())
+    image = of_image(replace(facts, contents_status=ContentsStatus.SKIPPED))
+    assert image["sboms"][0]["platform"] == image["evaluations"][0]["platform"] == "linux/amd64"
+    assert image["lint"][0]["platform"] is None
 
 
 def test_scans_keep_their_order() -> None:

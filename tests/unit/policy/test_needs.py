@@ -22,9 +22,12 @@ CONFIG = IMAGE | {Need.CONFIG}
 USER = CONFIG | {Need.USER}
 ATTESTED = IMAGE | {Need.ATTESTATIONS}
 CONTENTS = IMAGE | {Need.CONTENTS}
+COMPONENTS = ATTESTED | {Need.COMPONENTS}
 PACKAGES = CONTENTS | {Need.PACKAGES}
 INVENTORY = REQUEST | {Need.INVENTORY}
 ALL = frozenset(Need)
+
+EVIDENCE = ("attestations", "scans", "evaluations", "sboms", "vex", "provenance", "lint")
 
 LIBRARY = """
 import rego.v1
@@ -57,6 +60,9 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     "registry": ("deny contains i.registry if some i in input.images", REQUEST),
     "number-of-containers": ('deny contains "x" if count(input.containers) > 3', REQUEST),
     "number-of-scans": ('deny contains "x" if { some i in input.images; count(i.scans) == 0 }', ATTESTED),
+    "number-of-sboms": ('deny contains "x" if { some i in input.images; count(i.sboms) == 0 }', ATTESTED),
+    "sbom-head": ('deny contains "x" if { some i in input.images; i.sboms[0].componentCount == 0 }', ATTESTED),
+    "sbom-components": ('deny contains "x" if { some i in input.images; i.sboms[0].components[_].name }', COMPONENTS),
     "number-of-platforms": ('deny contains "x" if { some i in input.images; count(i.platforms) > 1 }', IMAGE),
     "platform-digest": ("deny contains p.digest if some p in input.images[_].platforms", IMAGE),
     "platform-label": ('deny contains "x" if input.images[_].platforms[_].config.labels.a', CONFIG),
@@ -133,7 +139,7 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     "sprintf": ('deny contains sprintf("%v", [c]) if some c in input.containers', USER),
     "sprintf-name": ('deny contains sprintf("%v", [c.name]) if some c in input.containers', REQUEST),
     "template": ('deny contains $"{c.digest} is wrong" if some c in input.containers', IMAGE),
-    "marshal": ('deny contains "x" if contains(json.marshal(input.images), "a")', IMAGE | USER | ATTESTED | PACKAGES),
+    "marshal": ('deny contains "x" if contains(json.marshal(input.images), "a")', IMAGE | USER | COMPONENTS | PACKAGES),
     "walk": ('deny contains "x" if { walk(input, [path, value]); value == "secret" }', ALL),
     "walk-request": ('deny contains "x" if { walk(input.request, [path, value]); value == "secret" }', REQUEST),
     "whole-input": ('deny contains "x" if input == {}', ALL),
@@ -217,7 +223,7 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     ),
     "with-part": (
         'deny contains "x" if { bad with input.workload as input.images }\nbad if input.workload["a"].isIndex',
-        IMAGE | USER | ATTESTED | PACKAGES,
+        IMAGE | USER | COMPONENTS | PACKAGES,
     ),
     "with-constant": ('deny contains "x" if { bad with input as {} }\nbad if input.containers[_].pinned', REQUEST),
     "with-builtin": (
@@ -309,7 +315,13 @@ def without_contents(document: dict[str, Any]) -> None:
 
 def without_attestations(document: dict[str, Any]) -> None:
     for image in document["images"].values():
-        image.update({key: ["changed"] for key in ("attestations", "scans", "sboms", "vex", "provenance", "lint")})
+        image.update({key: ["changed"] for key in EVIDENCE})
+
+
+def without_components(document: dict[str, Any]) -> None:
+    for image in document["images"].values():
+        for sbom in image["sboms"]:
+            sbom["components"] = [{"name": "changed"}]
 
 
 def without_image(document: dict[str, Any]) -> None:
@@ -332,6 +344,7 @@ REMOVED: dict[Need, Callable[[dict[str, Any]], None]] = {
     Need.CONTENTS: without_contents,
     Need.PACKAGES: without_packages,
     Need.ATTESTATIONS: without_attestations,
+    Need.COMPONENTS: without_components,
     Need.INVENTORY: without_inventory,
 }
 

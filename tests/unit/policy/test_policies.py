@@ -63,6 +63,7 @@ def test_a_folder_holds_policy_tests_and_readme(name: str) -> None:
 
 # What each policy is by default, and which facts it waits for.
 INSIDE = {"request", "image", "config", "contents"}
+SIGNED = {"request", "image", "attestations"}
 DESCRIBED = {
     "image-age": ("warn", "low", {"request", "image", "config"}),
     "image-pinned": ("warn", "medium", {"request"}),
@@ -80,8 +81,19 @@ DESCRIBED = {
     "image-leftovers": ("warn", "low", INSIDE),
     "image-secrets": ("deny", "critical", INSIDE),
     "pod-privileges": ("deny", "high", {"request"}),
-    "scan-required": ("deny", "critical", {"request", "image", "attestations"}),
+    "image-signed": ("warn", "high", SIGNED),
+    "lint-required": ("warn", "medium", SIGNED),
+    "provenance": ("warn", "high", SIGNED),
+    "sbom-packages": ("warn", "medium", SIGNED | {"components"}),
+    "sbom-required": ("warn", "medium", SIGNED),
+    "scan-fresh": ("warn", "high", SIGNED),
+    "scan-known-exploited": ("deny", "critical", SIGNED),
+    "scan-required": ("deny", "critical", SIGNED),
+    "scan-severity": ("warn", "high", SIGNED),
+    "vex-trusted": ("warn", "medium", SIGNED),
 }
+WARNING = {"scan-required"}
+"""Those that have rules of mode warn beside those of mode deny."""
 
 
 @pytest.mark.anyio
@@ -97,7 +109,7 @@ async def test_metadata_and_needs(opa_binary: Path, tmp_path: Path) -> None:
     for policy in compiled.policies:
         assert policy.title
         assert policy.description
-        assert policy.rules == (Mode.DENY,)
+        assert set(policy.rules) == ({Mode.DENY, Mode.WARN} if policy.name in WARNING else {Mode.DENY})
 
 
 def test_format(opa_binary: Path) -> None:
@@ -125,12 +137,12 @@ def test_check(opa_binary: Path, tmp_path: Path) -> None:
 
 
 def test_rego_tests(opa_binary: Path) -> None:
-    done = opa(opa_binary, "test", ".", "--ignore", "testdata", "--verbose")
+    done = opa(opa_binary, "test", ".", "--ignore", "testdata", "--timeout", "60s", "--verbose")
     assert done.returncode == 0, done.stdout.decode()
 
 
 def test_coverage(opa_binary: Path) -> None:
-    done = opa(opa_binary, "test", ".", "--ignore", "testdata", "--coverage", "--format", "json")
+    done = opa(opa_binary, "test", ".", "--ignore", "testdata", "--timeout", "60s", "--coverage", "--format", "json")
     assert done.returncode == 0, done.stdout.decode()
     report = json.loads(done.stdout)
     print(f"coverage of the policies by their tests: {report['coverage']:.1f} %")
@@ -156,9 +168,9 @@ def judge(
     """
     query = (
         "{name: rulings | some name, document in input.documents; "
-        "parameters := input.parameters; "
-        "rulings := {policy: rules.deny | some policy in input.policies; rules := data.portcullis.policies[policy] "
-        "  with input as document with data.portcullis.parameters as parameters}}"
+        "parameters := input.parameters; policies := input.policies; "
+        "rulings := {policy: found | some policy in policies; found := data.portcullis.policies[policy].deny} "
+        "  with input as document with data.portcullis.parameters as parameters}"
     )
     sources = [argument for path in SOURCES for argument in ("--data", str(path))]
     done = opa(
@@ -240,14 +252,48 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(child, (*at, key))
 
 
+EVIDENCE = ("attestations", "scans", "evaluations", "lint", "sboms", "provenance", "vex")
+
+
 def bare(document: dict[str, Any]) -> dict[str, Any]:
-    """Without what no policy reads, and without what lies in layers."""
+    """Without what no policy reads, without what lies in layers, and without what was signed."""
     kept = copy.deepcopy({key: document[key] for key in ("workload", "containers", "images")})
     for key in ("labels", "annotations", "podMetadata", "kind", "apiVersion", "namespace", "name"):
         del kept["workload"][key]
     for image in kept["images"].values():
+        for field in EVIDENCE:
+            del image[field]
         for platform in image["platforms"]:
             del platform["config"], platform["contents"]
+    return kept
+
+
+UNREAD = {
+    "attestations": ("carrier", "subject", "signedAt", "repository"),
+    "scans": ("format", "suppressions", "filters", "counts"),
+    "lint": ("dockerfile", "counts"),
+    "sboms": ("specVersion", "createdAt", "tools"),
+    "provenance": ("version", "sourceDigest", "entryPoint", "invocation", "startedAt", "finishedAt", "materials"),
+}
+"""Fields of evidence that no policy reads."""
+
+
+def signed(document: dict[str, Any]) -> dict[str, Any]:
+    """The containers, and of the images what policies read of evidence."""
+    kept: dict[str, Any] = copy.deepcopy({key: document[key] for key in ("time", "containers", "images")})
+    for container in kept["containers"]:
+        del container["spec"], container["user"]
+    for image in kept["images"].values():
+        image["platforms"] = [{key: one[key] for key in ("platform", "digest")} for one in image["platforms"]]
+        for field in ("reference", "tag", "digest", "staleSince", "problems", "evaluations", "vex"):
+            del image[field]
+        for field, unread in UNREAD.items():
+            for fact in image[field]:
+                for key in (*unread, "signer") if field != "provenance" else unread:
+                    del fact[key]
+        for finding in (finding for scan in image["scans"] for finding in scan["vulnerabilities"] or ()):
+            for key in ("score", "state", "path", "epss"):
+                del finding[key]
     return kept
 
 
@@ -268,6 +314,7 @@ def inside(document: dict[str, Any]) -> dict[str, Any]:
 
 
 READ_INSIDE = [name for name in DESCRIBED if "contents" in DESCRIBED[name][2] or name == "image-history"]
+READ_SIGNED = [name for name in DESCRIBED if "attestations" in DESCRIBED[name][2]]
 BASE_LAYER = str(samples.digest("other tar"))
 EXEMPT = {"allowInBase": True, "exempt": [{"images": ["registry.example/**"], "paths": ["/opt/**"], "rules": ["x"]}]}
 PARDONING = {
@@ -279,7 +326,33 @@ PARAMETERS = {
     "image-user": {"acceptRunAsNonRoot": True},
     "image-source": {"allow": ["registry.example/**"], "deny": ["evil.example/**"]},
     "pod-privileges": {"level": "restricted"},
-    "scan-required": {"maxDbAgeHours": 1000, "max": {"high": 1}, "scanners": ["trivy"], "onlyFixable": True},
+}
+
+ASKING: Mapping[str, Mapping[str, Any]] = {
+    "scan-required": {
+        "maxDbAgeHours": 1000,
+        "max": {"high": 1, "low": 0},
+        "scanners": ["trivy"],
+        "onlyFixable": True,
+        "distinctSigners": True,
+        "endOfLife": "deny",
+    },
+    "scan-fresh": {"maxDbAgeHours": 1000, "requireMark": True, "scanners": ["trivy"]},
+    "scan-severity": {
+        "max": {"low": 0},
+        "graceHours": 1,
+        "allow": [
+            {"id": "GHSA-aaaa-bbbb-cccc", "expires": "2026-12-01T00:00:00Z", "reason": "x", "packages": ["zlib"]},
+            {"id": "CVE-2026-0001", "expires": "2026-11-01T00:00:00Z", "reason": "x", "images": ["**"]},
+        ],
+    },
+    "scan-known-exploited": {"ids": ["CVE-2026-0001"]},
+    "lint-required": {"failAt": "info", "ignore": ["DL1"], "maxAgeHours": 1000},
+    "sbom-required": {"formats": ["cyclonedx"], "maxAgeHours": 1000},
+    "sbom-packages": {"deniedPackages": ["openssl"], "deniedLicenses": ["AGPL-*"]},
+    "provenance": {"sources": ["https://github.com/**"], "signers": ["release"], "refs": ["refs/heads/main"]},
+    "vex-trusted": {"signers": ["ci"], "maxAgeHours": 1, "justifications": ["component_not_present"]},
+    "image-signed": {"requireLog": True},
 }
 
 
@@ -296,7 +369,7 @@ def test_junk_anywhere_never_stops_a_policy(
     for name in names:
         tried |= {f"{name} {where}": mutant for where, mutant in mutants(bare(documents[name]))}
     assert len(tried) > 1000
-    judged = sorted(set(POLICIES) - set(READ_INSIDE))
+    judged = sorted(set(POLICIES) - set(READ_INSIDE) - set(READ_SIGNED))
     rulings = judge(opa_binary, tried, parameters, judged)
     assert set(rulings) == set(tried)
     assert [where for where, ruling in rulings.items() if set(ruling) != set(judged)] == []
@@ -310,9 +383,43 @@ def test_junk_in_layers_never_stops_a_policy(opa_binary: Path, documents: dict[s
     assert [where for where, ruling in rulings.items() if set(ruling) != set(READ_INSIDE)] == []
 
 
+SCANNING = ["scan-fresh", "scan-known-exploited", "scan-required", "scan-severity", "vex-trusted"]
+READERS = {
+    "scans": SCANNING,
+    "lint": ["lint-required"],
+    "sboms": ["sbom-packages", "sbom-required"],
+    "provenance": ["provenance"],
+    "": ["image-signed", "sbom-required", "scan-required"],
+}
+"""Which policies read a list. What is in none of them is read by all, through the same libraries."""
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [*(({}, field) for field in READERS), *((ASKING, field) for field in READERS if field)],
+)
+def test_junk_in_evidence_never_stops_a_policy(
+    opa_binary: Path, documents: dict[str, Any], parameters: Mapping[str, Any], field: str
+) -> None:
+    def inside(where: str) -> str:
+        return next(field for field in READERS if not field or re.search(rf"/{field}(/| )", where))
+
+    tried = {where: mutant for where, mutant in mutants(signed(documents["vex"])) if inside(where) == field}
+    assert len(tried) > 100
+    rulings = judge(opa_binary, tried, parameters, READERS[field])
+    assert set(rulings) == set(tried)
+    assert [where for where, ruling in rulings.items() if set(ruling) != set(READERS[field])] == []
+
+
 # Facts that refuse, and the one change that may lift each: nothing else is allowed to.
 LIFTED = {
     ("vulnerable", "scan-required"): {"vulnerabilities := []"},
+    ("vulnerable", "scan-severity"): {"vulnerabilities := []"},
+    ("vulnerable", "lint-required"): set(),
+    ("vulnerable", "sbom-required"): set(),
+    ("vulnerable", "provenance"): set(),
+    ("vulnerable", "image-signed"): set(),
+    ("untrusted-scan", "scan-fresh"): set(),
     ("untrusted-scan", "scan-required"): set(),
     ("missing-image", "scan-required"): set(),
     ("missing-image", "image-user"): set(),
@@ -335,7 +442,8 @@ LIFTED = {
 def test_no_junk_turns_a_refusal_into_a_pass(
     opa_binary: Path, documents: dict[str, Any], name: str, policy: str
 ) -> None:
-    document = (inside if "contents" in DESCRIBED[policy][2] else bare)(documents[name])
+    needs = DESCRIBED[policy][2]
+    document = (inside if "contents" in needs else signed if "attestations" in needs else bare)(documents[name])
     tried = {
         where: mutant
         for where, mutant in mutants(document)
@@ -353,7 +461,7 @@ DOCS = FOLDER.parent / "docs"
 def test_the_examples_for_authors_work(opa_binary: Path, tmp_path: Path) -> None:
     """Every Rego block of docs/authors.md is formatted, compiles, and passes its own tests."""
     blocks = re.findall(r"```rego\n(.*?)```", (DOCS / "authors.md").read_text("utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 5
     schema = tmp_path / "input.json"
     schema.write_text(json.dumps(document_schema()))
     folder = tmp_path / "my-policies"
@@ -363,8 +471,9 @@ def test_the_examples_for_authors_work(opa_binary: Path, tmp_path: Path) -> None
         (folder / f"{number}{kind}.rego").write_text(block)
     for arguments in (
         ("fmt", "--diff", "--fail", str(folder)),
-        ("check", "--strict", "--schema", str(schema), str(folder / "0.rego"), str(folder / "2.rego")),
+        ("check", "--strict", "--schema", str(schema), *(str(folder / f"{number}.rego") for number in (0, 2, 3))),
         ("test", str(folder / "0.rego"), str(folder / "1_test.rego"), "--coverage", "--threshold", "95"),
+        ("test", str(folder / "3.rego"), str(folder / "4_test.rego"), "--coverage", "--threshold", "95"),
     ):
         done = opa(opa_binary, *arguments)
         assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
@@ -372,12 +481,27 @@ def test_the_examples_for_authors_work(opa_binary: Path, tmp_path: Path) -> None
 
 def test_the_page_of_policies_names_every_parameter_and_reason() -> None:
     page = (DOCS / "policies.md").read_text("utf-8")
+    sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, flags=re.MULTILINE | re.DOTALL))
     for name in POLICIES:
-        section = re.split(rf"^## {name}$", page, flags=re.MULTILINE)[1].split("\n## ")[0]
         source = (FOLDER / name / "policy.rego").read_text("utf-8")
-        if name == "scan-required":
-            source += (FOLDER / "lib" / "attestations.rego").read_text("utf-8")
         parameters = re.findall(r'"(\w+)": \{"type":', source)
-        reasons = re.findall(r'"reason": "([a-z-]+)"|said\("([a-z-]+)"', source)
-        for word in {*parameters, *("".join(found) for found in reasons)}:
-            assert f"`{word}`" in section, f"{name}: {word}"
+        for word in {*parameters, *reasons(source)}:
+            assert f"`{word}`" in sections[name], f"{name}: {word}"
+        if name in READ_SIGNED:
+            for word in {word for library in libraries(source) for word in reasons(library)}:
+                assert f"`{word}`" in sections["scan-required"] + sections["What was signed"] + sections[name], word
+        mode, severity, _ = DESCRIBED[name]
+        assert f"| [{name}](#{name}) | {mode} | {severity} |" in page
+
+
+def reasons(source: str) -> set[str]:
+    return {"".join(found) for found in re.findall(r'"reason": "([a-z-]+)"|said\("([a-z-]+)"', source)}
+
+
+def libraries(source: str) -> Iterator[str]:
+    """The libraries about evidence that a policy imports, and those that they import."""
+    names = "|".join(("attestations", "findings", "freshness", "scans", "signed", "wholeness"))
+    for name in re.findall(rf"^import data\.portcullis\.lib\.({names})$", source, flags=re.MULTILINE):
+        library = (FOLDER / "lib" / f"{name}.rego").read_text("utf-8")
+        yield library
+        yield from libraries(library)

@@ -80,6 +80,10 @@ class Held:
         await self._wait(access)
         return await self.memory.referrers(image, artifact_type, access)
 
+    async def tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
+        await self._wait(access)
+        return await self.memory.tagged(repository, tag, access)
+
     async def manifest(self, repository: Repository, digest: Digest, access: Access) -> Manifest:
         await self._wait(access)
         return await self.memory.manifest(repository, digest, access)

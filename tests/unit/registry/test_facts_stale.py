@@ -24,7 +24,7 @@ from portcullis.errors import (
 )
 from portcullis.limits import Limits
 from portcullis.model.evidence import CarrierKind
-from portcullis.model.image import Access, Descriptor, ImageReference, Repository, ResolvedImage
+from portcullis.model.image import Access, Descriptor, ImageReference, Manifest, Repository, ResolvedImage
 from portcullis.model.stale import StaleDescriptors, stale_since
 from portcullis.registry.facts import CachingRegistry
 from portcullis.registry.keychain import StaticKeychain
@@ -52,6 +52,10 @@ class Hanging(MemoryRegistry):
     ) -> tuple[CarrierKind, Sequence[Descriptor]]:
         await self.up.wait()
         return await super().referrers(image, artifact_type, access)
+
+    async def tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
+        await self.up.wait()
+        return await super().tagged(repository, tag, access)
 
 
 @dataclass

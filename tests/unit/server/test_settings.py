@@ -110,14 +110,52 @@ def test_nothing_gives_the_defaults(tmp_path: Path) -> None:
             "portcullis.yaml:3: policies.modes.image-user: 'deny', 'warn' or 'audit' is expected",
         ),
         (
-            "trust:\n  signers:\n    ci:\n      keyless: {}",
-            "portcullis.yaml:4: trust.signers.ci.keyless: there is no such key; did you mean key?",
+            "trust:\n  signers:\n    ci:\n      keyles: {}",
+            "portcullis.yaml:4: trust.signers.ci.keyles: there is no such key; did you mean keyless?",
         ),
         (
             "trust:\n  rules: [{images: [a], accept: [{predicates: [sbom], signers: [ci]}]}]",
             "portcullis.yaml:1: trust: a rule names the signer 'ci', which signers does not have",
         ),
-        ("trust:\n  roots: {}", "portcullis.yaml:2: trust.roots: there is no such key; there are rules, signers"),
+        (
+            "trust:\n  keys: {}",
+            "portcullis.yaml:2: trust.keys: there is no such key; there are carriers, predicates, repositories, ",
+        ),
+        ("trust: {signers: {ci: {}}}", "portcullis.yaml:1: trust.signers.ci: either key or keyless or notation"),
+        (
+            "trust: {signers: {ci: {key: {pem: a, secret: {name: b}}}}}",
+            "portcullis.yaml:1: trust.signers.ci.key: either file or pem or secret",
+        ),
+        (
+            "trust: {signers: {ci: {keyless: {issuer: a, identity: '['}}}}",
+            "portcullis.yaml:1: trust.signers.ci.keyless.identity: it is no regular expression: ",
+        ),
+        (
+            "trust: {signers: {ci: {keyless: {identity: a}}}}",
+            "portcullis.yaml:1: trust.signers.ci.keyless: either issuer or issuerPattern",
+        ),
+        (
+            "trust: {signers: {ci: {keyless: {issuer: a, identity: b, root: own}}}}",
+            "portcullis.yaml:1: trust: the signer 'ci' names the root 'own', which roots does not have",
+        ),
+        (
+            "trust: {signers: {ci: {key: {pem: a, logRoot: own}}}}",
+            "portcullis.yaml:1: trust: the signer 'ci' names the root 'own', which roots does not have",
+        ),
+        ("trust: {roots: {own: {}}}", "portcullis.yaml:1: trust.roots.own: either builtin or file"),
+        (
+            "trust: {rules: [{images: [a], accept: [{predicates: [sbom], signers: [ci], count: 2}]}]}",
+            "portcullis.yaml:1: trust.rules.0.accept.0: count is 2, and there are 1 signers",
+        ),
+        (
+            "trust: {rules: [{images: [a], accept: [{predicates: [sbom], signers: [ci], maxAgeHours: 2}]}]}",
+            "portcullis.yaml:1: trust.rules.0.accept.0: maxAgeHours goes with the predicates vex",
+        ),
+        ("trust: {carriers: []}", "portcullis.yaml:1: trust.carriers: "),
+        (
+            "trust: {repositories: [{images: [a], repository: 'r.example'}]}",
+            "portcullis.yaml:1: trust.repositories.0.repository: registry/repository without tag or digest is expected",
+        ),
         ("limits: {reviewBytes: 0}", "portcullis.yaml:1: limits.reviewBytes: greater than 0 is expected"),
         (
             "limits: {reviewByte: 1}",
@@ -266,6 +304,50 @@ def test_the_revision_follows_what_is_in_force(tmp_path: Path) -> None:
     key.unlink()
     with pytest.raises(ConfigError, match=r"trust\.signers\.ci\.key\.file: .*ci\.pub cannot be read"):
         _ = load(tmp_path, text).revision
+
+
+def test_what_trust_rests_on_is_in_the_revision_with_its_content(tmp_path: Path) -> None:
+    for name in ("ca.pem", "tsa.pem", "root.json"):
+        (tmp_path / name).write_text(f"first {name}")
+    text = (
+        "trust:\n  roots: {own: {file: root.json}}\n  signers:\n"
+        "    partner: {notation: {file: ca.pem, timestampFile: tsa.pem}}\n"
+        "    release: {keyless: {issuer: i, identity: d, root: own}}"
+    )
+    first = load(tmp_path, text)
+    assert set(first.trust_files.pems) == {"partner"}
+    for name in ("ca.pem", "tsa.pem", "root.json"):
+        assert f"first {name}".encode() in first.document
+        assert name.encode() not in first.document.replace(f"first {name}".encode(), b"")
+        (tmp_path / name).write_text(f"second {name}")
+        assert load(tmp_path, text).revision != first.revision
+        (tmp_path / name).write_text(f"first {name}")
+    assert load(tmp_path, text).revision == first.revision
+
+
+def test_a_root_larger_than_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "root.json").write_text("x" * 100)
+    text = "trust: {roots: {own: {file: root.json}}}\nlimits: {trustedRootBytes: 50}"
+    with pytest.raises(ConfigError, match=r"trust\.roots\.own\.file: .* has more than 50 bytes"):
+        _ = load(tmp_path, text).trust_files
+    (tmp_path / "two").write_text("")
+    text = "trust: {roots: {a: {file: two}, b: {file: two}}}\nlimits: {trustedRoots: 1}"
+    with pytest.raises(ConfigError, match="the limit trustedRoots is 1"):
+        _ = load(tmp_path, text).trust_files
+
+
+def test_a_key_in_a_secret_is_put_in_its_place(tmp_path: Path) -> None:
+    text = "trust: {signers: {ci: {key: {secret: {name: signer}, padding: pss}}}}"
+    settings = load(tmp_path, text)
+    with pytest.raises(
+        ConfigError, match=r"trust\.signers\.ci\.key\.secret: Secret signer can be read in a cluster only"
+    ):
+        _ = settings.revision
+    fetched = settings.with_secret_keys({"ci": "the key"})
+    assert fetched.trust_files.pems == {"ci": "the key"}
+    assert fetched.trust.signers["ci"].key is not None
+    assert fetched.trust.signers["ci"].key.padding == "pss"
+    assert fetched.revision != settings.with_secret_keys({"ci": "another key"}).revision
 
 
 def test_more_policy_folders(tmp_path: Path) -> None:

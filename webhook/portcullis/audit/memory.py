@@ -1,7 +1,9 @@
-"""Facts in memory: for commands without a store, and in front of one."""
+"""Facts and marks in memory: for commands without a store, and in front of one."""
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from portcullis.audit.facts import LARGEST_SHARE, ROW_BYTES, FactCounters, SqlFacts
 from portcullis.errors import RecordsError
@@ -112,3 +114,34 @@ class LayeredFacts:
             self.dropped += 1
         finally:
             self.waiting_bytes -= size
+
+
+class MemoryMarks:
+    """A Marks (ports.py) that ends with the program. Raises nothing.
+
+    Over ``marks`` of them the one goes that was not asked for or moved for the longest time. Of that image an older
+    scan counts again if newer ones were deleted, until one is seen: a store behind this (LayeredMarks) forgets later.
+
+    Args:
+        limits: ``marks``.
+    """
+
+    def __init__(self, *, limits: Limits) -> None:
+        self._most = limits.marks
+        self._marks: OrderedDict[str, datetime] = OrderedDict()
+
+    async def get(self, keys: Sequence[str]) -> Mapping[str, datetime]:
+        """As the port says. What was asked for counts as used."""
+        found = {key: self._marks[key] for key in keys if key in self._marks}
+        for key in found:
+            self._marks.move_to_end(key)
+        return found
+
+    async def advance(self, marks: Mapping[str, datetime]) -> None:
+        """As the port says."""
+        for key, moment in marks.items():
+            known = self._marks.get(key)
+            self._marks[key] = moment if known is None else max(known, moment)
+            self._marks.move_to_end(key)
+        while len(self._marks) > self._most:
+            self._marks.popitem(last=False)

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The newest migration: these tables."""
 
 
@@ -176,3 +176,14 @@ fact_pieces = Table(
 )
 """Contents of facts in pieces, each of which is written and removed in a commit of its own: records wait for no more
 than one."""
+
+marks = Table(
+    "marks",
+    metadata,
+    Column("key", String(KEY_CHARS), primary_key=True),
+    Column("moment", BigInteger, nullable=False),
+    Column("advanced_at", BigInteger, nullable=False),
+    Index(None, "advanced_at"),
+)
+"""Instants that only move forward: ``moment`` in microseconds since 1970, so that two of them compare as numbers in any
+database; ``advanced_at``, when it was last moved, in milliseconds."""

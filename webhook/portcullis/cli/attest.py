@@ -24,9 +24,8 @@ from portcullis.cli.output import (
 from portcullis.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    from portcullis.cli.predicates import Prepared
+    from portcullis.cli.predicates import Given, Prepared
+    from portcullis.evidence.keys import PrivateKey
     from portcullis.model.image import Descriptor, ResolvedImage
     from portcullis.server.settings import Settings
 
@@ -37,11 +36,22 @@ PASSWORD_VARIABLE = "PORTCULLIS_KEY_PASSWORD"  # noqa: S105 - the name of a vari
 @reported
 def attest(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="registry/name:tag, or with @sha256:…")],
-    predicate: Annotated[Path, typer.Option("--predicate", help="Trivy's JSON report, or any JSON object.")],
-    kind: Annotated[str, typer.Option("--type", help="vuln for a Trivy report; else a name as cosign's, or a URI.")],
-    key: Annotated[
-        Path, typer.Option("--key", help=f"ECDSA P-256 private key, PEM; its password in {PASSWORD_VARIABLE}.")
+    predicate: Annotated[Path, typer.Option("--predicate", help="A scanner's or linter's report, or any JSON object.")],
+    kind: Annotated[
+        str,
+        typer.Option("--type", help="vuln for a scan, lint for Hadolint's; else a name as cosign's, or a URI."),
     ],
+    key: Annotated[
+        Path,
+        typer.Option("--key", help=f"Private key in PEM, of any kind; its password in {PASSWORD_VARIABLE}."),
+    ],
+    made: Annotated[
+        str,
+        typer.Option("--made", help="When the report was made, if it does not say: RFC 3339, or 2h for 2 hours ago."),
+    ] = "",
+    dockerfile: Annotated[
+        Path | None, typer.Option("--dockerfile", help="With type lint: the Dockerfile that was looked at.")
+    ] = None,
     config: ConfigOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -51,8 +61,9 @@ def attest(
     """
     from portcullis.cli.clients import require_image_name
     from portcullis.cli.predicates import predicate_type_of
-    from portcullis.evidence.attest import read_predicate
+    from portcullis.evidence.decode import parse_json
     from portcullis.evidence.keys import load_private_key
+    from portcullis.evidence.refusal import EvidenceError
     from portcullis.server.settings import load_settings
 
     require_image_name(image)
@@ -63,12 +74,29 @@ def attest(
     content = read_file(predicate, settings.bounds().attestation_bytes)
     with _naming(key):
         signing_key = load_private_key(pem, password.encode() if password is not None else None)
-    with _naming(predicate):  # before a registry is asked
-        read_predicate(content, settings.bounds())
-    resolved, prepared, pushed = asyncio.run(_attest(settings, image, content, kind, signing_key))
+    try:  # before a registry is asked
+        parse_json(content, limits=settings.bounds(), what="the predicate")
+    except EvidenceError as error:
+        raise ConfigError(f"{predicate}: {error.message}") from None
+    given = _given(made, dockerfile)
+    resolved, prepared, pushed = asyncio.run(_attest(settings, image, content, kind, signing_key, given))
     for warning in prepared.warnings:
         stderr().print(Text.assemble(("warning", "bold yellow"), f": {warning}"), soft_wrap=True)
     _print(resolved, prepared, pushed, output)
+
+
+def _given(made: str, dockerfile: Path | None) -> "Given":
+    """What the command line says beside the report. Raises ConfigError."""
+    from datetime import UTC, datetime
+    from hashlib import sha256
+
+    from portcullis.cli.hadolint import DOCKERFILE_BYTES
+    from portcullis.cli.moments import parse_moment
+    from portcullis.cli.predicates import Given
+
+    moment = parse_moment(made, datetime.now(UTC)) if made else None
+    digest = sha256(read_file(dockerfile, DOCKERFILE_BYTES)).hexdigest() if dockerfile is not None else ""
+    return Given(moment, digest)
 
 
 @contextmanager
@@ -97,7 +125,7 @@ def read_file(path: Path, limit: int) -> bytes:
 
 
 async def _attest(
-    settings: "Settings", text: str, content: bytes, kind: str, key: "ec.EllipticCurvePrivateKey"
+    settings: "Settings", text: str, content: bytes, kind: str, key: "PrivateKey", given: "Given"
 ) -> "tuple[ResolvedImage, Prepared, Descriptor]":
     from portcullis.cli.clients import open_clients
     from portcullis.cli.predicates import prepare
@@ -107,7 +135,7 @@ async def _attest(
     async with open_clients(settings) as clients:
         with progress(f"resolving {text}") as say:
             image = await clients.origin.resolve(clients.parse(text), Access())
-            prepared = prepare(content, kind, image, clients.limits)
+            prepared = prepare(content, kind, image, clients.limits, given)
             say(f"attaching to {image.digest}")
             pushed = await sign_and_attach(
                 prepared,

@@ -4,26 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rich.box import HORIZONTALS
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from portcullis.cli.contents import contents_view
-from portcullis.cli.words import SHORT, digest_of, plural, size_of
+from portcullis.cli.evidenceview import evidence_views, table_of
+from portcullis.cli.words import SHORT, digest_of, hours_of, plural, size_of
 from portcullis.inspection.history import dockerfile
 from portcullis.model.contents import ContentsStatus
 from portcullis.model.image import BuildStep, UserSource
 from portcullis.text import clean
-
-_SEVERITIES = {
-    "critical": "bold red",
-    "high": "red",
-    "medium": "yellow",
-    "low": "",
-    "negligible": "",
-    "unknown": "yellow",
-}
 
 JSON = Mapping[str, Any]
 
@@ -47,9 +38,8 @@ def facts_view(
             where = f" of {clean(one['platform'], SHORT)}" if len(image["platforms"]) > 1 else ""
             parts += [_section(f"Contents{where}"), contents_view(one, every=every, packages=packages)]
     if image["digest"]:
-        parts += [_section("Attestations"), _attestations(image["attestations"])]
-        if image["scans"]:
-            parts += [_section("Scans"), _scans(image["scans"])]
+        for title, view in evidence_views(image):
+            parts += [_section(title), view]
     if image["problems"]:
         parts.append(_section("Problems"))
         # What leaves the user unknown leaves the contents unknown as well, and is told once.
@@ -89,7 +79,7 @@ def _section(title: str) -> Text:
 
 
 def _platforms(platforms: Sequence[JSON], now: datetime) -> Table:
-    table = _table("Platform", "Digest", "User", "Created", "Size", "Entrypoint")
+    table = table_of("Platform", "Digest", "User", "Created", "Size", "Entrypoint")
     table.columns[2].min_width = len("/etc/passwd)")
     for one in platforms:
         config = one["config"]
@@ -130,64 +120,9 @@ def _labels(platforms: Sequence[JSON]) -> Iterator[str]:
         yield f"  {clean(key, SHORT)}={clean(value, SHORT)}{place}"
 
 
-def _attestations(attestations: Sequence[JSON]) -> RenderableType:
-    if not attestations:
-        return Text("  none is attached", style="dim")
-    table = _table("Verdict", "What", "Signer", "Why not")
-    for one in attestations:
-        verdict = Text("✓ verified", style="green") if one["verified"] is True else Text("✗ rejected", style="red")
-        signer = one["signer"]["name"] if one["signer"] else ""
-        why = Text(clean(one["reason"] or "", SHORT), style="bold")
-        if one["message"]:
-            why.append(f"\n{clean(one['message'], SHORT)}", "not bold")
-        what = Text(clean(one["predicateClass"] or "", SHORT))
-        what.append(f"\n{clean(one['predicateType'] or 'of an unknown type', SHORT)}", "dim")
-        what.append(f"\n{digest_of(one['digest'])}", "dim")
-        table.add_row(verdict, what, clean(signer, SHORT), why)
-    return table
-
-
-def _scans(scans: Sequence[JSON]) -> Table:
-    table = _table("Scanner", "Platform", "Scanned", "Signer", "Findings")
-    for one in scans:
-        scanner = f"{one['scanner']['name']} {one['scanner']['version'] or ''}"
-        age = f"{_hours(one['ageHours'])} ago" if one["ageHours"] is not None else "(no time)"
-        signer = one["signer"]["name"] if one["signer"] else ""
-        table.add_row(
-            clean(scanner, SHORT),
-            clean(one["platform"] or "(not said)", SHORT),
-            age,
-            clean(signer, SHORT),
-            _findings(one),
-        )
-    return table
-
-
-def _findings(scan: JSON) -> Text:
-    counts = scan["counts"]
-    parts = [
-        Text(f"{counts[severity]} {severity}", style) for severity, style in _SEVERITIES.items() if counts.get(severity)
-    ]
-    text = Text(", ").join(parts) if parts else Text("none", style="green")
-    if counts.get("fixable"):
-        text.append(f"; {counts['fixable']} can be fixed", "not bold")
-    if scan["suppressed"]:
-        text.append(f"; {scan['suppressed']} suppressed", "yellow")
-    if scan["complete"] is not True:
-        text.append("; incomplete", "bold yellow")
-    return text
-
-
 def _problem(problem: JSON) -> Text:
     text = Text("  ").append(clean(problem["reason"], SHORT), "bold yellow")
     return text.append(f"  {clean(problem['msg'], 1000)}")
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=HORIZONTALS, border_style="dim", header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def _age(created: str | None, now: datetime) -> str:
@@ -197,11 +132,4 @@ def _age(created: str | None, now: datetime) -> str:
         moment = datetime.fromisoformat(created)
     except ValueError:
         return clean(created, SHORT)
-    return f"{moment:%Y-%m-%d}\n{_hours((now - moment).total_seconds() / 3600)} ago"
-
-
-def _hours(hours: float) -> str:
-    """``3 hours``, ``12 days``."""
-    if abs(hours) < 48:
-        return plural(round(hours), "hour")
-    return plural(round(hours / 24), "day")
+    return f"{moment:%Y-%m-%d}\n{hours_of((now - moment).total_seconds() / 3600)} ago"

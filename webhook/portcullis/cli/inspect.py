@@ -82,7 +82,9 @@ async def _inspect(settings: "Settings", image: str, seconds: float, *, contents
         contents: whether its layers are looked into, and what is attached to it is fetched.
     """
     from portcullis.cli.clients import open_clients
+    from portcullis.server.secretkeys import with_keys_of_cluster
 
+    settings = await with_keys_of_cluster(settings)
     with progress(f"asking for {image}"):
         async with open_clients(settings) as clients:
             facts = await _facts(clients, image, seconds, contents=contents)
@@ -92,21 +94,24 @@ async def _inspect(settings: "Settings", image: str, seconds: float, *, contents
 async def _facts(clients: "Clients", image: str, seconds: float, *, contents: bool) -> "ImageFacts":
     from portcullis.audit.memory import MemoryFacts
     from portcullis.collecting import ImageCollector
-    from portcullis.evidence.gather import EvidenceGatherer
-    from portcullis.evidence.verifier import KeyVerifier
     from portcullis.model.image import Access
     from portcullis.model.ruling import Need
-    from portcullis.server.compose import trust_of
     from portcullis.server.inspecting import catalogue_of, inspecting
+    from portcullis.server.trusting import gatherer_of, trusting
 
     source = _source_of(clients, image)
     memory = MemoryFacts(limits=clients.limits)
-    trust = trust_of(clients.settings)
-    verifier = KeyVerifier(trust=trust, limits=clients.limits)
-    gatherer = EvidenceGatherer(registry=source.registry, verifier=verifier, trust=trust, limits=clients.limits)
+    gatherer = gatherer_of(
+        clients.settings,
+        trusting=trusting(clients.settings, clients.limits),
+        registry=source.registry,
+        marks=None,
+        clock=clients.clock,
+        limits=clients.limits,
+    )
     needs = [Need.IMAGE, Need.CONFIG]
     if contents:
-        needs += [Need.ATTESTATIONS, Need.USER, Need.CONTENTS, Need.PACKAGES]
+        needs += [Need.ATTESTATIONS, Need.COMPONENTS, Need.USER, Need.CONTENTS, Need.PACKAGES]
     catalogue = catalogue_of(clients.settings, clients.limits)
     async with inspecting(
         clients.settings,

@@ -8,10 +8,13 @@ from portcullis.cli.attest import attest
 from portcullis.cli.audit import audit
 from portcullis.cli.check import check
 from portcullis.cli.demo.command import demo
+from portcullis.cli.dockerfile import dockerfile
 from portcullis.cli.health import health
 from portcullis.cli.inspect import inspect
+from portcullis.cli.report import report
 from portcullis.cli.schema import schema
 from portcullis.cli.serve import serve
+from portcullis.cli.verify import verify
 from portcullis.cli.version import version
 
 app = typer.Typer(
@@ -23,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, demo, check, inspect, attest, health, schema, version):
+for command in (serve, demo, check, inspect, dockerfile, report, verify, attest, health, schema, version):
     app.command()(command)
 app.add_typer(audit, name="audit")
 

@@ -6,11 +6,10 @@ The annotations are cosign's, unsigned, and for people and tools that list refer
 from datetime import datetime
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from portcullis.cli.predicates import Prepared
 from portcullis.evidence.attest import attest
 from portcullis.evidence.bundle import BUNDLE_MEDIA_TYPE
+from portcullis.evidence.keys import PrivateKey
 from portcullis.model.image import Access, Descriptor, Digest, ResolvedImage
 from portcullis.ports import Registry
 from portcullis.registry.push import Pusher
@@ -25,7 +24,7 @@ async def sign_and_attach(
     prepared: Prepared,
     image: ResolvedImage,
     *,
-    key: ec.EllipticCurvePrivateKey,
+    key: PrivateKey,
     registry: Registry,
     pusher: Pusher,
     now: datetime,

@@ -27,3 +27,10 @@ def digest_of(digest: str) -> str:
     """``sha256:3f1b9e3ca104…``"""
     algorithm, _, digits = digest.partition(":")
     return f"{algorithm}:{digits[:HEX_SHOWN]}…"
+
+
+def hours_of(hours: float) -> str:
+    """``3 hours``, ``12 days``."""
+    if abs(hours) < 48:
+        return plural(round(hours), "hour")
+    return plural(round(hours / 24), "day")

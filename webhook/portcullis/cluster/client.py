@@ -1,6 +1,7 @@
 """What every part that asks the API server needs: a configuration, and words for what goes wrong."""
 
-from typing import Final
+import json
+from typing import Any, Final
 
 import aiohttp
 from kubernetes.aio.client import Configuration
@@ -42,3 +43,24 @@ def reason_of(error: Exception, seconds: float) -> str:
     if isinstance(error, ApiException):
         return f"the API server answered {error.status} {error.reason or ''}".rstrip()
     return str(error) or type(error).__name__
+
+
+async def bounded_json(response: aiohttp.ClientResponse, limit: int, what: str) -> Any:
+    """The JSON of an answer with status 200.
+
+    Args:
+        limit: bytes.
+        what: it is, for messages.
+
+    Raises:
+        ApiException: the status is another one.
+        ValueError: it has more bytes than the limit, or is no JSON.
+    """
+    if response.status != 200:
+        raise ApiException(status=response.status, reason=response.reason)
+    content = await response.content.read(limit + 1)
+    while len(content) <= limit and (more := await response.content.read(limit)):
+        content += more
+    if len(content) > limit:
+        raise ValueError(f"{what} has more than {limit} bytes")
+    return json.loads(content)

@@ -7,14 +7,13 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-represent
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient, CoreV1Api
 
-from portcullis.cluster.client import FAULTS, REQUEST_SECONDS, in_cluster, reason_of
+from portcullis.cluster.client import FAULTS, REQUEST_SECONDS, bounded_json, in_cluster, reason_of
 from portcullis.errors import ClusterError
 from portcullis.model.image import Platform
 
@@ -65,14 +64,7 @@ class Nodes:
             limit=_PAGE, _continue=following, _headers={"Accept": _ACCEPT}
         )
         async with response:
-            if response.status != 200:
-                raise ValueError(f"the API server answered {response.status} {response.reason or ''}".rstrip())
-            content = await response.content.read(_PAGE_BYTES + 1)
-            while len(content) <= _PAGE_BYTES and (more := await response.content.read(_PAGE_BYTES)):
-                content += more
-        if len(content) > _PAGE_BYTES:
-            raise ValueError(f"a page of them has more than {_PAGE_BYTES} bytes")
-        page = json.loads(content)
+            page = await bounded_json(response, _PAGE_BYTES, "a page of them")
         if not isinstance(page, dict) or not isinstance(page.get("items"), list):
             raise ValueError("the API server answered no list")
         return page

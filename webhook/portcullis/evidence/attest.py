@@ -7,14 +7,14 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from portcullis.errors import ConfigError
 from portcullis.evidence.bundle import BUNDLE_MEDIA_TYPE
 from portcullis.evidence.decode import parse_object
 from portcullis.evidence.dsse import IN_TOTO_PAYLOAD_TYPE, sign
-from portcullis.evidence.keys import fingerprint
+from portcullis.evidence.keys import PrivateKey, fingerprint
+from portcullis.evidence.predicates import LINT
 from portcullis.evidence.refusal import EvidenceError
+from portcullis.evidence.signers import RsaPadding
 from portcullis.evidence.statement import COSIGN_VULN, STATEMENT_V0_1
 from portcullis.limits import Limits
 from portcullis.model.image import Digest
@@ -27,14 +27,23 @@ PREDICATE_TYPES: Mapping[str, str] = MappingProxyType(
         "cyclonedx": "https://cyclonedx.org/bom",
         "spdxjson": "https://spdx.dev/Document",
         "openvex": "https://openvex.dev/ns",
+        "slsaprovenance": "https://slsa.dev/provenance/v0.2",
+        "slsaprovenance02": "https://slsa.dev/provenance/v0.2",
         "slsaprovenance1": "https://slsa.dev/provenance/v1",
+        "lint": LINT,
     }
 )
-"""Short names as ``cosign attest --type`` takes them."""
+"""Short names as ``cosign attest --type`` takes them, and ``lint``, for which it has none."""
 
 
 def attest(
-    *, predicate: JSONObject, predicate_type: str, subject: Digest, name: str, key: ec.EllipticCurvePrivateKey
+    *,
+    predicate: JSONObject,
+    predicate_type: str,
+    subject: Digest,
+    name: str,
+    key: PrivateKey,
+    padding: RsaPadding = RsaPadding.PKCS1V15,
 ) -> bytes:
     """A signed statement that ``predicate`` is so of the image ``subject``.
 
@@ -43,7 +52,8 @@ def attest(
         predicate_type: its type URI, or a short name of :data:`PREDICATE_TYPES`.
         subject: the image's digest.
         name: what the subject is called, for people: ``registry/repository``.
-        key: signs, by ECDSA P-256 with SHA-256.
+        key: signs, with the hash that goes with it (keys.py).
+        padding: of an RSA key's signature.
 
     Returns:
         A Sigstore bundle v0.3 as JSON (media type :data:`~portcullis.evidence.bundle.BUNDLE_MEDIA_TYPE`).
@@ -65,16 +75,21 @@ def attest(
         {
             "mediaType": BUNDLE_MEDIA_TYPE,
             "verificationMaterial": {"publicKey": {"hint": hint}},
-            "dsseEnvelope": sign_envelope(payload, key=key, keyid=hint),
+            "dsseEnvelope": sign_envelope(payload, key=key, keyid=hint, padding=padding),
         }
     )
 
 
 def sign_envelope(
-    payload: bytes, *, key: ec.EllipticCurvePrivateKey, keyid: str = "", payload_type: str = IN_TOTO_PAYLOAD_TYPE
+    payload: bytes,
+    *,
+    key: PrivateKey,
+    keyid: str = "",
+    payload_type: str = IN_TOTO_PAYLOAD_TYPE,
+    padding: RsaPadding = RsaPadding.PKCS1V15,
 ) -> JSONObject:
     """A DSSE envelope over ``payload`` with one signature, as a JSON tree."""
-    signature = sign(payload_type, payload, key)
+    signature = sign(payload_type, payload, key, padding)
     return {
         "payloadType": payload_type,
         "payload": base64.b64encode(payload).decode("ascii"),
@@ -95,6 +110,25 @@ def vuln_predicate(
             "result": result,
         },
         "metadata": {"scanStartedOn": rfc3339(started), "scanFinishedOn": rfc3339(finished)},
+    }
+
+
+def lint_predicate(
+    report: Any, *, tool: str, version: str, linted: datetime | None = None, dockerfile: str = ""
+) -> JSONObject:
+    """A linter's report on a Dockerfile, in an object: the report of Hadolint is a list, which no predicate may be.
+
+    Args:
+        report: as the linter wrote it: Hadolint's JSON, or SARIF.
+        tool, version: what made it; the report itself may not say.
+        linted: when, with a zone.
+        dockerfile: SHA-256 of the Dockerfile, in hex; "" where it is not known.
+    """
+    return {
+        "tool": {"name": tool, "version": version},
+        **({} if linted is None else {"lintedOn": rfc3339(linted)}),
+        **({"dockerfile": {"sha256": dockerfile}} if dockerfile else {}),
+        "report": report,
     }
 
 

@@ -6,31 +6,33 @@ The proof. An envelope's payload is what a configured key signed, if:
  (2) payload and signatures decode from canonical standard base64, and the bytes that are checked are the very
      bytes that are used afterwards;
  (3) it has at least one signature and no more than the limit: none is not "all of none hold";
- (4) a signature holds, by ECDSA P-256 with SHA-256, over PAE(payloadType, payload): the type and both lengths
-     (in bytes) are signed with the payload, so that neither can be moved into the other;
+ (4) a signature holds, in a way that belongs to the key (keys.py), over PAE(payloadType, payload): the type and both
+     lengths (in bytes) are signed with the payload, so that neither can be moved into the other;
  (5) the key is one of those configured; each is tried. ``keyid`` is not signed: it chooses nothing;
  (6) after that only, the payload type is the one that is understood, character for character.
+
+Nothing may be remembered under a signature's bytes: of each ECDSA signature (r, s) anybody can make another, (r, n-s).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from portcullis.evidence.decode import as_list, as_object, as_text, decode_base64, parse_object
-from portcullis.evidence.keys import TrustedKey
+from portcullis.evidence.decode import as_list, as_object, as_text, decode_base64, parse_carrier
+from portcullis.evidence.keys import PrivateKey, TrustedKey, sign_with
 from portcullis.evidence.refusal import TOO_LARGE, EvidenceError, shown
+from portcullis.evidence.signed import Signed
+from portcullis.evidence.signers import RsaPadding
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
 
 ENVELOPE_MEDIA_TYPE = "application/vnd.dsse.envelope.v1+json"
 IN_TOTO_PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
-_ALGORITHM = ec.ECDSA(Prehashed(hashes.SHA256()))
+_WHOLE_BYTES = 512 * 1024 * 1024
+"""What is hashed for Ed25519 keys, which hash the message anew for each signature: about a second. Twenty keys and one
+signature of the largest payload stay under it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,11 @@ def parse_envelope(content: bytes, limits: Limits) -> Envelope:
         EvidenceError: it is no DSSE envelope (attestation-invalid), or over a limit (too-large).
     """
     # (1) strict JSON
-    return read_envelope(parse_object(content, limits=limits, what="the envelope"), limits)
+    return read_envelope(parse_carrier(content, limits=limits, what="the envelope"), limits)
 
 
 def read_envelope(document: JSONObject, limits: Limits) -> Envelope:
-    """As :func:`parse_envelope`, from JSON that :func:`portcullis.evidence.decode.parse_json` has read."""
+    """As :func:`parse_envelope`, from JSON that :func:`portcullis.evidence.decode.parse_carrier` has read."""
     payload_type = as_text(document.get("payloadType"), "the envelope's payloadType")
     # (2) canonical base64
     payload = decode_base64(document.get("payload"), "the envelope's payload")
@@ -77,23 +79,31 @@ def read_envelope(document: JSONObject, limits: Limits) -> Envelope:
 
 def pae(payload_type: str, payload: bytes) -> bytes:
     """Pre-Authentication Encoding (protocol.md, "Signature Definition"): lengths count bytes, not characters."""
-    encoded = payload_type.encode("utf-8")
-    return b"DSSEv1 %d %b %d %b" % (len(encoded), encoded, len(payload), payload)
+    return _head(payload_type, payload) + payload
+
+
+def message_of(envelope: Envelope) -> Signed:
+    """What the envelope's signatures run over. A payload of some megabytes is not copied for it."""
+    return Signed(envelope.payload, head=_head(envelope.payload_type, envelope.payload))
 
 
 def signed_by(envelope: Envelope, keys: Sequence[TrustedKey]) -> tuple[TrustedKey, ...]:
     """Those of ``keys`` that signed the envelope, in the order of ``keys``; empty where none did.
 
     All are tried, not only until one holds: which signer is asked for is the business of the trust rules.
+
+    Raises:
+        EvidenceError: too large for so many Ed25519 keys and signatures (too-large).
     """
-    # (4) the payload is hashed once, however many signatures and keys there are
-    digest = sha256(pae(envelope.payload_type, envelope.payload)).digest()
+    return signing_keys(message_of(envelope), [signature.sig for signature in envelope.signatures], keys)
+
+
+def signing_keys(message: Signed, signatures: Sequence[bytes], keys: Sequence[TrustedKey]) -> tuple[TrustedKey, ...]:
+    """As :func:`signed_by`, of any message."""
+    _bound_hashing(message, len(signatures), keys)
+    # (4) each hash of the message is made once, however many signatures and keys there are
     # (5) every configured key is tried, whatever keyid says
-    return tuple(
-        trusted
-        for trusted in keys
-        if any(_holds(trusted.key, signature.sig, digest) for signature in envelope.signatures)
-    )
+    return tuple(trusted for trusted in keys if any(trusted.signed(message, signature) for signature in signatures))
 
 
 def require_in_toto(envelope: Envelope) -> None:
@@ -107,17 +117,23 @@ def require_in_toto(envelope: Envelope) -> None:
         raise EvidenceError(f"the signed payload is of type {shown(envelope.payload_type)}, not {IN_TOTO_PAYLOAD_TYPE}")
 
 
-def sign(payload_type: str, payload: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A DER signature over the payload's PAE."""
-    return key.sign(sha256(pae(payload_type, payload)).digest(), _ALGORITHM)
+def sign(payload_type: str, payload: bytes, key: PrivateKey, padding: RsaPadding = RsaPadding.PKCS1V15) -> bytes:
+    """A signature over the payload's PAE."""
+    return sign_with(key, Signed(payload, head=_head(payload_type, payload)), padding)
 
 
-def _holds(key: ec.EllipticCurvePublicKey, signature: bytes, digest: bytes) -> bool:
-    try:
-        key.verify(signature, digest, _ALGORITHM)
-    except InvalidSignature:
-        return False
-    return True
+def _head(payload_type: str, payload: bytes) -> bytes:
+    encoded = payload_type.encode("utf-8")
+    return b"DSSEv1 %d %b %d " % (len(encoded), encoded, len(payload))
+
+
+def _bound_hashing(message: Signed, signatures: int, keys: Sequence[TrustedKey]) -> None:
+    whole = sum(isinstance(trusted.key, ed25519.Ed25519PublicKey) for trusted in keys)
+    if whole * signatures * len(message) > _WHOLE_BYTES:
+        raise EvidenceError(
+            f"it has {signatures} signatures over {len(message)} bytes, too much to try {whole} Ed25519 keys with each",
+            TOO_LARGE,
+        )
 
 
 def _read_signature(entry: object) -> Signature:

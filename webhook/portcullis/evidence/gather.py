@@ -1,219 +1,258 @@
-"""Gathers what is attached to an image: found, fetched, verified, and bound to who may say it.
+"""Gathers what is signed about an image: found, verified, bound to who may say it, and read.
 
-Nothing that was found is dropped in silence. Each attached thing ends as an Attestation that is verified, or that
-says why it is not; what cannot be fetched fails the whole, because the part that is missing may be the one that
-says no.
+Everything takes one path: discover.py finds it, the verifier proves who signed what about which digest, readers turn
+that into facts, and the trust rules say whether he may speak of it about this image (concluding.py). Nothing that was
+found is dropped in silence: each thing ends as an Attestation that is verified, or that says why it is not.
+
+What counts as signed:
+
+ (1) what the verifier proved, by its own signers;
+ (2) what is not signed by itself, by the signers of the digest that leads to it (unsigned.py): signatures are those of
+     which the predicate class is ``signature``, and each of them is proven by the verifier as well;
+ (3) where a rule asks for several signers, those of everything that says the same count together: of the same payload
+     about the same digest and, of signatures, which say nothing beyond that, of all of one digest. What is accepted for
+     that reason must still have a signer of its own who may speak;
+ (4) where a time can be trusted (of a log entry, a time-stamp), nothing that was signed then is dated later: what is
+     dated ahead would stay fresh for longer than it is.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
 
-from portcullis.errors import Malformed, NotFound, RegistryError, TooLarge
-from portcullis.evidence.artifact import Artifact, read_artifact
-from portcullis.evidence.refusal import (
-    ATTESTATION_SUBJECT_MISMATCH,
-    ATTESTATION_UNSUPPORTED,
-    REPORT_SUBJECT_MISMATCH,
-    EvidenceError,
-    ReportError,
-    shown,
-)
-from portcullis.evidence.reports import parse_report
-from portcullis.evidence.statement import classify
+from portcullis.errors import RecordsError
+from portcullis.evidence.artifact import signed_form
+from portcullis.evidence.concluding import Concluding, signatures_among
+from portcullis.evidence.discover import ALL_CARRIERS, AttestationSource, Discoverer
+from portcullis.evidence.found import Discovered, Found
+from portcullis.evidence.marks import apply_marks, keys_of
+from portcullis.evidence.refusal import EvidenceError
+from portcullis.evidence.targets import require_report_of
 from portcullis.evidence.trust import Trust
+from portcullis.evidence.unsigned import read_unsigned
+from portcullis.evidence.verdicts import Judged, ReadClass, VerdictKey, Verdicts, annotations_digest
 from portcullis.limits import Limits
 from portcullis.model.evidence import (
-    Attestation,
     AttestedScan,
+    AttestedVex,
     Carrier,
     CarrierKind,
     Evidence,
     PredicateClass,
+    ReadFact,
     Rejected,
-    ScanReport,
+    Statement,
     Verified,
 )
-from portcullis.model.image import Access, Descriptor, Digest, ResolvedImage
-from portcullis.model.stale import stale_since
-from portcullis.ports import Registry, Verifier
+from portcullis.model.image import Access, Digest, ResolvedImage
+from portcullis.ports import Clock, Marks, Registry, Verifier
 from portcullis.tasks import aside, together
 
+__all__ = ["AttestationSource", "EvidenceGatherer", "require_report_of"]
+
 _WIDTH = 4
-"""Fetches of one image at once, and so attestations in memory at once."""
+"""Attestations of one image in memory at once."""
 
+NO_SEALS: Mapping[Digest, Sequence[Verified | Rejected]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    """One attached thing, judged; ``report`` is set where it is a verified scan."""
+Reader = Callable[[Statement, PredicateClass, Limits], Sequence[ReadFact]]
+"""``reports.read_facts``: nothing where the statement holds nothing of the class; raises EvidenceError."""
 
-    attestation: Attestation
-    report: ScanReport | None = None
+Applying = Callable[
+    [Sequence[AttestedScan], Sequence[AttestedVex], ResolvedImage],
+    tuple[tuple[AttestedScan, ...], tuple[AttestedVex, ...]],
+]
+"""``vex.applying.apply_vex``."""
 
 
 class EvidenceGatherer:
-    """Gathers the attestations of an image from its registry.
+    """Gathers the evidence of images, and remembers verdicts.
 
     Args:
-        registry: is asked for the referrers of the image's digest.
-        verifier: judges signature and subject.
+        registry: is asked on behalf of who asks here, for each image anew; it remembers by itself.
+        verifier: judges signatures and subjects.
         trust: says who may speak of what about which image.
-        limits: ``referrers``, ``attestation_bytes``, ``attestations_bytes``, ``json_depth``, ``findings``.
+        marks: remember the newest scans; without them no scan is known to be the newest.
+        limits: those of discover.py and verdicts.py, and those of the readers.
+        carriers: where attestations count.
+        repositories: where else attestations lie.
+        read, apply: how statements are read and VEX is applied.
     """
 
-    def __init__(self, *, registry: Registry, verifier: Verifier, trust: Trust, limits: Limits) -> None:
-        self._registry = registry
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        verifier: Verifier,
+        trust: Trust,
+        clock: Clock,
+        limits: Limits,
+        marks: Marks | None = None,
+        carriers: Collection[CarrierKind] = ALL_CARRIERS,
+        repositories: Sequence[AttestationSource] = (),
+        read: Reader | None = None,
+        apply: Applying | None = None,
+    ) -> None:
+        self._discoverer = Discoverer(
+            registry=registry, limits=limits, carriers=carriers, repositories=repositories, is_report=trust.is_report
+        )
         self._verifier = verifier
         self._trust = trust
+        self._marks = marks
+        self._clock = clock
         self._limits = limits
+        self._read = read or _read_facts
+        self._apply = apply or _apply_vex
+        self.verdicts = Verdicts(clock=clock, limits=limits)
 
     async def gather(self, image: ResolvedImage, access: Access) -> Evidence:
-        """All that is attached to ``image.digest``, in the order in which the registry lists it.
+        """All that is attached to the image and its platforms, in a fixed order.
 
         Raises:
-            RegistryError: something could not be fetched, or there is more of it than the limits allow
-                (TooLarge). Attestations that are bad raise nothing: they are in the result with their reason.
+            RegistryError: something could not be fetched, or there is more of it than the limits allow (TooLarge).
+                Attestations that are bad raise nothing: they are in the result with their reason.
         """
-        kind, descriptors = await self._registry.referrers(image, None, access)
-        self._check_count(len(descriptors), image)
-        artifacts = await together(
-            descriptors, lambda descriptor: self._artifact(image, descriptor, access), at_once=_WIDTH
+        there = await self._discoverer.find(image, access)
+        signed = [one for one in there.found if one.sealed_by is None]
+        verdicts = await self._judge_all(signed, access)
+        seals = await self._seals(image, there, signed, verdicts, access)
+        rest = [one for one in there.found if one.sealed_by is not None]
+        of_signed, of_rest = iter(verdicts), iter(await self._judge_all(rest, access, seals))
+        evidence = Concluding(
+            image=image,
+            trust=self._trust,
+            found=[(one, next(of_signed if one.sealed_by is None else of_rest)) for one in there.found],
+            seals=seals,
+            now=self._clock.now(),
+        ).evidence(there.stale_since)
+        return await self._with_marks(await self._with_vex(evidence, image), image)
+
+    async def _seals(
+        self,
+        image: ResolvedImage,
+        there: Discovered,
+        signed: Sequence[Found],
+        verdicts: Sequence[Judged],
+        access: Access,
+    ) -> Mapping[Digest, Sequence[Verified | Rejected]]:
+        """The verdicts on what may sign a digest that leads to what is not signed by itself: that of the image, which
+        may be an index with its builder's statements, and those of the manifests of reports."""
+        seals: dict[Digest, Sequence[Verified | Rejected]] = {
+            image.digest: [
+                judged.verdict
+                for one, judged in zip(signed, verdicts, strict=True)
+                if one.place.subject == image.digest
+            ]
+        }
+        for digest, group in there.seals.items():
+            seals[digest] = [judged.verdict for judged in await self._judge_all(group, access)]
+        return seals
+
+    async def _judge_all(
+        self, found: Sequence[Found], access: Access, seals: Mapping[Digest, Sequence[Verified | Rejected]] = NO_SEALS
+    ) -> Sequence[Judged]:
+        return await together(
+            found, lambda one: self._judge(one, access, vouched=self._is_vouched(one, seals)), at_once=_WIDTH
         )
-        self._check_count(sum(len(artifact.layers) for artifact in artifacts), image)
-        self._check_bytes([layer for artifact in artifacts for layer in artifact.layers], image)
-        found = await together(artifacts, lambda artifact: self._judge(image, kind, artifact, access), at_once=_WIDTH)
-        findings = [finding for group in found for finding in group]
-        return Evidence(
-            attestations=tuple(finding.attestation for finding in findings),
-            scans=tuple(
-                AttestedScan(report=finding.report, attestation=finding.attestation)
-                for finding in findings
-                if finding.report is not None
-            ),
-            stale_since=stale_since(descriptors),
+
+    def _is_vouched(self, found: Found, seals: Mapping[Digest, Sequence[Verified | Rejected]]) -> bool:
+        """Whether any configured signer signed what leads to it. If none did, it is not read: what anybody can push is
+        looked at only as far as it takes to say what it claims to be."""
+        if found.sealed_by is None:
+            return False
+        return bool(signatures_among(seals.get(found.sealed_by, ()), self._trust))
+
+    async def _judge(self, found: Found, access: Access, *, vouched: bool) -> Judged:
+        """The verdict, and what is said; from memory where it is known."""
+        if found.fault is not None or found.layer is None:
+            fault = found.fault or EvidenceError("there is nothing to read")
+            return Judged(Rejected(fault.reason, fault.message))
+        key = VerdictKey(
+            repository=found.place.repository,
+            content=found.layer.digest,
+            media_type=found.layer.media_type,
+            annotations=annotations_digest(found.layer.annotations),
+            subject=found.place.subject,
+            report=found.report,
+            signed=found.sealed_by is None,
+            vouched=vouched,
         )
 
-    async def _artifact(self, image: ResolvedImage, descriptor: Descriptor, access: Access) -> Artifact:
-        repository = image.reference.repository
-        try:
-            manifest = await self._registry.manifest(repository, descriptor.digest, access)
-        except NotFound as error:
-            raise _dangling(image, descriptor.digest, error) from error
-        return read_artifact(manifest, descriptor, self._limits)
+        async def make() -> tuple[Judged, int]:
+            content = await self._discoverer.read(found, access)
+            return await self._judge_content(found, content, vouched=vouched), len(content)
 
-    async def _judge(
-        self, image: ResolvedImage, kind: CarrierKind, artifact: Artifact, access: Access
-    ) -> Sequence[_Finding]:
-        def refuse(reason: str, message: str) -> Sequence[_Finding]:
-            return [_Finding(_attestation(image, kind, artifact.digest, Rejected(reason, message)))]
+        return await self.verdicts.judge(key, make)
 
-        if artifact.fault is not None:
-            return refuse(artifact.fault.reason, artifact.fault.message)
-        if artifact.subject != image.digest:
-            return refuse(ATTESTATION_SUBJECT_MISMATCH, "the manifest that carries it refers to another image")
-        if not artifact.layers:
-            return refuse(ATTESTATION_UNSUPPORTED, f"{shown(artifact.kind)} is no kind of attestation that is read")
-        return [await self._judge_layer(image, kind, layer, access) for layer in artifact.layers]
-
-    async def _judge_layer(
-        self, image: ResolvedImage, kind: CarrierKind, layer: Descriptor, access: Access
-    ) -> _Finding:
-        carrier = Carrier(kind, layer.media_type, layer.digest, image.digest, await self._read(image, layer, access))
-        verdict = await self._verifier.verify(carrier, image.digest)
+    async def _judge_content(self, found: Found, content: bytes, *, vouched: bool) -> Judged:
+        assert found.layer is not None
+        subject, size = found.place.subject, len(content)
+        if found.sealed_by is None:
+            carrier = Carrier(
+                kind=found.kind,
+                media_type=signed_form(found.layer.media_type) or found.layer.media_type,
+                digest=found.layer.digest,
+                subject=subject,
+                content=content,
+                annotations=found.layer.annotations,
+            )
+            verdict = await self._verifier.verify(carrier, subject)
+        else:
+            verdict = await aside(size, lambda: read_unsigned(content, found.report, subject, self._limits))
         if isinstance(verdict, Rejected):
-            return _Finding(_attestation(image, kind, layer.digest, verdict))
-        about = classify(verdict.statement.predicate_type)
-        signer = verdict.signers[0]
-        try:
-            signer = self._trust.accept(image.reference.repository, about, verdict.signers)
-            report = await self._report(image, verdict, len(carrier.content), about)
-        except EvidenceError as error:
-            rejected = Rejected(error.reason, error.message, verdict.statement.predicate_type, signer)
-            return _Finding(_attestation(image, kind, layer.digest, rejected))
-        accepted = _attestation(image, kind, layer.digest, replace(verdict, signers=(signer,)))
-        return _Finding(accepted, report)
+            return Judged(verdict)
+        if found.sealed_by is not None and not vouched:
+            return Judged(verdict, tuple(map(ReadClass, self._trust.classes(verdict.statement.predicate_type))))
+        return Judged(verdict, await aside(size, lambda: self._read_classes(verdict)))
 
-    async def _read(self, image: ResolvedImage, layer: Descriptor, access: Access) -> bytes:
-        pieces: list[bytes] = []
-        try:
-            async for piece in self._registry.blob(image.reference.repository, layer.digest, layer.size, access):
-                pieces.append(piece)  # noqa: PERF401  (an async comprehension would hide that this may raise midway)
-        except NotFound as error:
-            raise _dangling(image, layer.digest, error) from error
-        return b"".join(pieces)
-
-    async def _report(
-        self, image: ResolvedImage, verdict: Verified, size: int, about: PredicateClass
-    ) -> ScanReport | None:
-        if about is not PredicateClass.VULNERABILITY:
-            return None
-        report = await aside(size, lambda: parse_report(verdict.statement, self._limits))
-        require_report_of(report, image)
-        return report
-
-    def _check_count(self, count: int, image: ResolvedImage) -> None:
-        if count > self._limits.referrers:
-            raise TooLarge(
-                f"{count} attestations are attached to {shown(image.reference)}; the limit referrers is "
-                f"{self._limits.referrers}"
-            )
-
-    def _check_bytes(self, layers: Sequence[Descriptor], image: ResolvedImage) -> None:
-        """By the sizes that the manifests name, before anything is fetched; no more than that is read."""
-        largest = max((layer.size for layer in layers), default=0)
-        if largest > self._limits.attestation_bytes:
-            raise TooLarge(
-                f"an attestation of {shown(image.reference)} has {largest} bytes; the limit attestationBytes is "
-                f"{self._limits.attestation_bytes}"
-            )
-        total = sum(layer.size for layer in layers)
-        if total > self._limits.attestations_bytes:
-            raise TooLarge(
-                f"the attestations of {shown(image.reference)} have {total} bytes; the limit attestationsBytes is "
-                f"{self._limits.attestations_bytes}"
-            )
-
-
-def require_report_of(report: ScanReport, image: ResolvedImage) -> None:
-    """A report must be of the image that its statement is about: otherwise a pipeline that signs the wrong file
-    clears the right image.
-
-    The image is known by the digests in the report (those of the index or of one of its platforms) or, where it
-    has none because an archive was scanned, by the image's configuration.
-
-    Raises:
-        ReportError: it is of another image, or does not say of which (report-subject-mismatch).
-    """
-    if report.target_digests:
-        if not {image.digest, *(platform.digest for platform in image.platforms)}.isdisjoint(report.target_digests):
-            return
-        raise ReportError(f"the report is of the image {report.target_digests[0]}", REPORT_SUBJECT_MISMATCH)
-    if not report.target_image_id:
-        raise ReportError("the report does not say of which image it is", REPORT_SUBJECT_MISMATCH)
-    if report.target_image_id not in {platform.config_digest for platform in image.platforms}:
-        raise ReportError(
-            f"the report is of an image with the configuration {report.target_image_id}", REPORT_SUBJECT_MISMATCH
+    def _read_classes(self, verdict: Verified) -> tuple[ReadClass, ...]:
+        return tuple(
+            self._read_class(verdict.statement, about)
+            for about in self._trust.classes(verdict.statement.predicate_type)
         )
 
+    def _read_class(self, statement: Statement, about: PredicateClass) -> ReadClass:
+        if about in {PredicateClass.SIGNATURE, PredicateClass.OTHER}:
+            return ReadClass(about)
+        try:
+            return ReadClass(about, tuple(self._read(statement, about, self._limits)))
+        except EvidenceError as error:
+            return ReadClass(about, fault=EvidenceError(error.message, error.reason))
 
-def _attestation(image: ResolvedImage, kind: CarrierKind, digest: Digest, verdict: Verified | Rejected) -> Attestation:
-    predicate_type = verdict.statement.predicate_type if isinstance(verdict, Verified) else verdict.predicate_type
-    return Attestation(
-        verified=isinstance(verdict, Verified),
-        reason="" if isinstance(verdict, Verified) else verdict.reason,
-        message="" if isinstance(verdict, Verified) else verdict.message,
-        predicate_type=predicate_type,
-        predicate_class=classify(predicate_type),
-        signer=verdict.signers[0] if isinstance(verdict, Verified) else verdict.signer,
-        carrier=kind,
-        digest=digest,
-        subject=image.digest,
-        platform=None if image.is_index or not image.platforms else image.platforms[0].platform,
-        signed_at=verdict.signed_at if isinstance(verdict, Verified) else None,
-    )
+    async def _with_vex(self, evidence: Evidence, image: ResolvedImage) -> Evidence:
+        if not evidence.vex:
+            return evidence
+        # Thousands of findings times thousands of statements, of which nobody knows the bytes any more.
+        size = sum(len(scan.report.vulnerabilities) for scan in evidence.scans) * _FINDING_BYTES
+        scans, vex = await aside(size, lambda: self._apply(evidence.scans, evidence.vex, image))
+        return replace(evidence, scans=scans, vex=vex)
+
+    async def _with_marks(self, evidence: Evidence, image: ResolvedImage) -> Evidence:
+        if self._marks is None or not evidence.scans:
+            return evidence
+        keys = sorted({key for scan in evidence.scans for key in keys_of(scan, image)})
+        known: Mapping[str, datetime] | None
+        try:
+            known = await self._marks.get(keys)
+        except RecordsError:
+            known = None  # which the scans say
+        return replace(evidence, scans=apply_marks(evidence.scans, image, known, self._clock.now()))
 
 
-def _dangling(image: ResolvedImage, digest: Digest, error: RegistryError) -> Malformed:
-    """The registry listed it and does not have it; "image not found" would send people to look for the image."""
-    return Malformed(
-        f"the registry lists {digest} as attached to {shown(image.reference)} but does not have it: {error.message}"
-    )
+_FINDING_BYTES = 500
+
+
+def _read_facts(statement: Statement, about: PredicateClass, limits: Limits) -> Sequence[ReadFact]:
+    """Imported late: the readers take a while, and commands that read no evidence need none."""
+    from portcullis.evidence.reports import read_facts
+
+    return read_facts(statement, about, limits)
+
+
+def _apply_vex(
+    scans: Sequence[AttestedScan], documents: Sequence[AttestedVex], image: ResolvedImage
+) -> tuple[tuple[AttestedScan, ...], tuple[AttestedVex, ...]]:
+    from portcullis.evidence.vex.applying import apply_vex
+
+    return apply_vex(scans, documents, image)

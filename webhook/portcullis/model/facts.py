@@ -24,6 +24,8 @@ class ImageFacts:
     contents: tuple[Contents, ...] = ()
     contents_status: ContentsStatus = ContentsStatus.SKIPPED
     evidence: Evidence | None = None
+    components: bool = False
+    """Whether the components of SBOMs go into the policy input."""
     problems: tuple[Problem, ...] = ()
 
     @property

@@ -28,6 +28,8 @@ class Need(StrEnum):
     PACKAGES = "packages"
     """The list of installed packages, which is long: it is in the input only where a policy reads it."""
     ATTESTATIONS = "attestations"
+    COMPONENTS = "components"
+    """The components of SBOMs, likewise."""
     INVENTORY = "inventory"
 
 

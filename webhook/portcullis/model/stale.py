@@ -1,11 +1,11 @@
-"""Lists that could not be confirmed."""
+"""What could not be confirmed: lists, and what tags name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import overload
 
-from portcullis.model.image import Descriptor
+from portcullis.model.image import Descriptor, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,13 @@ class StaleDescriptors(Sequence[Descriptor]):
         return self.descriptors[index]
 
 
-def stale_since(descriptors: Sequence[Descriptor]) -> datetime | None:
-    """When a list was last confirmed, if that could not be done now; else None."""
-    return descriptors.since if isinstance(descriptors, StaleDescriptors) else None
+@dataclass(frozen=True, slots=True)
+class StaleManifest(Manifest):
+    """What a tag named at ``since``, used for the same reason."""
+
+    since: datetime
+
+
+def stale_since(said: Sequence[Descriptor] | Manifest) -> datetime | None:
+    """When a list, or what a tag names, was last confirmed, if that could not be done now; else None."""
+    return said.since if isinstance(said, StaleDescriptors | StaleManifest) else None

@@ -87,11 +87,22 @@ _PLATFORM = _record(
     contents=_INSIDE,
 )
 
+_SBOM = _record(
+    Need.ATTESTATIONS,
+    **_fields(
+        _ATTESTATIONS,
+        *("format", "specVersion", "createdAt", "ageHours", "tools"),
+        *("platform", "signer", "attestation", "componentCount"),
+    ),
+    components=Node({Need.ATTESTATIONS, Need.COMPONENTS}),
+)
+
 _IMAGE_FACTS = _record(
     Need.REQUEST,
     **_fields(_REQUEST, "reference", "registry", "repository", "tag"),
     **_fields(_IMAGE, "digest", "isIndex", "staleSince", "problems"),
-    **_fields(_ATTESTATIONS, "attestations", "scans", "sboms", "vex", "provenance", "lint"),
+    **_fields(_ATTESTATIONS, "attestations", "scans", "evaluations", "vex", "provenance", "lint"),
+    sboms=Node({Need.ATTESTATIONS}, each=_SBOM),
     platforms=Node({Need.IMAGE}, each=_PLATFORM),
 )
 
@@ -109,6 +120,7 @@ _IMPLIED = {
     Need.CONTENTS: frozenset({Need.IMAGE}),
     Need.PACKAGES: frozenset({Need.CONTENTS, Need.IMAGE}),
     Need.ATTESTATIONS: frozenset({Need.IMAGE}),
+    Need.COMPONENTS: frozenset({Need.ATTESTATIONS, Need.IMAGE}),
 }
 
 

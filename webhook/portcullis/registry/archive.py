@@ -69,6 +69,10 @@ class DockerArchive:
         """As the port says."""
         return await (await self._opened()).manifest(repository, digest, access)
 
+    async def tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
+        """As the port says."""
+        return await (await self._opened()).tagged(repository, tag, access)
+
     async def blob(self, repository: Repository, digest: Digest, limit: int, access: Access) -> AsyncIterator[bytes]:
         """As the port says."""
         async for piece in (await self._opened()).blob(repository, digest, limit, access):

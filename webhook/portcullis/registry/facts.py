@@ -11,6 +11,8 @@ The keys, and why nothing passes from one tenant to another:
   there only by a fetch of that very credential, digests checked.
 * ``(tag, repository, tag, fingerprint)`` -> digest, and ``(referrers, repository, digest, artifact type,
   fingerprint)`` -> list: for ``tag_seconds``.
+* ``(tagged, repository, tag, fingerprint)`` -> what a tag names, be it no image, or that there is no such tag: for
+  ``tag_seconds`` as well. Most images lack the tags that are asked for, so that lack is no failure.
 * the key of any fetch -> its failure, as it was: by class (flights.py).
 
 **Stale facts.** Off unless the operator allows it. Where a registry cannot be reached or throttles, a tag's digest and
@@ -23,13 +25,14 @@ deadline before the fetch gives up. It goes on, and what it brings is used by th
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 
-from portcullis.errors import CredentialUnavailable, RegistryError, Unreachable
+from portcullis.errors import CredentialUnavailable, NotFound, RegistryError, Unreachable
 from portcullis.limits import Limits
 from portcullis.model.evidence import CarrierKind
 from portcullis.model.image import Access, Descriptor, Digest, ImageReference, Manifest, Repository, ResolvedImage
-from portcullis.model.stale import StaleDescriptors
+from portcullis.model.stale import StaleDescriptors, StaleManifest
 from portcullis.ports import Clock, Keychain, Registry
 from portcullis.registry.caches import CacheCounters, FactCache, Key, Recent, Remembered, weight
 from portcullis.registry.flights import FlightCounters, OutOfRoom
@@ -39,6 +42,15 @@ _Value = TypeVar("_Value")
 _Made = TypeVar("_Made")
 
 _Listing = tuple[CarrierKind, Sequence[Descriptor]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tagged:
+    """What a tag names, None where there is no such tag; ``since`` where that could not be confirmed."""
+
+    manifest: Manifest | None
+    problem: str = ""
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,7 @@ class RegistryState:
     """What a CachingRegistry remembers and does just now.
 
     Args:
-        caches: by name: content (facts by digest), tags, referrers, failures.
+        caches: by name: content (facts by digest), tags, tagged (what is no image), referrers, failures.
         flights: what happened since the start.
         under_way: fetches that have not ended.
         stale_tags, stale_lists: how often a stale tag or list was used since the start.
@@ -97,7 +109,8 @@ class CachingRegistry:
         entries, room = limits.remembered_entries, limits.remembered_bytes
         self._tags: Recent[Digest] = Recent(clock=clock, entries=entries, room=room)
         self._lists: Recent[_Listing] = Recent(clock=clock, entries=entries, room=room)
-        self._stale: Counter[str] = Counter({"tag": 0, "referrers": 0})
+        self._tagged: Recent[_Tagged] = Recent(clock=clock, entries=entries, room=room)
+        self._stale: Counter[str] = Counter({"tag": 0, "tagged": 0, "referrers": 0})
 
     async def aclose(self) -> None:
         """Ends every fetch that is under way."""
@@ -105,9 +118,10 @@ class CachingRegistry:
 
     def state(self) -> RegistryState:
         """For metrics."""
-        caches: dict[str, FactCache | Recent[Digest] | Recent[_Listing] | Recent[RegistryError]] = {
+        caches: dict[str, FactCache | Recent[Digest] | Recent[_Tagged] | Recent[_Listing] | Recent[RegistryError]] = {
             "content": self._facts,
             "tags": self._tags,
+            "tagged": self._tagged,
             "referrers": self._lists,
             "failures": self._flights.failures,
         }
@@ -115,7 +129,7 @@ class CachingRegistry:
             caches={name: CacheState(cache.counters, cache.bytes, len(cache)) for name, cache in caches.items()},
             flights=self._flights.counters,
             under_way=self._flights.under_way,
-            stale_tags=self._stale["tag"],
+            stale_tags=self._stale["tag"] + self._stale["tagged"],
             stale_lists=self._stale["referrers"],
         )
 
@@ -169,6 +183,36 @@ class CachingRegistry:
             return kind, StaleDescriptors(descriptors, list_.since)
 
         return await self._fly(key, self._lists, repository, fetch, then)
+
+    async def tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
+        """As the port says. It is a :class:`StaleManifest`, or NotFound has a ``stale_since``, where that could not be
+        confirmed."""
+        key: Key = ("tagged", repository, tag, await self._known.who(repository, access))
+        known = self._tagged.get(key)
+        if known is None:
+            found = await self._fly(
+                key, self._tagged, repository, self._tag_fetch(key, repository, tag, access), _stale
+            )
+        else:
+            found = known.value
+        if found.manifest is None:
+            raise NotFound(found.problem, found.since)
+        if found.since is None:
+            return found.manifest
+        return StaleManifest(found.manifest.media_type, found.manifest.digest, found.manifest.content, found.since)
+
+    def _tag_fetch(
+        self, key: Key, repository: Repository, tag: str, access: Access
+    ) -> Callable[[], Awaitable[_Tagged]]:
+        async def fetch() -> _Tagged:
+            try:
+                found = _Tagged(await self._registry.tagged(repository, tag, access))
+            except NotFound as error:
+                found = _Tagged(None, error.message)
+            self._tagged.put(key, found, weight(found), seconds=self._limits.tag_seconds, grace=self._grace)
+            return found
+
+        return fetch
 
     async def manifest(self, repository: Repository, digest: Digest, access: Access) -> Manifest:
         """As the port says."""
@@ -243,3 +287,7 @@ class CachingRegistry:
                 raise
             self._stale[str(key[0])] += 1
             return found
+
+
+def _stale(said: Remembered[_Tagged]) -> _Tagged:
+    return replace(said.value, since=said.since)

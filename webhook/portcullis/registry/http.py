@@ -87,7 +87,7 @@ class HttpReader:
         if reference.digest is not None:
             manifest = await content.manifest(reference.digest)
         else:
-            manifest = await self._tagged(repository, reference.tag or "latest", access)
+            manifest = await self.tagged(repository, reference.tag or "latest", access)
         return await assemble(  # 3, 4
             reference,
             manifest,
@@ -110,8 +110,9 @@ class HttpReader:
         check_digest(found.content, digest, f"{clean(str(repository), 300)}@{digest}")  # 1, 2
         return Manifest(found.media_type, digest, found.content)
 
-    async def _tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
-        """2: the header is optional, but one that differs shows that somebody between lies or is mistaken."""
+    async def tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
+        """As the port says; ``media_type`` is the Content-Type. 2: the header with the digest is optional, but one that
+        differs shows that somebody between lies or is mistaken."""
         what = f"{clean(str(repository), 300)}:{clean(tag, 128)}"
         found = await self._get(repository, tag, what, access)
         if found.digest:
@@ -223,7 +224,7 @@ class HttpReader:
         """The index under the fall-back tag; empty where there is none."""
         tag = fallback_tag(digest)
         try:
-            manifest = await self._tagged(repository, tag, access)
+            manifest = await self.tagged(repository, tag, access)
         except NotFound:
             return ()
         what = f"the referrers in {clean(str(repository), 300)}:{tag}"

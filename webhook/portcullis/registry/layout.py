@@ -110,6 +110,11 @@ class OciLayout:
         below = (await self._listing.listed()).get(digest)
         return Manifest(below.descriptor.media_type if below else "", digest, content)
 
+    async def tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
+        """As the port says: a tag is the ``org.opencontainers.image.ref.name`` of an entry of index.json."""
+        self._check(repository)
+        return await self.manifest(repository, await self._listing.tagged(tag), access)
+
     async def blob(
         self,
         repository: Repository,

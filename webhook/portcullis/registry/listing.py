@@ -129,6 +129,20 @@ class Listing:
             raise Malformed(f"{place} calls {len(found)} images {clean(name, 128)}; name one by its digest")
         return found.pop()
 
+    async def tagged(self, tag: str) -> Digest:
+        """The digest of what index.json has under just this name, an image or not.
+
+        Raises:
+            NotFound: there is none.
+            Malformed: several manifests have the name.
+        """
+        found = {entry.digest for entry in await self.entries() if entry.annotations.get(REF_NAME) == tag}
+        if not found:
+            raise NotFound(f"{self._files.place} has nothing that is tagged {clean(tag, 128)}")
+        if len(found) > 1:
+            raise Malformed(f"{self._files.place} calls {len(found)} manifests {clean(tag, 128)}")
+        return found.pop()
+
     async def read(self, digest: Digest) -> bytes:
         """A manifest; its bytes have the digest. Raises RegistryError."""
         limit = self._limits.manifest_bytes

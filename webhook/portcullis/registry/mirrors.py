@@ -157,6 +157,10 @@ class MirroringRegistry:
 
         return await self._first(origin, at, changes=True)
 
+    async def tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
+        """As the port says. A tag that a mirror does not have says nothing, as an empty list of referrers does not."""
+        return await self._first(repository, lambda registry, place: registry.tagged(place, tag, access), changes=True)
+
     async def manifest(self, repository: Repository, digest: Digest, access: Access) -> Manifest:
         """As the port says."""
         return await self._first(repository, lambda registry, place: registry.manifest(place, digest, access))

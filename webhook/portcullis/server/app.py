@@ -126,7 +126,7 @@ async def _run(settings: Settings) -> None:
                     health=address_of(health),
                     policies=len(parts.compiled.policies),
                     policy_revision=parts.compiled.revision,
-                    config_revision=settings.revision,
+                    config_revision=parts.settings.revision,
                 )
                 gc.collect()
                 gc.freeze()

@@ -5,22 +5,26 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from portcullis.audit.facts import FactCounters, SqlFacts
-from portcullis.audit.memory import LayeredFacts, MemoryFacts
+from portcullis.audit.marks import LayeredMarks, SqlMarks
+from portcullis.audit.memory import LayeredFacts, MemoryFacts, MemoryMarks
 from portcullis.audit.sql import SqlRecords
 from portcullis.limits import Limits
-from portcullis.ports import Clock, Facts
+from portcullis.ports import Clock, Facts, Marks
 from portcullis.registry.facts import CachingRegistry
+from portcullis.remembering import Remembering
 from portcullis.server.telemetry import Metrics
 
 
 @dataclass(frozen=True, slots=True)
 class KeptFacts:
-    """Facts that were derived from images. ``stored`` and ``layers`` are None for commands that record nothing, where
-    facts end with the program."""
+    """Facts that were derived from images, and marks of scans that were seen. All but ``memory`` is None for commands
+    that record nothing, where facts end with the program."""
 
     memory: MemoryFacts
     stored: SqlFacts | None = None
     layers: LayeredFacts | None = None
+    marks: Marks | None = None
+    remembering: Remembering | None = None
 
     @property
     def facts(self) -> Facts:
@@ -42,9 +46,14 @@ async def keeping(store: SqlRecords | None, *, clock: Clock, limits: Limits) -> 
         return
     stored = SqlFacts(records=store, clock=clock, limits=limits)
     layers = LayeredFacts(memory=memory, store=stored, limits=limits)
+    marks = LayeredMarks(
+        memory=MemoryMarks(limits=limits), store=SqlMarks(records=store, clock=clock, limits=limits), limits=limits
+    )
+    remembering = Remembering(marks=marks, limits=limits)
     try:
-        yield KeptFacts(memory, stored, layers)
+        yield KeptFacts(memory, stored, layers, marks, remembering)
     finally:
+        await remembering.aclose()
         await layers.aclose()
         await stored.aclose()
 

@@ -8,6 +8,7 @@ from portcullis.server.inspecting import observe_inspection
 from portcullis.server.registrar import Registrar
 from portcullis.server.telemetry import Metrics
 from portcullis.server.tls import ServerTls
+from portcullis.server.trusting import observe_roots, roots_check
 from portcullis.server.validate import ReviewHandler
 
 
@@ -47,6 +48,7 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
         Check("certificate-files", certificate_files, decisive=False),
         Check("policies", policies, remark=lambda: f"{len(parts.compiled.policies)}, {parts.compiled.revision}"),
         Check("opa", opa),
+        roots_check(parts.trusting, parts.clock),
         *registration,
         Check("audit", audit, decisive=False),
     ]
@@ -81,6 +83,12 @@ def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics
         )
     observe_registry_cache(parts.registry, metrics)
     observe_facts(parts.kept, metrics)
+    observe_roots(parts.trusting, parts.clock, metrics)
+    remembering = parts.kept.remembering
+    if remembering is not None:
+        metrics.count_function(
+            "scan_marks_failed", "Times of seen scans that could not be written.", lambda: remembering.failed
+        )
     if parts.inspector is not None:
         observe_inspection(parts.inspector, metrics)
     if parts.records is not None:

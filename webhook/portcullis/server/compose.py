@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import difflib
 import json
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,6 @@ from portcullis.audit.writer import AuditLog
 from portcullis.decision.modes import ANY_POLICY, Modes
 from portcullis.errors import ConfigError, RecordsError
 from portcullis.evidence.gather import EvidenceGatherer
-from portcullis.evidence.trust import Accept, SignerKey, Trust, TrustRule
-from portcullis.evidence.verifier import KeyVerifier
 from portcullis.gate import Gate
 from portcullis.inspection.inspector import LayerInspector
 from portcullis.limits import Limits
@@ -28,7 +26,7 @@ from portcullis.model.ruling import CompiledBundle, PolicyBundle
 from portcullis.policy.bundle import builtin_policies, load_bundle
 from portcullis.policy.opa import OpaEngine
 from portcullis.policy.supervisor import OpaSupervisor
-from portcullis.ports import Bundles, Clock, Engine, Keychain
+from portcullis.ports import Bundles, Clock, Engine, Gatherer, Keychain
 from portcullis.registry.facts import CachingRegistry
 from portcullis.server.caching import KeptFacts, keeping
 from portcullis.server.clock import SystemClock
@@ -36,7 +34,9 @@ from portcullis.server.credentials import open_keychain
 from portcullis.server.inspecting import catalogue_of, inspecting
 from portcullis.server.network import host_rules_of
 from portcullis.server.registries import open_registry
+from portcullis.server.secretkeys import with_keys_of_cluster
 from portcullis.server.settings import Settings
+from portcullis.server.trusting import Trusting, gatherer_of, trusting
 
 POLICIES_KIND = "policies"
 CONFIGURATION_KIND = "configuration"
@@ -55,11 +55,13 @@ class Parts:
     keychain: Keychain
     registry: CachingRegistry
     kept: KeptFacts
+    trusting: Trusting
     gatherer: EvidenceGatherer
     inspector: LayerInspector | None
     supervisor: OpaSupervisor
     engine: Engine
     compiled: CompiledBundle
+    modes: Modes
     gate: Gate
     records: AuditLog | None
     bundles: Bundles | None
@@ -67,22 +69,29 @@ class Parts:
 
 @asynccontextmanager
 async def compose(
-    settings: Settings, *, with_audit: bool, user: Mapping[str, str] | None = None
+    settings: Settings,
+    *,
+    with_audit: bool,
+    user: Mapping[str, str] | None = None,
+    around: Callable[[Gatherer], Gatherer] | None = None,
 ) -> AsyncIterator[Parts]:
     """Starts the parts, and stops them in the opposite order.
 
     Args:
         with_audit: whether decisions will be recorded.
         user: the environment of who runs a command, whose docker config counts too; None in the server.
+        around: makes the gatherer of the gate from the real one, for a command that has evidence of its own.
 
     Raises:
         ConfigError: something in the configuration cannot be used.
         PolicyCompileError: the policies cannot be used.
         EngineError: OPA does not start.
+        ClusterError: a signer's key lies in a Secret, and the API server does not answer.
     """
+    settings = await with_keys_of_cluster(settings)
     limits = settings.bounds()
     clock = SystemClock()
-    trust = trust_of(settings)
+    verifying = trusting(settings, limits)
     bundle = _bundle(settings, limits)
     reader = WorkloadReader(custom=_custom_kinds(settings), limits=limits)
     hosts = host_rules_of(settings)
@@ -98,8 +107,8 @@ async def compose(
             open_registry(settings, keychain=keychain, hosts=hosts, clock=clock, limits=limits)
         )
         registry = opened.registry
-        gatherer = EvidenceGatherer(
-            registry=registry, verifier=KeyVerifier(trust=trust, limits=limits), trust=trust, limits=limits
+        gatherer = gatherer_of(
+            settings, trusting=verifying, registry=registry, marks=kept.marks, clock=clock, limits=limits
         )
         inspector = await stack.enter_async_context(
             inspecting(
@@ -115,17 +124,19 @@ async def compose(
         stack.push_async_callback(supervisor.aclose)
         engine = OpaEngine(supervisor=supervisor, clock=clock, limits=limits)
         compiled = await engine.compile(bundle)
+        modes = _modes(settings, {policy.name for policy in compiled.policies})
         gate = Gate(
             reader=reader,
             registry=registry,
-            gatherer=gatherer,
+            gatherer=gatherer if around is None else around(gatherer),
             inspector=inspector,
             catalogue=catalogue,
             engine=engine,
             compiled=compiled,
-            modes=_modes(settings, {policy.name for policy in compiled.policies}),
+            modes=modes,
             clock=clock,
             limits=limits,
+            remembering=kept.remembering,
             default_registry=settings.registries.default,
             config_revision=settings.revision,
         )
@@ -143,11 +154,13 @@ async def compose(
             keychain=keychain,
             registry=registry,
             kept=kept,
+            trusting=verifying,
             gatherer=gatherer,
             inspector=inspector,
             supervisor=supervisor,
             engine=engine,
             compiled=compiled,
+            modes=modes,
             gate=gate,
             records=records,
             bundles=bundles,
@@ -199,26 +212,6 @@ async def _keep(bundles: Bundles, contents: Mapping[str, tuple[str, bytes]], sta
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-def trust_of(settings: Settings) -> Trust:
-    """Who may say what about which image.
-
-    Raises:
-        ConfigError: a key or a rule cannot be used.
-    """
-    rules = [
-        TrustRule(
-            images=rule.images,
-            accept=tuple(Accept(predicates=accept.predicates, signers=accept.signers) for accept in rule.accept),
-        )
-        for rule in settings.trust.rules
-    ]
-    signers = [SignerKey(name=name, public_key_pem=pem.encode()) for name, pem in settings.public_keys.items()]
-    try:
-        return Trust(signers=signers, rules=rules)
-    except ConfigError as error:
-        raise ConfigError(f"trust: {error.message}") from None
 
 
 def _bundle(settings: Settings, limits: Limits) -> PolicyBundle:

@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     SecretStr,
@@ -17,14 +15,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 
 from portcullis.errors import InvalidReference
 from portcullis.limits import Limits
-from portcullis.model.evidence import PredicateClass
 from portcullis.model.image import Platform
 from portcullis.model.ruling import Mode
 from portcullis.reference.parse import parse_registry
+from portcullis.server.sectionbase import ConfigPath, Section
 
 _SQLITE = "sqlite:///"
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]{16,128}")
@@ -32,25 +29,6 @@ _PATH = re.compile(r"[a-z0-9._-]+(/[a-z0-9._-]+)*")
 _PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_.-]+){1,2}")
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        alias_generator=to_camel,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-    )
-
-
-def _anchored(path: Path, info: ValidationInfo) -> Path:
-    """Relative paths are relative to the configuration file, wherever the program is started."""
-    base = (info.context or {}).get("base", Path())
-    return Path(base) / path.expanduser()
-
-
-ConfigPath = Annotated[Path, AfterValidator(_anchored)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 
@@ -230,49 +208,6 @@ class Registries(Section):
         except InvalidReference as error:
             raise ValueError(error.message) from None
         return default
-
-
-class SignerKeySource(Section):
-    """An ECDSA P-256 public key in PEM: from a file, or here."""
-
-    file: ConfigPath | None = None
-    pem: str = ""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "SignerKeySource":
-        if bool(self.pem) == (self.file is not None):
-            raise ValueError("either file or pem")
-        return self
-
-
-class SignerSource(Section):
-    key: SignerKeySource
-
-
-class AcceptRule(Section):
-    predicates: Annotated[tuple[PredicateClass, ...], Field(min_length=1)]
-    signers: Annotated[tuple[str, ...], Field(min_length=1)]
-
-
-class ImagesRule(Section):
-    images: Annotated[tuple[str, ...], Field(min_length=1)]
-    accept: Annotated[tuple[AcceptRule, ...], Field(min_length=1)]
-
-
-class TrustSection(Section):
-    """Who may say what about which image."""
-
-    signers: dict[str, SignerSource] = Field(default_factory=dict)
-    rules: tuple[ImagesRule, ...] = ()
-
-    @model_validator(mode="after")
-    def _known_signers(self) -> "TrustSection":
-        for rule in self.rules:
-            for accept in rule.accept:
-                for name in accept.signers:
-                    if name not in self.signers:
-                        raise ValueError(f"a rule names the signer {name[:80]!r}, which signers does not have")
-        return self
 
 
 class Policies(Section):

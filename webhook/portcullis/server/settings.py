@@ -21,12 +21,14 @@ from portcullis.errors import ConfigError
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.server import sections
 from portcullis.server.environment import overlay
-from portcullis.server.sections import LimitsModel, PlatformText, Section
+from portcullis.server.files import read_small
+from portcullis.server.sectionbase import Section
+from portcullis.server.sections import LimitsModel, PlatformText
 from portcullis.server.strictyaml import Lines, Location, Rules, StrictYamlError, load_documents
+from portcullis.server.trustfiles import TrustFiles, read_trust_files
+from portcullis.server.trustsections import TrustSection
 from portcullis.text import clean
 
-KEY_FILE_BYTES = 64 * 1024
-"""A public key."""
 _RULES = Rules(max_values=100_000, max_depth=40)
 """Of the configuration, aliases written out; policy parameters are the deepest part of it."""
 
@@ -36,7 +38,7 @@ class Settings(Section):
 
     server: sections.Server = sections.Server()
     registries: sections.Registries = sections.Registries()
-    trust: sections.TrustSection = sections.TrustSection()
+    trust: TrustSection = TrustSection()
     policies: sections.Policies = sections.Policies()
     opa: sections.Opa = sections.Opa()
     inspection: sections.Inspection = sections.Inspection()
@@ -46,6 +48,15 @@ class Settings(Section):
     """Those that images are judged for; none means those of the cluster's nodes, else linux/amd64 and linux/arm64."""
     limits: LimitsModel = LimitsModel()  # type: ignore[valid-type]
 
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> "Settings":
+        """Those that ``tree`` says, in the keys of the file. Relative paths are relative to the working directory.
+
+        Raises:
+            ConfigError: as :func:`load_settings`.
+        """
+        return _validated(dict(tree), Path.cwd(), None, None, {})
+
     def bounds(self) -> Limits:
         """The limits as the rest of the program takes them."""
         limits: sections.LimitsSection = self.limits
@@ -53,9 +64,7 @@ class Settings(Section):
 
     def with_policy_folders(self, folders: Sequence[Path]) -> "Settings":
         """The same with more policy folders, which come after those of the file."""
-        policies = self.policies.model_copy(update={"folders": (*self.policies.folders, *folders)})
-        kept = {name: getattr(self, name) for name in type(self).model_fields}
-        return Settings.model_construct(**{**kept, "policies": policies})  # a copy would keep the cached revision
+        return self._changed(policies=self.policies.model_copy(update={"folders": (*self.policies.folders, *folders)}))
 
     def effective(self) -> dict[str, Any]:
         """All of it as JSON, defaults included and secrets left out; public keys are written out, because a
@@ -70,24 +79,48 @@ class Settings(Section):
             # No decision hangs on it, and each pod has another.
             tree["cluster"]["webhook"].pop("pod")
         tree["audit"]["database"] = _without_password(tree["audit"]["database"])
-        pems = self.public_keys
-        for name, signer in tree["trust"]["signers"].items():
-            signer["key"] = {"pem": pems[name]}
+        tree["trust"] = self._effective_trust(tree["trust"])
         tree["inspection"]["catalogue"] = [text for _, text in self.catalogue_files]
         tree["inspection"].pop("workers")  # no decision hangs on it
         return tree
 
     @cached_property
-    def public_keys(self) -> Mapping[str, str]:
-        """PEM by signer, read once.
+    def trust_files(self) -> TrustFiles:
+        """What the section ``trust`` names and does not hold itself, read once.
 
         Raises:
-            ConfigError: a key file cannot be read.
+            ConfigError: a file cannot be read, or a key lies in a Secret that was not fetched
+                (:meth:`with_secret_keys`).
         """
-        return {
-            name: signer.key.pem or read_small(signer.key.file, f"trust.signers.{name}.key.file")
-            for name, signer in self.trust.signers.items()
-        }
+        return read_trust_files(self.trust, self.bounds())
+
+    def with_secret_keys(self, pems: Mapping[str, str]) -> "Settings":
+        """The same with the keys of ``pems`` (by signer) in the place of the Secrets that hold them."""
+        signers = dict(self.trust.signers)
+        for name, pem in pems.items():
+            source = signers[name].key
+            assert source is not None
+            key = source.model_copy(update={"pem": pem, "secret": None})
+            signers[name] = signers[name].model_copy(update={"key": key})
+        return self._changed(trust=self.trust.model_copy(update={"signers": signers}))
+
+    def _changed(self, **sections: Section) -> "Settings":
+        kept = {name: getattr(self, name) for name in type(self).model_fields}
+        return Settings.model_construct(**{**kept, **sections})  # a copy would keep the cached revision
+
+    def _effective_trust(self, tree: dict[str, Any]) -> dict[str, Any]:
+        """Keys, certificates and roots in the place of the files that hold them: a decision hangs on these."""
+        files = self.trust_files
+        for name, signer in tree["signers"].items():
+            for source in (signer["key"], signer["notation"]):
+                if source is not None:
+                    source |= {"file": None, "pem": files.pems[name]}
+            if signer["notation"] is not None:
+                signer["notation"]["timestampFile"] = files.timestamps.get(name)
+        for name, root in tree["roots"].items():
+            if root["file"] is not None:
+                root["file"] = files.roots[name]
+        return tree
 
     @cached_property
     def catalogue_files(self) -> tuple[tuple[str, str], ...]:
@@ -123,10 +156,15 @@ def load_settings(path: Path | None, environ: Mapping[str, str], limits: Limits 
         if not isinstance(value, dict):
             raise ConfigError(f"{path}:1: the configuration is not a map of sections")
     value, variables = overlay(value, environ, Settings)
+    base = path.absolute().parent if path is not None else Path.cwd()
+    return _validated(value, base, path, lines, variables)
+
+
+def _validated(
+    value: Any, base: Path, path: Path | None, lines: Lines | None, variables: Mapping[Location, str]
+) -> Settings:
     try:
-        text = json.dumps(value, ensure_ascii=True)
-        context = {"base": path.absolute().parent if path is not None else Path.cwd()}
-        return Settings.model_validate_json(text, context=context)
+        return Settings.model_validate_json(json.dumps(value, ensure_ascii=True), context={"base": base})
     except ValidationError as error:
         faults = [_fault(detail, path, lines, variables) for detail in error.errors(include_url=False)]
         raise ConfigError("\n".join(faults)) from None
@@ -140,26 +178,6 @@ def configuration_schema() -> dict[str, Any]:
         **schema,
         "title": "portcullis.yaml",
     }
-
-
-def read_small(path: Path | None, key: str) -> str:
-    """The text of a small file that the configuration names under ``key``.
-
-    Raises:
-        ConfigError: it is not there, too large, or no text.
-    """
-    assert path is not None
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(KEY_FILE_BYTES + 1)
-        text = content.decode()
-    except OSError as error:
-        raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{key}: {path} is no text") from None
-    if len(content) > KEY_FILE_BYTES:
-        raise ConfigError(f"{key}: {path} has more than {KEY_FILE_BYTES} bytes")
-    return text
 
 
 def _read(path: Path, limits: Limits) -> str:

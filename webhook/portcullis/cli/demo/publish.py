@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from portcullis.cli.demo.images import Image
-from portcullis.cli.demo.reports import trivy_report
-from portcullis.cli.demo.samples import SAMPLES, Sample, Scan
+from portcullis.cli.demo.reports import openvex, trivy_report
+from portcullis.cli.demo.samples import SAMPLES, Sample, Scan, Vex
 from portcullis.cli.predicates import VULN, prepare
 from portcullis.cli.signing import sign_and_attach
 from portcullis.limits import DEFAULT_LIMITS
@@ -77,6 +77,22 @@ class Publisher:
                 about=scanned.digest,
             )
 
+    async def excuse(self, sample: Sample, vex: Vex) -> None:
+        """One signed VEX document about the image as a whole."""
+        there = await self._registry.resolve(self._references[sample.name], NOBODY)
+        document = openvex(
+            f"https://git.example.test/{sample.repository}/vex", vex.vulnerabilities, issued=self._now - vex.age
+        )
+        await sign_and_attach(
+            prepare(json.dumps(document).encode(), "openvex", there, DEFAULT_LIMITS),
+            there,
+            key=self._keys[vex.signer],
+            registry=self._registry,
+            pusher=self._pusher,
+            now=self._now,
+            access=NOBODY,
+        )
+
     def _report(self, name: str, platform: Platform, scan: Scan) -> bytes:
         image = self._images[name]
         report = trivy_report(
@@ -115,6 +131,8 @@ async def publish(
             if sample.scan is not None:
                 say(f"attesting the scan of {sample.repository}:{sample.tag}")
                 await publisher.attest(sample, sample.scan)
+            if sample.vex is not None:
+                await publisher.excuse(sample, sample.vex)
     finally:
         await pusher.aclose()
         await registry.aclose()

@@ -83,6 +83,26 @@ def trivy_report(
     }
 
 
+def openvex(identifier: str, vulnerabilities: Sequence[str], *, issued: datetime) -> Mapping[str, Any]:
+    """What ``vexctl create`` writes (OpenVEX 0.2.0); without products it is about what it is attached to."""
+    return {
+        "@context": "https://openvex.dev/ns/v0.2.0",
+        "@id": identifier,
+        "author": "acme product security",
+        "timestamp": rfc3339(issued),
+        "version": 1,
+        "statements": [
+            {
+                "vulnerability": {"name": vulnerability},
+                "status": "not_affected",
+                "justification": "vulnerable_code_not_in_execute_path",
+                "impact_statement": "The library is installed with the base and never loaded.",
+            }
+            for vulnerability in vulnerabilities
+        ],
+    }
+
+
 def _vulnerability(finding: Finding, platform: Platform) -> dict[str, Any]:
     name = f"{finding.package}@{finding.installed}"
     return {

@@ -10,6 +10,7 @@ from portcullis.cli.demo.reports import CRITICAL, LOW, Finding
 from portcullis.model.image import Platform
 
 CI = "ci"
+PRODUCT = "product-security"
 STRANGER = "stranger"
 
 
@@ -24,6 +25,15 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
+class Vex:
+    """A signed OpenVEX document that says that the image is not affected by these vulnerabilities."""
+
+    vulnerabilities: tuple[str, ...]
+    signer: str = PRODUCT
+    age: timedelta = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One image: ``users`` is the USER of each platform, amd64 first; ``scan`` None for an image without. ``extra``
     names the layers of extras.py that lie between the base and the program."""
@@ -34,6 +44,7 @@ class Sample:
     tag: str
     users: tuple[str, ...] = ("10001:10001",)
     scan: Scan | None = field(default_factory=Scan)
+    vex: Vex | None = None
     extra: str = ""
 
 
@@ -44,6 +55,22 @@ SAMPLES: Sequence[Sample] = (
     Sample("named-root", "USER is a name whose uid is 0", "acme/pager", "1.0.2", users=("app",), extra="other-passwd"),
     Sample("two-platforms", "arm64 runs as root", "acme/agent", "3.0.1", users=("10001", "0")),
     Sample("critical", "a critical vulnerability", "acme/importer", "5.2.0", scan=Scan(findings=(CRITICAL, LOW))),
+    Sample(
+        "excused",
+        "a critical vulnerability that VEX sets aside",
+        "acme/archiver",
+        "2.0.4",
+        scan=Scan(findings=(CRITICAL, LOW)),
+        vex=Vex((CRITICAL.id,)),
+    ),
+    Sample(
+        "self-excused",
+        "the same, signed by the scanner's own key",
+        "acme/unpacker",
+        "2.0.1",
+        scan=Scan(findings=(CRITICAL, LOW)),
+        vex=Vex((CRITICAL.id,), signer=CI),
+    ),
     Sample("stale", "last scanned 45 days ago", "acme/reporter", "1.1.8", scan=Scan(age=timedelta(days=45))),
     Sample("stranger", "scan signed by an unknown key", "acme/gateway", "4.4.0", scan=Scan(signer=STRANGER)),
     Sample("borrowed", "carries the scan of another image", "acme/search", "2.7.5", scan=Scan(about="clean")),

@@ -63,6 +63,8 @@ def _kinds(images: Images) -> Iterator[Case]:
         ("named-root", "Deployment", "pager", "USER is a name, of uid 0"),
         ("two-platforms", "DaemonSet", "agent", "root on the second platform"),
         ("critical", "Job", "importer", "a critical vulnerability"),
+        ("excused", "Deployment", "archiver", "the same, and VEX: not affected"),
+        ("self-excused", "Deployment", "unpacker", "the same, VEX by the scanner's key"),
         ("stale", "CronJob", "reporter", "the scan is 45 days old"),
         ("stranger", "ReplicaSet", "gateway", "a scan that a stranger signed"),
         ("borrowed", "ReplicationController", "search", "the scan of another image"),

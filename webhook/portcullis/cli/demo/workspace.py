@@ -10,14 +10,14 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from portcullis.cli.demo.samples import CI, STRANGER
+from portcullis.cli.demo.samples import CI, PRODUCT, STRANGER
 
 _HEADER = "# Written by `portcullis demo` for this run. docs/operators.md describes every key.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """``config`` is what ``portcullis serve`` reads; ``keys`` sign attestations, one of them trusted."""
+    """``config`` is what ``portcullis serve`` reads; ``keys`` sign attestations, two of them trusted."""
 
     folder: Path
     webhook_port: int
@@ -54,16 +54,18 @@ def prepare(folder: Path, *, registry: str, down: str, ports: tuple[int, int]) -
         down: the same of one that nobody serves.
         ports: of the webhook and of its health.
     """
-    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in (CI, STRANGER)}
+    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in (CI, PRODUCT, STRANGER)}
     workspace = Workspace(folder, *ports, segment=secrets.token_urlsafe(24), keys=keys)
-    public = (
-        keys[CI].public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    )
-    (folder / f"{CI}.pub").write_bytes(public)
+    for name in (CI, PRODUCT):
+        (folder / f"{name}.pub").write_bytes(_pem(keys[name]))
     settings = _settings(workspace, registry, down)
     workspace.config.write_text(_HEADER + yaml.safe_dump(settings, sort_keys=False), "utf-8")
     workspace.config.chmod(0o600)  # it holds the path segment
     return workspace
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _settings(workspace: Workspace, registry: str, down: str) -> dict[str, Any]:
@@ -80,11 +82,14 @@ def _settings(workspace: Workspace, registry: str, down: str) -> dict[str, Any]:
         },
         "registries": {"allowed": [registry, down], "hosts": {registry: loopback, down: loopback}},
         "trust": {
-            "signers": {CI: {"key": {"file": f"{CI}.pub"}}},
+            "signers": {name: {"key": {"file": f"{name}.pub"}} for name in (CI, PRODUCT)},
             "rules": [
                 {
                     "images": [f"{registry}/acme/**"],
-                    "accept": [{"predicates": ["vulnerability"], "signers": [CI]}],
+                    "accept": [
+                        {"predicates": ["vulnerability"], "signers": [CI]},
+                        {"predicates": ["vex"], "signers": [PRODUCT], "maxAgeHours": 720},
+                    ],
                 }
             ],
         },

@@ -1,57 +1,69 @@
-"""Cosign's vulnerability predicate (sigstore/cosign, COSIGN_VULN_ATTESTATION_SPEC.md): a scanner's own report with
-the times of the scan around it."""
+"""Cosign's vulnerability predicate (sigstore/cosign, COSIGN_VULN_ATTESTATION_SPEC.md): a scanner's own report, of
+whatever form, with the times of the scan around it."""
 
 from dataclasses import replace
 
-from portcullis.evidence.decode import as_object, as_text
-from portcullis.evidence.refusal import ATTESTATION_UNSUPPORTED, ReportError
-from portcullis.evidence.reports.trivy import is_trivy, parse_trivy
+import msgspec
+
+from portcullis.evidence.decode import decode_typed
+from portcullis.evidence.refusal import ReportError
+from portcullis.evidence.reports.scans import read_scan
+from portcullis.evidence.reports.wrapped import dated
 from portcullis.evidence.times import oldest, parse_time
 from portcullis.limits import Limits
-from portcullis.model.evidence import ScanReport
-from portcullis.model.json import JSONObject
+from portcullis.model.evidence import Evaluation, ScanReport
+
+_WHAT = "the predicate"
 
 
-def parse_vuln(predicate: JSONObject, limits: Limits) -> ScanReport:
+class _Database(msgspec.Struct):
+    updated: str | None = msgspec.field(default=None, name="lastUpdate")
+
+
+class _Scanner(msgspec.Struct):
+    version: str | None = None
+    database: _Database | None = msgspec.field(default=None, name="db")
+    result: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Metadata(msgspec.Struct):
+    started: str | None = msgspec.field(default=None, name="scanStartedOn")
+    finished: str | None = msgspec.field(default=None, name="scanFinishedOn")
+
+
+class _Predicate(msgspec.Struct):
+    scanner: _Scanner | None = None
+    metadata: _Metadata | None = None
+
+
+def read_vuln(predicate: bytes, limits: Limits) -> ScanReport | Evaluation:
     """The report in the predicate, in the one normal form.
 
-    ``scanned_at`` is the oldest of the report's own time and the predicate's: ``trivy --format cosign-vuln``
-    stamps the time of the conversion, which would make an old report look fresh. A time in the future is kept
-    as it is; policies judge it.
+    Its time is the oldest of the report's own and the predicate's, and so is the age of the database. Who scanned is
+    what the report shows, whatever ``scanner.uri`` says; the version is the report's own, else the predicate's.
 
     Raises:
         EvidenceError: not such a predicate, or a scanner's report that is not read.
     """
-    scanner = as_object(predicate.get("scanner"), "the predicate's scanner")
-    report = _parse_result(scanner.get("result"), limits)
-    metadata = _object_or_empty(predicate.get("metadata"), "the predicate's metadata")
-    database = _object_or_empty(scanner.get("db"), "the predicate's scanner.db")
-    version = scanner.get("version")
+    document = decode_typed(predicate, _Predicate, _WHAT)
+    scanner, metadata = document.scanner, document.metadata or _Metadata()
+    if scanner is None:
+        raise ReportError("the predicate's scanner is missing")
+    content = bytes(scanner.result)
+    if content in (b"", b"null"):
+        raise ReportError("the predicate holds no report (scanner.result is missing or null)")
+    if content[:1] == b'"':
+        raise ReportError("scanner.result is a text, not a report")
+    report = dated(
+        read_scan(content, limits),
+        parse_time(metadata.started, "metadata.scanStartedOn"),
+        parse_time(metadata.finished, "metadata.scanFinishedOn"),
+    )
+    if isinstance(report, Evaluation):
+        return report
+    updated = parse_time((scanner.database or _Database()).updated, "scanner.db.lastUpdate")
     return replace(
         report,
-        scanner_version=report.scanner_version or ("" if version is None else as_text(version, "scanner.version")),
-        db_built_at=oldest(report.db_built_at, parse_time(database.get("lastUpdate"), "scanner.db.lastUpdate")),
-        scanned_at=oldest(
-            report.scanned_at,
-            parse_time(metadata.get("scanStartedOn"), "metadata.scanStartedOn"),
-            parse_time(metadata.get("scanFinishedOn"), "metadata.scanFinishedOn"),
-        ),
+        scanner_version=report.scanner_version or scanner.version or "",
+        db_built_at=oldest(report.db_built_at, updated),
     )
-
-
-def _parse_result(result: object, limits: Limits) -> ScanReport:
-    if result is None:
-        raise ReportError("the predicate holds no report (scanner.result is missing or null)")
-    if isinstance(result, list):
-        raise ReportError(
-            "scanner.result is a bare array, as Trivy before 0.20 wrote it; schema version 2 is supported",
-            ATTESTATION_UNSUPPORTED,
-        )
-    document = as_object(result, "scanner.result")
-    if not is_trivy(document):
-        raise ReportError("scanner.result is no report of a known scanner (Trivy)", ATTESTATION_UNSUPPORTED)
-    return parse_trivy(document, limits)
-
-
-def _object_or_empty(value: object, what: str) -> JSONObject:
-    return {} if value is None else as_object(value, what)

@@ -1,0 +1,189 @@
+# METADATA
+# title: Findings of vulnerability scans
+# description: |
+#   Which findings of a scan (k, an index into input.images[written].scans) count, how many are too many, and the words
+#   for it. Every policy counts through here. What counts is said by "terms":
+#   - severities: the set of them that matter; unknownAs: what a finding without one counts as
+#   - onlyFixable, honourVex: whether findings without a fix, or set aside by VEX, are left out
+#   - graceHours: since the fix was published; allow: exceptions by id (allowances.indexed); now: the time
+package portcullis.lib.findings
+
+import rego.v1
+
+import data.portcullis.lib.allowances
+import data.portcullis.lib.scans
+import data.portcullis.lib.text
+import data.portcullis.lib.times
+import data.portcullis.lib.vex
+
+severities := ["critical", "high", "medium", "low", "negligible", "unknown"]
+
+well_formed(written, k) if {
+	is_array(input.images[written].scans[k].vulnerabilities)
+	every finding in input.images[written].scans[k].vulnerabilities {
+		is_object(finding)
+	}
+}
+
+unreadable(written, k) := {{"reason": "scan-unreadable", "msg": msg, "fix": "scan the image again"} |
+	not well_formed(written, k)
+	msg := sprintf("its %s scan has no list of findings", [scans.scanner(written, k)])
+}
+
+# -- the limits per severity -----------------------------------------------------------------------------------------
+
+# How many findings of a severity are too many is said by name; null lifts the limit that critical has by default.
+limits(most) := {severity: number |
+	some severity, number in object.union({"critical": 0}, most)
+	is_number(number)
+}
+
+limit_faults(most) := {problem |
+	some severity, number in most
+	not valid_limit(severity, number)
+	problem := sprintf("the parameter \"max\" maps severities to a number or null, and %s is not so", [text.quoted(severity)])
+}
+
+valid_limit(severity, number) if {
+	severity in severities
+	is_number(number)
+	number >= 0
+}
+
+valid_limit(severity, null) if severity in severities
+
+# -- which count -----------------------------------------------------------------------------------------------------
+
+# The distinct findings that count, as [rank, id, package, installed, fixed, severity]; scanners repeat one for every
+# place where they saw it.
+counted(written, k, terms) := {found |
+	some finding in input.images[written].scans[k].vulnerabilities
+	counts(written, finding, terms)
+	severity := counts_as(finding, terms.unknownAs)
+	some rank
+	severities[rank] == severity
+	found := array.concat(
+		[rank],
+		[object.get(finding, key, "") | some key in ["id", "package", "installed", "fixed", "severity"]],
+	)
+}
+
+counts(written, finding, terms) if {
+	counts_as(finding, terms.unknownAs) in terms.severities
+	not left_out(written, finding, terms)
+}
+
+counts_as(finding, unknown_as) := severity if {
+	severity := object.get(finding, "severity", "unknown")
+	severity in {"critical", "high", "medium", "low", "negligible"}
+} else := unknown_as
+
+left_out(_, finding, terms) if {
+	terms.onlyFixable == true
+	finding.fixed == ""
+}
+
+left_out(_, finding, terms) if {
+	terms.honourVex == true
+	vex.aside(finding)
+}
+
+left_out(_, finding, terms) if in_grace(finding, terms.graceHours, terms.now)
+
+left_out(written, finding, terms) if allowances.covers(terms.allow, written, finding, terms.now)
+
+# Whether a fix is known and young. One without a date, or with one to come, gives no grace.
+in_grace(finding, hours, now) if {
+	hours > 0
+	is_string(finding.fixed)
+	finding.fixed != ""
+	age := times.hours_between(finding.available, now)
+	age >= 0
+	age < hours
+}
+
+# Those of each severity that has more than its limit.
+excess(found, most) := {severity: of_severity |
+	some rank, severity in severities
+	of_severity := {one | some one in found; one[0] == rank}
+	count(of_severity) > most[severity]
+}
+
+# -- words -----------------------------------------------------------------------------------------------------------
+
+# Such as: 2 critical (0 allowed) and 7 high (5 allowed)
+tally(excess, most) := concat(" and ", [part |
+	some severity in severities
+	part := sprintf("%d %s (%v allowed)", [count(excess[severity]), severity, most[severity]])
+])
+
+worst(excess) := sort(union({found | some _, found in excess}))
+
+vulnerable(written, k, most, found, labels) := {
+	"reason": "vulnerabilities",
+	"msg": sprintf("%s found too many vulnerabilities, %s: %s", [
+		scans.scanner(written, k),
+		tally(found, most),
+		labels,
+	]),
+	"fix": remedy(worst(found)),
+	"more": {
+		"counts": {severity: count(of_severity) | some severity, of_severity in found},
+		"ids": array.slice([text.short(one[1], 60) | some one in worst(found)], 0, 50),
+	},
+}
+
+labels(worst) := [label |
+	some i, finding in worst
+	not named_before(worst, i)
+	label := label_of(finding)
+]
+
+# One id may be found in several packages, which stand side by side.
+named_before(worst, i) if {
+	i > 0
+	worst[i - 1][1] == worst[i][1]
+}
+
+label_of(finding) := sprintf("%s (severity unknown)", [text.short(finding[1], 40)]) if {
+	finding[5] == "unknown"
+} else := text.short(finding[1], 40)
+
+# Such as: CVE-2026-0004 in openssl 3.0.1 (fixed in 3.0.9)
+placed(finding) := sprintf("%s in %s %s (%s)", [
+	text.short(finding[1], 30),
+	text.short(finding[2], 30),
+	text.short(finding[3], 20),
+	mended(finding[4]),
+])
+
+default mended(_) := "no fix known"
+
+mended(version) := sprintf("fixed in %s", [text.short(version, 20)]) if {
+	is_string(version)
+	version != ""
+}
+
+remedy(worst) := sprintf("update %s, then rebuild", [few(updates, 3)]) if {
+	updates := fixable(array.slice(worst, 0, 50))
+	count(updates) > 0
+} else := "no fixed version is known: use another base image or remove the package"
+
+few(updates, limit) := concat(", ", updates) if count(updates) <= limit
+
+few(updates, limit) := sprintf("%s and what else has a fix", [concat(", ", array.slice(updates, 0, limit))]) if {
+	count(updates) > limit
+}
+
+fixable(worst) := [update |
+	some i, finding in worst
+	is_string(finding[4])
+	finding[4] != ""
+	not updated_before(worst, i)
+	update := sprintf("%s to %s", [text.short(finding[2], 40), text.short(finding[4], 40)])
+]
+
+updated_before(worst, i) if {
+	some earlier in array.slice(worst, 0, i)
+	array.slice(earlier, 2, 5) == array.slice(worst[i], 2, 5)
+}
