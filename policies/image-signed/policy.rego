@@ -5,7 +5,7 @@
 #   attestation of another kind counts where the parameters say so.
 # custom:
 #   severity: high
-#   mode: warn
+#   mode: audit
 package portcullis.policies.image_signed
 
 import rego.v1

@@ -133,29 +133,17 @@ vulnerable(written, k, most, found, labels) := {
 	},
 }
 
-labels(worst) := [label |
-	some i, finding in worst
-	not named_before(worst, i)
-	label := label_of(finding)
-]
-
-# One id may be found in several packages, which stand side by side.
-named_before(worst, i) if {
-	i > 0
-	worst[i - 1][1] == worst[i][1]
-}
-
-label_of(finding) := sprintf("%s (severity unknown)", [text.short(finding[1], 40)]) if {
-	finding[5] == "unknown"
-} else := text.short(finding[1], 40)
-
 # Such as: CVE-2026-0004 in openssl 3.0.1 (fixed in 3.0.9)
 placed(finding) := sprintf("%s in %s %s (%s)", [
 	text.short(finding[1], 30),
 	text.short(finding[2], 30),
 	text.short(finding[3], 20),
-	mended(finding[4]),
+	concat("", [mended(finding[4]), doubt(finding[5])]),
 ])
+
+default doubt(_) := ""
+
+doubt("unknown") := "; severity unknown"
 
 default mended(_) := "no fix known"
 

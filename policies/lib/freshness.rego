@@ -1,8 +1,8 @@
 # METADATA
 # title: When scans were made
 # description: |
-#   Whether a scan (k, an index into input.images[written].scans) is recent, by a recent database, and still the newest
-#   that was ever seen, and the words for it where it is not.
+#   Whether a scan (k, an index into input.images[written].scans) is recent, by a recent database, and the words for it
+#   where it is not. "settings" are maxAgeHours, maxDbAgeHours and requireMark of a policy.
 package portcullis.lib.freshness
 
 import rego.v1
@@ -13,15 +13,17 @@ import data.portcullis.lib.text
 # Clocks differ; a scan may be this much in the future, in hours.
 skew := 5 / 60
 
-good(written, k, max_db_age) if {
+good(written, k, settings) if {
+	scans.timed(written, k)
 	past(written, k)
-	recent_database(written, k, max_db_age)
-	unsuperseded(written, k)
+	recent(written, k, settings.maxAgeHours)
+	recent_database(written, k, settings.maxDbAgeHours)
+	marked(written, k, settings)
 }
 
 past(written, k) if input.images[written].scans[k].ageHours >= 0 - skew
 
-recent(written, k, max_age) if input.images[written].scans[k].ageHours <= max_age
+recent(written, k, most) if input.images[written].scans[k].ageHours <= most
 
 recent_database(_, _, null)
 
@@ -32,18 +34,29 @@ recent_database(written, k, most) if {
 	age >= 0 - skew
 }
 
-# A newer scan that was seen once and is gone now said perhaps what this one does not.
-unsuperseded(written, k) if input.images[written].scans[k].newerSeen == null
+# Whether it could be looked up that no newer scan was seen before.
+marked(_, _, settings) if settings.requireMark == false
+
+marked(written, k, _) if input.images[written].scans[k].markKnown == true
 
 # -- words -----------------------------------------------------------------------------------------------------------
 
-faults(written, k, max_db_age) := union({
+faults(written, k, settings) := union({
+	untimed(written, k),
 	future(written, k),
-	outdated(written, k, max_db_age),
-	superseded(written, k),
+	stale(written, k, settings.maxAgeHours),
+	outdated(written, k, settings.maxDbAgeHours),
+	unmarked(written, k, settings),
 })
 
+untimed(written, k) := {{"reason": "scan-time-unknown", "msg": msg, "fix": fix} |
+	not scans.timed(written, k)
+	msg := sprintf("its %s scan does not say when it was made", [scans.scanner(written, k)])
+	fix := "attach a report that carries its time (cosign's vulnerability predicate does)"
+}
+
 future(written, k) := {{"reason": "scan-in-future", "msg": msg, "fix": "scan again where the clock is right"} |
+	scans.timed(written, k)
 	not past(written, k)
 	msg := sprintf("its %s scan says that it was made in the future, at %s", [
 		scans.scanner(written, k),
@@ -51,35 +64,24 @@ future(written, k) := {{"reason": "scan-in-future", "msg": msg, "fix": "scan aga
 	])
 }
 
+stale(written, k, most) := {{"reason": "scan-stale", "msg": msg, "fix": fix} |
+	scans.timed(written, k)
+	not recent(written, k, most)
+	msg := sprintf("its newest %s scan is %s old; the limit is %s", [
+		scans.scanner(written, k),
+		text.span(input.images[written].scans[k].ageHours),
+		text.span(most),
+	])
+	fix := "scan the image again and attach the signed report"
+}
+
 outdated(written, k, most) := {{"reason": "scan-database-stale", "msg": msg, "fix": "scan again with a current database"} |
 	not recent_database(written, k, most)
 	msg := sprintf("its %s scan does not show that its vulnerability database was recent", [scans.scanner(written, k)])
 }
 
-superseded(written, k) := {{"reason": "scan-superseded", "msg": msg, "fix": fix} |
-	not unsuperseded(written, k)
-	msg := sprintf("a newer %s scan was seen once (%s) and is gone now", [scans.scanner(written, k), seen(written, k)])
-	fix := "scan the image again and attach the signed report; find out who took the newer one away"
-}
-
-default seen(_, _) := "at an unknown time"
-
-seen(written, k) := text.short(input.images[written].scans[k].newerSeen, 40) if {
-	is_string(input.images[written].scans[k].newerSeen)
-}
-
-stale(written, k, max_age) := {"reason": "scan-stale", "msg": msg, "fix": "scan the image again and attach the signed report"} if {
-	not recent(written, k, max_age)
-	age := input.images[written].scans[k].ageHours
-	msg := sprintf("its newest %s scan is %s old; the limit is %s", [
-		scans.scanner(written, k),
-		text.span(age),
-		text.span(max_age),
-	])
-}
-
-untimed(written, k) := {"reason": "scan-time-unknown", "msg": msg, "fix": fix} if {
-	not scans.timed(written, k)
-	msg := sprintf("its %s scan does not say when it was made", [scans.scanner(written, k)])
-	fix := "attach a report that carries its time (cosign's vulnerability predicate does)"
+unmarked(written, k, settings) := {{"reason": "scan-mark-unknown", "msg": msg, "fix": fix} |
+	not marked(written, k, settings)
+	msg := sprintf("whether a newer %s scan was seen before could not be looked up", [scans.scanner(written, k)])
+	fix := "try again; if that does not help, ask whoever runs Portcullis"
 }

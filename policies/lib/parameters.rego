@@ -4,6 +4,7 @@
 #   Reads what the operator set for a policy, checked against the shape that the policy declares: an object from
 #   name to {"type", "default"}, where type is number (0 or more), boolean, strings, objects (a list of them), object
 #   or choice (one of "choices"). A wrong value is a fault and never taken; the policy reports faults as violations.
+#   {"type": "moved", "to"} is a name that another policy has taken over.
 package portcullis.lib.parameters
 
 import rego.v1
@@ -48,8 +49,12 @@ invalid(set, shape) := {problem |
 	some name, wanted in shape
 	value := set[name]
 	not valid(wanted, value)
-	problem := sprintf("the parameter %q must be %s", [name, words(wanted)])
+	problem := misfit(name, wanted)
 }
+
+misfit(name, wanted) := sprintf("%q is a parameter of %s now", [name, wanted.to]) if {
+	wanted.type == "moved"
+} else := sprintf("the parameter %q must be %s", [name, words(wanted)])
 
 shapeless(policy) := {problem |
 	value := all[policy]

@@ -52,6 +52,15 @@ test_bad_values_are_faults_and_never_taken if {
 	}
 }
 
+test_a_parameter_that_another_policy_has_now if {
+	moving := object.union(shape, {"age": {"type": "moved", "to": "q"}})
+	parameters.settings("p", moving) == defaults
+	parameters.faults("p", moving) == set()
+	parameters.settings("p", moving) == defaults with data.portcullis.parameters as {"p": {"age": 1}}
+	some fault in parameters.faults("p", moving) with data.portcullis.parameters as {"p": {"age": 1}}
+	fault.msg == "the policy itself is set up wrongly: \"age\" is a parameter of q now"
+}
+
 test_parameters_that_are_no_object if {
 	parameters.settings("p", shape) == defaults with data.portcullis.parameters as {"p": [1]}
 	some fault in parameters.faults("p", shape) with data.portcullis.parameters as {"p": [1]}

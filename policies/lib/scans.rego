@@ -1,7 +1,7 @@
 # METADATA
 # title: Vulnerability scans of an image
 # description: |
-#   Which scans count, for which platform, and which of them is the newest. k is an index into
+#   Which scans count, for which platform, and which of them are the newest. k is an index into
 #   input.images[written].scans, j one into its platforms.
 package portcullis.lib.scans
 
@@ -45,31 +45,43 @@ timed(written, k) if {
 	is_number(input.images[written].scans[k].ageHours)
 }
 
-# Of these scans the one of each scanner with the latest time; several where the times are equal.
-latest(written, among) := {k |
+# Of these scans all but those of which a newer one by the same scanner is among them: one that cannot be put in order
+# counts, and so do several with one time.
+newest(written, among) := {k |
 	some k in among
-	timed(written, k)
-	last := max({time |
-		some other in among
-		timed(written, other)
-		name(written, other) == name(written, k)
-		time := input.images[written].scans[other].scannedAt
-	})
-	input.images[written].scans[k].scannedAt == last
+	not outdone(written, k, among)
 }
 
-# All but those of which a newer one by the same scanner is known: a scan that cannot be put in order counts.
-standing[written][j] := {k | some k in about[written][j]; not superseded(written, j, k)} if {
-	some written, platforms in targets
-	some j in platforms
-}
-
-superseded(written, j, k) if {
+outdone(written, k, among) if {
 	timed(written, k)
-	some other in about[written][j]
+	some other in among
 	timed(written, other)
 	name(written, other) == name(written, k)
 	input.images[written].scans[other].scannedAt > input.images[written].scans[k].scannedAt
+}
+
+# The scans whose content matters: the newest of each judged platform, and every one of which it is not known whether
+# it is about such a platform.
+judged[written] contains k if {
+	some written, by_platform in about
+	some among in by_platform
+	some k in newest(written, among)
+}
+
+judged[written] contains k if {
+	some written, _ in carried
+	some k in carried[written]
+	not placed(written, k)
+}
+
+placed(written, k) if {
+	count(targets[written]) > 0
+	input.images[written].scans[k].platform == null
+}
+
+placed(written, k) if {
+	count(targets[written]) > 0
+	is_string(input.images[written].scans[k].platform)
 }
 
 # -- words -----------------------------------------------------------------------------------------------------------

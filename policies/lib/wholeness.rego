@@ -2,11 +2,13 @@
 # title: Whether scans saw everything
 # description: |
 #   Whether a scan (k, an index into input.images[written].scans) looked at the whole image and says all that it found,
-#   and the words for it where it is not known. "settings" are allowSuppressed and requireInventory of a policy.
+#   whether it is the newest that was ever seen, and the words for it where that is not known. "settings" are
+#   allowSuppressed and requireInventory of a policy.
 package portcullis.lib.wholeness
 
 import rego.v1
 
+import data.portcullis.lib.findings
 import data.portcullis.lib.scans
 import data.portcullis.lib.text
 
@@ -14,6 +16,8 @@ good(written, k, settings) if {
 	is_complete(written, k)
 	unsuppressed(written, k, settings)
 	inventoried(written, k, settings)
+	unsuperseded(written, k)
+	findings.well_formed(written, k)
 }
 
 is_complete(written, k) if input.images[written].scans[k].complete == true
@@ -34,6 +38,9 @@ inventoried(written, k, settings) if {
 	settings.requireInventory == false
 }
 
+# A newer scan that was seen once and is gone now said perhaps what this one does not.
+unsuperseded(written, k) if input.images[written].scans[k].newerSeen == null
+
 # Whether advisories still come for the system that was seen; null where the report does not say.
 maintained(written, k) if input.images[written].scans[k].system == null
 
@@ -45,6 +52,8 @@ faults(written, k, settings) := union({
 	partial(written, k),
 	suppressing(written, k, settings),
 	empty(written, k, settings),
+	superseded(written, k),
+	findings.unreadable(written, k),
 })
 
 partial(written, k) := {{"reason": "scan-incomplete", "msg": msg, "fix": "scan the whole image again"} |
@@ -69,6 +78,18 @@ empty(written, k, settings) := {{"reason": "scan-empty", "msg": msg, "fix": fix}
 	not inventoried(written, k, settings)
 	msg := sprintf("its %s scan does not show that it saw any package", [scans.scanner(written, k)])
 	fix := "scan it with a scanner, and in a format, that lists the packages it saw"
+}
+
+superseded(written, k) := {{"reason": "scan-superseded", "msg": msg, "fix": fix} |
+	not unsuperseded(written, k)
+	msg := sprintf("a newer %s scan was seen once (%s) and is gone now", [scans.scanner(written, k), seen(written, k)])
+	fix := "scan the image again and attach the signed report; find out who took the newer one away"
+}
+
+default seen(_, _) := "at an unknown time"
+
+seen(written, k) := text.short(input.images[written].scans[k].newerSeen, 40) if {
+	is_string(input.images[written].scans[k].newerSeen)
 }
 
 ended(written, k) := {"reason": "scan-end-of-life", "msg": msg, "fix": "build it on a release that is maintained"} if {

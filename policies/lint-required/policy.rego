@@ -5,7 +5,7 @@
 #   of the level that refuses. Of each linter the newest report counts, and every one that does not say when it was made.
 # custom:
 #   severity: medium
-#   mode: warn
+#   mode: audit
 package portcullis.policies.lint_required
 
 import rego.v1

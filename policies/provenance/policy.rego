@@ -5,7 +5,7 @@
 #   counts is what the signed document says; who may sign it is said in the trust configuration.
 # custom:
 #   severity: high
-#   mode: warn
+#   mode: audit
 package portcullis.policies.provenance
 
 import rego.v1

@@ -2,10 +2,12 @@
 # title: Images hold no packages that are ruled out, by their SBOM
 # description: |
 #   No verified SBOM of the image lists a package or a licence that the parameters deny. Without such a list every image
-#   passes; with one, an image needs an SBOM for every platform.
+#   passes; with one, an image needs an SBOM for every platform. It counts only where the configuration names it, under
+#   enabled or parameters, since it needs the components of every SBOM.
 # custom:
 #   severity: medium
 #   mode: warn
+#   onRequest: true
 package portcullis.policies.sbom_packages
 
 import rego.v1

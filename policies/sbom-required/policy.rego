@@ -5,7 +5,7 @@
 #   good SBOM is enough; others beside it do not hurt.
 # custom:
 #   severity: medium
-#   mode: warn
+#   mode: audit
 package portcullis.policies.sbom_required
 
 import rego.v1

@@ -1,9 +1,9 @@
 # METADATA
-# title: Images have a recent, clean vulnerability scan
+# title: Images have a whole vulnerability scan
 # description: |
-#   Every judged platform needs a verified scan that is recent, whole, and within the limits per severity: by the
-#   scanners that are asked for, as many as are asked for, signed by whom is asked for. Of each scanner the newest scan
-#   counts. Who may sign scans of which image is said in the trust configuration.
+#   Every judged platform needs a verified scan that leaves nothing out: by the scanners that are asked for, as many as
+#   are asked for, signed by whom is asked for. Of each scanner the newest scan counts. Who may sign scans of which image
+#   is said in the trust configuration. How old scans may be is for scan-fresh, what they may find for scan-severity.
 # custom:
 #   severity: critical
 #   mode: deny
@@ -13,20 +13,12 @@ import rego.v1
 
 import data.portcullis.lib.attestations
 import data.portcullis.lib.containers
-import data.portcullis.lib.findings
-import data.portcullis.lib.freshness
 import data.portcullis.lib.parameters
 import data.portcullis.lib.scans
 import data.portcullis.lib.text
 import data.portcullis.lib.wholeness
 
 shape := {
-	"maxAgeHours": {"type": "number", "default": 168},
-	"maxDbAgeHours": {"type": "number", "default": null},
-	"max": {"type": "object", "default": {}},
-	"onlyFixable": {"type": "boolean", "default": false},
-	"unknownAs": {"type": "choice", "choices": findings.severities, "default": "critical"},
-	"honourVex": {"type": "boolean", "default": true},
 	"scanners": {"type": "strings", "default": []},
 	"atLeast": {"type": "number", "default": 1},
 	"signers": {"type": "strings", "default": []},
@@ -34,21 +26,15 @@ shape := {
 	"allowSuppressed": {"type": "boolean", "default": false},
 	"requireInventory": {"type": "boolean", "default": false},
 	"endOfLife": {"type": "choice", "choices": ["deny", "warn", "allow"], "default": "warn"},
+	"maxAgeHours": {"type": "moved", "to": "scan-fresh"},
+	"maxDbAgeHours": {"type": "moved", "to": "scan-fresh"},
+	"max": {"type": "moved", "to": "scan-severity"},
+	"onlyFixable": {"type": "moved", "to": "scan-severity"},
+	"unknownAs": {"type": "moved", "to": "scan-severity"},
+	"honourVex": {"type": "moved", "to": "scan-severity"},
 }
 
 settings := parameters.settings("scan-required", shape)
-
-limits := findings.limits(settings.max)
-
-terms := {
-	"severities": object.keys(limits),
-	"unknownAs": settings.unknownAs,
-	"onlyFixable": settings.onlyFixable,
-	"honourVex": settings.honourVex,
-	"graceHours": 0,
-	"allow": {},
-	"now": "",
-}
 
 # The scanners that are asked for by name, or "" for any.
 slots := {lower(name) | some name in settings.scanners} if count(settings.scanners) > 0
@@ -60,7 +46,7 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	some problem in (findings.limit_faults(settings.max) | impossible)
+	some problem in impossible
 	violation := parameters.violation("scan-required", problem)
 }
 
@@ -98,8 +84,8 @@ passes contains written if {
 
 covered(written, j) if {
 	every slot in slots {
-		count(fresh(written, j, slot)) > 0
-		every k in fresh(written, j, slot) {
+		count(newest(written, j, slot)) > 0
+		every k in newest(written, j, slot) {
 			good(written, k)
 		}
 	}
@@ -108,11 +94,8 @@ covered(written, j) if {
 }
 
 good(written, k) if {
-	freshness.good(written, k, settings.maxDbAgeHours)
 	wholeness.good(written, k, settings)
 	maintained(written, k)
-	findings.well_formed(written, k)
-	count(excess(written, k)) == 0
 }
 
 # Most reports do not say whether advisories still come for the system, so only a yes refuses, or what is neither.
@@ -131,44 +114,37 @@ signed(_, _) if count(settings.signers) == 0
 
 signed(written, k) if input.images[written].scans[k].signer.name in settings.signers
 
-# The newest scan of each scanner of a slot, and of those the ones that are not too old.
+# The newest scan of each scanner of a slot.
 newest(written, j, slot) := {k |
-	some k in scans.latest(written, scans.about[written][j] & counting[written])
+	some k in scans.newest(written, about[written][j])
 	in_slot(written, k, slot)
 }
 
-fresh(written, j, slot) := {k |
-	some k in newest(written, j, slot)
-	freshness.recent(written, k, settings.maxAgeHours)
-}
-
-about(written, j, slot) := {k |
-	some k in (scans.about[written][j] & counting[written])
-	in_slot(written, k, slot)
+about[written][j] := scans.about[written][j] & counting[written] if {
+	some written, platforms in scans.about
+	some j, _ in platforms
 }
 
 in_slot(_, _, "")
 
 in_slot(written, k, slot) if scans.name(written, k) == slot
 
-excess(written, k) := findings.excess(findings.counted(written, k, terms), limits)
-
 # -- how many, by how many -------------------------------------------------------------------------------------------
 
 # The scanners that cover a platform, each with one who signed its scan.
 scanners(written, j) := {name: min(signers) |
-	some k in recent_ones(written, j)
+	some k in chosen(written, j)
 	name := scans.name(written, k)
 	signers := {signer |
-		some other in recent_ones(written, j)
+		some other in chosen(written, j)
 		scans.name(written, other) == name
 		signer := scans.signer(written, other)
 	}
 }
 
-recent_ones(written, j) := {k |
+chosen(written, j) := {k |
 	some slot in slots
-	some k in fresh(written, j, slot)
+	some k in newest(written, j, slot)
 }
 
 enough(written, j) if count(scanners(written, j)) >= settings.atLeast
@@ -224,30 +200,14 @@ problems[written] contains scans.off_platform(written, j, seen) if {
 	some j in scans.targets[written]
 	seen := {k | some k in counting[written]; in_slot(written, k, slot)}
 	count(seen) > 0
-	count(about(written, j, slot)) == 0
-}
-
-problems[written] contains scans.of_scan(written, k, freshness.untimed(written, k)) if {
-	some written in (images & scanned)
-	some slot in slots
-	some j in scans.targets[written]
 	count(newest(written, j, slot)) == 0
-	some k in about(written, j, slot)
-}
-
-problems[written] contains scans.of_scan(written, k, freshness.stale(written, k, settings.maxAgeHours)) if {
-	some written in (images & scanned)
-	some slot in slots
-	some j in scans.targets[written]
-	count(fresh(written, j, slot)) == 0
-	some k in newest(written, j, slot)
 }
 
 problems[written] contains scans.of_scan(written, k, fault) if {
 	some written in (images & scanned)
 	some slot in slots
 	some j in scans.targets[written]
-	some k in fresh(written, j, slot)
+	some k in newest(written, j, slot)
 	some fault in faults(written, k)
 }
 
@@ -255,7 +215,7 @@ problems[written] contains problem if {
 	some written in (images & scanned)
 	some j in scans.targets[written]
 	every slot in slots {
-		count(fresh(written, j, slot)) > 0
+		count(newest(written, j, slot)) > 0
 	}
 	some fault in lacking(written, j)
 	problem := scans.said(fault.reason, fault.msg, fault.fix, {}, {})
@@ -264,7 +224,7 @@ problems[written] contains problem if {
 lacking(written, j) := {{"reason": "scans-too-few", "msg": msg, "fix": fix} |
 	not enough(written, j)
 	found := sort({text.short(name, 40) | some name, _ in scanners(written, j)})
-	msg := sprintf("has recent scans by %s (%s); %v are asked for", [
+	msg := sprintf("has scans by %s (%s); %v are asked for", [
 		text.counted(count(found), "scanner", "scanners"),
 		text.listed(found, 3),
 		settings.atLeast,
@@ -278,27 +238,13 @@ lacking(written, j) := {{"reason": "scans-too-few", "msg": msg, "fix": fix} |
 	fix := "have the scans of different scanners signed by different signers"
 }
 
-# Why a recent scan is not good enough.
-faults(written, k) := union({
-	freshness.faults(written, k, settings.maxDbAgeHours),
-	wholeness.faults(written, k, settings),
-	ended(written, k),
-	findings.unreadable(written, k),
-	vulnerable(written, k),
-})
+faults(written, k) := wholeness.faults(written, k, settings) | ended(written, k)
 
 ended(written, k) := {wholeness.ended(written, k) | not maintained(written, k)}
 
 ended_systems[written] contains scans.of_scan(written, k, wholeness.ended(written, k)) if {
 	some written in images
 	some j in scans.targets[written]
-	some k in recent_ones(written, j)
+	some k in chosen(written, j)
 	not wholeness.maintained(written, k)
-}
-
-vulnerable(written, k) := {findings.vulnerable(written, k, limits, found, text.listed(findings.labels(worst), 5)) |
-	findings.well_formed(written, k)
-	found := excess(written, k)
-	count(found) > 0
-	worst := findings.worst(found)
 }

@@ -2,10 +2,11 @@
 # title: Scans found no more than is allowed
 # description: |
 #   Of every judged platform the newest scan of each scanner is within the limits per severity. What has a young fix, an
-#   exception that has not ended, or a VEX statement that sets it aside does not count.
+#   exception that has not ended, or a VEX statement that sets it aside does not count. Whether there is a scan at all is
+#   for scan-required.
 # custom:
-#   severity: high
-#   mode: warn
+#   severity: critical
+#   mode: deny
 package portcullis.policies.scan_severity
 
 import rego.v1
@@ -62,48 +63,21 @@ deny contains violation if {
 deny contains violation if {
 	some i in containers.all
 	written := containers.image(i)
-	not written in passes
 	not exemptions.holds(settings.exempt, written, "", "")
-	some problem in scans.told(object.get(problems, written, set()))
-	violation := containers.violation(i, problem)
+	some k in scans.judged[written]
+	not good(written, k)
+	some fault in (findings.unreadable(written, k) | vulnerable(written, k))
+	violation := containers.violation(i, scans.of_scan(written, k, fault))
 }
 
-# -- what is good ----------------------------------------------------------------------------------------------------
-
-passes contains written if {
-	some written, platforms in scans.targets
-	every j in platforms {
-		count(scans.standing[written][j]) > 0
-		every k in scans.standing[written][j] {
-			findings.well_formed(written, k)
-			count(excess(written, k)) == 0
-		}
-	}
+good(written, k) if {
+	findings.well_formed(written, k)
+	count(excess(written, k)) == 0
 }
 
 excess(written, k) := findings.excess(findings.counted(written, k, terms), limits)
 
 # -- what is wrong, in words -----------------------------------------------------------------------------------------
-
-images := {containers.image(i) | some i in containers.all}
-
-problems[written] contains scans.unscanned(written) if {
-	some written in images
-	not scans.carried[written]
-}
-
-problems[written] contains scans.off_platform(written, j, scans.carried[written]) if {
-	some written in images
-	some j in scans.targets[written]
-	count(scans.standing[written][j]) == 0
-}
-
-problems[written] contains scans.of_scan(written, k, fault) if {
-	some written in images
-	some j in scans.targets[written]
-	some k in scans.standing[written][j]
-	some fault in (findings.unreadable(written, k) | vulnerable(written, k))
-}
 
 vulnerable(written, k) := {object.union(fault, {
 	"msg": text.short(concat("", [fault.msg, told(over)]), 300),

@@ -4,6 +4,7 @@ import rego.v1
 
 import data.portcullis.lib.evidence_fixtures_test as evidence
 import data.portcullis.lib.fixtures_test as fixtures
+import data.portcullis.policies.scan_required
 import data.portcullis.policies.scan_severity
 
 parameters(more) := {"scan-severity": more}
@@ -171,27 +172,43 @@ test_a_scan_without_findings_is_not_clean if {
 		with input as evidence.scanned([fixtures.without(fixtures.scan({}), ["vulnerabilities"])])
 }
 
-test_nothing_that_counts if {
+# That a scan is missing is for scan-required to say.
+test_without_a_scan_nothing_is_said if {
 	every document in array.concat(evidence.no_images, [
 		fixtures.judged({}, {"attestations": [], "scans": []}),
 		fixtures.judged({}, {"attestations": [fixtures.rejected("attestation-untrusted", "x")]}),
-		fixtures.judged({}, {"platforms": []}),
 		fixtures.judged({}, {"scans": null}),
+		fixtures.judged({}, {"scans": [null, 7]}),
 	]) {
-		count(scan_severity.deny) == 1 with input as document
+		scan_severity.deny == set() with input as document
+		count(scan_required.deny) == 1 with input as document
+	}
+}
+
+test_scans_whose_place_is_not_known_count if {
+	every more in [{"scanner": {"name": 7}}, {"scanner": null}, {"platform": false}, {"platform": 7}] {
+		bad := fixtures.scan(object.union({"vulnerabilities": [critical]}, more))
+		count(scan_severity.deny) == 1 with input as evidence.scanned([fixtures.scan({}), bad])
+	}
+	every platforms in [[], null, [null], "junk"] {
+		count(scan_severity.deny) == 1 with input as object.union(
+			found([critical]),
+			fixtures.judged({}, {"platforms": platforms, "scans": [fixtures.scan({"vulnerabilities": [critical]})]}),
+		)
 	}
 }
 
 test_platforms if {
 	amd64 := fixtures.scan({"platform": "linux/amd64"})
-	some violation in scan_severity.deny with input as evidence.two({"scans": [amd64]})
-	violation.details.reason == "scan-platform-missing"
-	some other in scan_severity.deny with input as evidence.two({"scans": [
-		amd64,
-		fixtures.scan({"platform": "linux/arm64", "vulnerabilities": [critical]}),
-	]})
-	other.details.reason == "vulnerabilities"
-	other.platform == "linux/arm64"
+	scan_severity.deny == set() with input as evidence.two({"scans": [amd64]})
+	count(scan_required.deny) == 1 with input as evidence.two({"scans": [amd64]})
+	bad := fixtures.scan({"platform": "linux/arm64", "vulnerabilities": [critical]})
+	violations := scan_severity.deny with input as evidence.two({"scans": [amd64, bad]})
+	count(violations) == 1
+	some violation in violations
+	violation.details.reason == "vulnerabilities"
+	violation.platform == "linux/arm64"
+	scan_severity.deny == set() with input as evidence.scanned([amd64, bad])
 }
 
 test_exempt_images if {

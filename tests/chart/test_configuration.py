@@ -89,7 +89,7 @@ def test_what_the_operator_sets_arrives_whole() -> None:
 
 def test_large_numbers_and_null_arrive(read: Any) -> None:
     limits = {"reviewBytes": 16_777_216, "factCacheBytes": 1_073_741_824, "tagSeconds": 0.25}
-    parameters = {"scan-required": {"max": {"critical": None, "high": 3}}}
+    parameters = {"scan-severity": {"max": {"critical": None, "high": 3}}}
     values = {"profile": "enforce", "config": {"limits": limits, "policies": {"parameters": parameters}}}
     settings = read(values)
     assert settings.limits.review_bytes == 16_777_216

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -69,7 +69,8 @@ class Publisher(Protocol):
 class Target:
     """A registry under test: what is published in ``memory`` is put to where ``registry`` reads.
 
-    ``host`` is what references name; ``copies`` are other hosts that have the same.
+    ``host`` is what references name; ``copies`` are other hosts that have the same. ``says_types``: its list of
+    referrers has their artifactType, and not the type of the empty configuration in its place.
     """
 
     registry: Registry
@@ -78,6 +79,7 @@ class Target:
     publisher: Publisher | None = None
     carrier: CarrierKind = CarrierKind.REFERRER
     copies: tuple[str, ...] = ()
+    says_types: bool = True
 
     def repository(self, path: str) -> Repository:
         return Repository(self.host, path)
@@ -272,7 +274,7 @@ async def distribution(folder: Path) -> AsyncIterator[Target]:
 async def with_referrers(_: Path) -> AsyncIterator[Target]:
     """The registry of go-containerregistry with its Referrers API."""
     async with program(("referrers-registry",), rb"serving on port (\d+)") as host, over_http(host) as target:
-        yield target
+        yield replace(target, says_types=False)
 
 
 @contextlib.asynccontextmanager

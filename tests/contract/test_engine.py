@@ -24,6 +24,7 @@ from portcullis.errors import (
     PolicyCompileError,
 )
 from portcullis.limits import DEFAULT_LIMITS
+from portcullis.model.json import JSONObject
 from portcullis.model.ruling import CompiledBundle, Mode, Need, PolicySource, RuleHit, Ruling
 from portcullis.policy.bundle import builtin_policies, load_bundle
 from portcullis.policy.opa import OpaEngine
@@ -265,7 +266,8 @@ async def test_bounds_of_compiling(opa_binary: Path, bounds: dict[str, float]) -
 
 
 async def test_the_policies_that_come_with_it_compile(opa_binary: Path) -> None:
-    bundle = load_bundle([builtin_policies()], parameters={}, enabled=None, limits=DEFAULT_LIMITS)
+    on_request: dict[str, JSONObject] = {"sbom-packages": {}}
+    bundle = load_bundle([builtin_policies()], parameters=on_request, enabled=None, limits=DEFAULT_LIMITS)
     async with opa.running(opa_binary) as engine:
         compiled = await engine.compile(bundle)
     needs = {policy.name: policy.needs for policy in compiled.policies}

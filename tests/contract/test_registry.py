@@ -16,6 +16,7 @@ pytestmark = pytest.mark.anyio
 
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 SARIF = "application/sarif+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
 
 
 def attachment(image: ResolvedImage) -> dict[str, Any]:
@@ -190,9 +191,10 @@ async def test_referrers_of_one_image_are_found_and_filtered(target: Target) -> 
     kind, found = await target.registry.referrers(image, None, NOBODY)
     assert kind is target.carrier
     assert {one.digest for one in found} == {bundle.digest, sarif.digest}
-    assert {one.artifact_type for one in found} == {BUNDLE, SARIF}
+    assert {one.artifact_type for one in found} == ({BUNDLE, SARIF} if target.says_types else {EMPTY})
     _, filtered = await target.registry.referrers(image, BUNDLE, NOBODY)
-    assert [one.digest for one in filtered] == [bundle.digest]
+    # What could be of any type stays: it shows when its manifest is read.
+    assert {one.digest for one in filtered} == ({bundle.digest} if target.says_types else {bundle.digest, sarif.digest})
     manifest = await target.registry.manifest(target.repository("acme/web"), bundle.digest, NOBODY)
     assert image.digest.encode() in manifest.content
 

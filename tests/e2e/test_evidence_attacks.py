@@ -24,6 +24,7 @@ from vectors.scenes import CRITICAL, Scene, ago, trust_section, write_roots
 pytestmark = [pytest.mark.anyio, pytest.mark.opa, pytest.mark.usefixtures("opa_binary")]
 
 ASKED_SECONDS = 10
+ENABLED = ["scan-fresh", "scan-required", "scan-severity"]
 SEGMENT = "an-unguessable-word-0001"
 MOST_MEMORY_KIB = 700 * 1024
 
@@ -32,14 +33,14 @@ MOST_MEMORY_KIB = 700 * 1024
 async def gate(
     folder: Path, registry: FaultyServer, *, trust: Mapping[str, Any] | None = None, **sections: Any
 ) -> AsyncIterator[WebhookProcess]:
-    """With one policy, ``scan-required``, of which nothing is changed."""
+    """With the policies on scans, of which nothing is changed."""
     write_roots(folder)
     hosts = {registry.host: {"insecure": True, "private": True}}
     async with running_webhook(
         folder,
         registries={"hosts": hosts},
         trust=trust_section(registry.host, **(trust or {})),
-        policies={"enabled": ["scan-required"]},
+        policies={"enabled": ENABLED},
         **{"server": {"pathSegment": SEGMENT}, **sections},
     ) as running:
         yield running
@@ -134,7 +135,7 @@ async def test_to_delete_a_newer_scan_brings_no_older_one_back(tmp_path: Path, r
             registry.routes.update(scene.served())
             request = {"dryRun": scene.name == "dry-run"}
             code, message = await ask(running, scene.written, known=scene.name != "anybody", **request)
-            assert (code, "CVE-2026-0001" in message) == (403, True), message
+            assert (code, "CVE-2026-0001" in message) == (403, True), (scene.name, message)
             registry.routes.update(older)
         await running.until_logged("decision", len(scenes))
         assert await ask(running, scenes["dry-run"].written) == (200, "")
@@ -149,7 +150,7 @@ async def test_to_delete_a_newer_scan_brings_no_older_one_back(tmp_path: Path, r
 async def test_two_hundred_attestations_are_judged_in_time(
     tmp_path: Path, registry: FaultyServer, key: Any, code: int
 ) -> None:
-    """As many as the operator lets be attached, of 300 kB each in base64: the bound is the only thing that may refuse them."""
+    """As many as the operator lets be attached, of 300 kB each."""
     scene = Scene(registry.host, "many")
     for payload in many(scene, 200, 225_000):
         scene.sign(payload, key)

@@ -448,6 +448,7 @@ VULNERABLE = replace(
         )
     ),
 )
+STALE = replace(CLEAN, evidence=evidence(report(scanned_at=NOW - timedelta(days=8))))
 SET_ASIDE = VexMark(
     status=VexStatus.NOT_AFFECTED,
     justification="vulnerable_code_not_in_execute_path",
@@ -554,7 +555,7 @@ FINDING = frozenset(
 INSIDE = FINDING | {"image-size"}
 # Those that ask for something signed: beside scans, and scans.
 UNATTESTED = frozenset({"lint-required", "sbom-required", "provenance", "image-signed"})
-UNSCANNED = frozenset({"scan-required", "scan-fresh", "scan-severity"})
+UNSCANNED = frozenset({"scan-required"})
 UNSIGNED = UNATTESTED | UNSCANNED
 ALL = INSIDE | UNSIGNED | {"image-user", "image-pinned", "image-age"}
 
@@ -567,7 +568,8 @@ SAMPLES: Mapping[str, Sample] = {
     "clean": one(CLEAN, NUMERIC, frozenset()),
     "root-on-one-platform": one(ROOT_ON_ARM, UNSET, INSIDE | UNSIGNED | {"image-user", "image-pinned"}),
     "untrusted-scan": one(REJECTED, NAMED, ALL),
-    "vulnerable": one(VULNERABLE, NUMERIC, UNATTESTED | {"scan-required", "scan-severity"}),
+    "vulnerable": one(VULNERABLE, NUMERIC, UNATTESTED | {"scan-severity"}),
+    "stale": one(STALE, NUMERIC, UNATTESTED | {"scan-fresh"}),
     "tools": one(TOOLS, NUMERIC, FINDING),
     "vex": one(WITH_VEX, NUMERIC, frozenset()),
     "suppressed": one(SUPPRESSED, NUMERIC, frozenset({"scan-required"})),

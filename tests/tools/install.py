@@ -34,7 +34,8 @@ DOWNLOAD_BYTES = 256 << 20
 class Program:
     """One pinned program.
 
-    ``module`` is the folder beside this file whose go.mod pins it; ``stamp`` the variables that hold its version,
+    ``module`` is the folder beside this file whose go.mod pins it, by the version of ``pins`` where the program itself
+    is a few lines in that folder; ``stamp`` the variables that hold its version,
     which a build from a module leaves empty; ``releases`` maps ``uname -m`` to (address, sha256) of an official
     binary.
     """
@@ -45,6 +46,7 @@ class Program:
     version_command: tuple[str, ...]
     module: str
     stamp: tuple[str, ...] = ()
+    pins: str = ""
     releases: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
@@ -108,6 +110,7 @@ PROGRAMS = (
         package="portcullis.dev/tests/tools/referrers",
         version_command=("--version",),
         module="referrers",
+        pins="github.com/google/go-containerregistry",
         stamp=("main.version=0.22.1",),
     ),
     Program(

@@ -31,9 +31,10 @@ def test_the_module_pins_the_same_version(name: str) -> None:
     program = PROGRAMS[name]
     text = (TOOLS / program.module / "go.mod").read_text()
     required = re.findall(r"^(?:require )?\t?(\S+) v(\S+)", text, re.MULTILINE)
-    (version,) = [version for path, version in required if f"{program.package}/".startswith(f"{path}/")]
+    pinned = program.pins or program.package
+    (version,) = [version for path, version in required if f"{pinned}/".startswith(f"{path}/")]
     assert version == program.version
-    assert f"{program.package}\n" in text, "go.mod does not name the program as a tool"
+    assert program.pins or f"{program.package}\n" in text, "go.mod does not name the program as a tool"
     assert (TOOLS / program.module / "go.sum").exists()
 
 

@@ -8,21 +8,30 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-
 from fakes import attached
 from fakes.faulty import Answer, Asked
 from fakes.oci import index_bytes, manifest_answer, referrers_answer
 from fakes.registry import AMD64, ARM64, EMPTY, INDEX, MANIFEST, sha256
-from portcullis.evidence.artifact import JWS
+from portcullis.evidence.mediatypes import JWS
 from portcullis.model.image import Descriptor, Platform
 from vectors import attestations as made
 from vectors import reports, sigstore
-from vectors.scenes import CRITICAL, LOGGED, OLD, PRODUCT, SIGNED_AT, Scene, ago, keyed, keyless, logged, stamped
+from vectors.scenes import (
+    CRITICAL,
+    LOGGED,
+    OLD,
+    PRODUCT,
+    SIGNED_AT,
+    Scene,
+    ago,
+    keyed,
+    keyless,
+    logged,
+    stamped,
+    twin_of,
+)
 
 MIB = 1024 * 1024
-_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""Of P-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +71,6 @@ def _wrapped(scene: Scene) -> None:
     scene.sign(scene.statement(inner, made.VULN))
 
 
-def _twin(scene: Scene) -> None:
-    bundle = json.loads(keyed(scene.scan()))
-    (signature,) = bundle["dsseEnvelope"]["signatures"]
-    r, s = decode_dss_signature(base64.b64decode(signature["sig"]))
-    signature["sig"] = base64.b64encode(encode_dss_signature(r, _ORDER - s)).decode()
-    scene.attach(made.compact(bundle))
-
-
 def _amd64_alone(scene: Scene) -> None:
     scene.sign(scene.scan())
 
@@ -81,7 +82,7 @@ _SIGNERS = [
     Attack("another-key", 403, "attestation-untrusted", lambda scene: scene.sign(scene.scan(), made.STRANGER)),
     Attack("wrong-role", 403, "attestation-untrusted", lambda scene: scene.sign(scene.scan(), made.RELEASE)),
     Attack("wrong-type", 403, "has no vulnerability scan, only", lambda scene: scene.sign(scene.bill(), made.RELEASE)),
-    Attack("twin-signature", 200, "", _twin),
+    Attack("twin-signature", 200, "", lambda scene: scene.attach(twin_of(keyed(scene.scan())))),
     Attack("amd64-alone", 403, "linux/arm64", _amd64_alone, (AMD64, ARM64)),
     Attack("notation-nobody-knows", 403, "attestations of another type", lambda scene: scene.attach(b"{}", JWS)),
     Attack("unsigned-report", 403, "attestation-unsigned", lambda scene: scene.attach(scene.scan(), made.IN_TOTO)),
@@ -193,6 +194,13 @@ def _findings(scene: Scene) -> None:
     scene.sign(scene.scan(*[row] * 100_001))
 
 
+def _many_findings(scene: Scene) -> None:
+    """Eleven reports, each within its bounds."""
+    rows = [{"VulnerabilityID": f"C{number}", "PkgName": "a"} for number in range(99_999)]
+    for number in range(11):
+        scene.sign(scene.scan(*rows, at=ago(minutes=number + 1)))
+
+
 _QUANTITIES = [
     Attack("referrers-in-one-page", 403, "the limit referrers is 100", _one_page),
     Attack("referrers-in-pages", 403, "the limit referrers is 100", _hundred_pages),
@@ -200,6 +208,7 @@ _QUANTITIES = [
     Attack("half-a-gigabyte", 403, "the limit attestationBytes is", lambda scene: _stated(scene, 500 * MIB)),
     Attack("stated-too-small", 403, "too-large", lambda scene: _stated(scene, 10)),
     Attack("endless-attestation", 403, "too-large", _endless),
+    Attack("findings-of-many-reports", 403, "the limit evidenceRows is 200000", _many_findings),
     Attack("findings", 403, "the limit findings is 100000", _findings),
 ]
 

@@ -37,6 +37,8 @@ from portcullis.model.evidence import (
     ScanReport,
     Statement,
     VexDocument,
+    VexStatement,
+    VexStatus,
     Vulnerability,
 )
 from portcullis.model.image import Access, Digest, Platform, ResolvedImage
@@ -80,7 +82,9 @@ def _scan(said: Mapping[str, Any]) -> ScanReport | Evaluation:
 
 
 def _sbom(said: Mapping[str, Any]) -> Sbom:
-    return Sbom("cyclonedx", "1.6", when(said.get("at")), (), tuple(Digest(text) for text in said.get("digests", ())), ())
+    return Sbom(
+        "cyclonedx", "1.6", when(said.get("at")), (), tuple(Digest(text) for text in said.get("digests", ())), ()
+    )
 
 
 def _lint(said: Mapping[str, Any]) -> LintReport:
@@ -92,7 +96,10 @@ def _provenance(said: Mapping[str, Any]) -> Provenance:
 
 
 def _vex(said: Mapping[str, Any]) -> VexDocument:
-    return VexDocument("openvex", said.get("id", ""), "", "", when(said.get("at")), ())
+    statements = tuple(
+        VexStatement(("CVE-2026-0001",), VexStatus.AFFECTED, "", "", (), when(at)) for at in said.get("statements", ())
+    )
+    return VexDocument("openvex", said.get("id", ""), "", "", when(said.get("at")), statements)
 
 
 _MAKERS: Mapping[PredicateClass, Callable[[Mapping[str, Any]], ReadFact]] = {

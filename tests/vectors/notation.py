@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from portcullis.evidence.signers import NotationSigner
 from portcullis.model.image import Digest
+from vectors.extensions import Extension, usage
 from vectors.stamps import stamping, token, tst_info
 
 JOSE = "application/jose+json"
@@ -37,30 +38,14 @@ PLUGIN = "io.cncf.notary.verificationPlugin"
 TIMESTAMP = "io.cncf.notary.timestampSignature"
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
-Extensions = Mapping[type[x509.ExtensionType], tuple[x509.ExtensionType, bool] | None]
-
-_USES = (
-    "digital_signature",
-    "content_commitment",
-    "key_encipherment",
-    "data_encipherment",
-    "key_agreement",
-    "key_cert_sign",
-    "crl_sign",
-    "encipher_only",
-    "decipher_only",
-)
+Extensions = Mapping[type[x509.ExtensionType], Extension | None]
 
 
-def usage(*uses: str, critical: bool = True) -> tuple[x509.ExtensionType, bool]:
-    return x509.KeyUsage(**{use: use in uses for use in _USES}), critical
-
-
-def extended(*uses: x509.ObjectIdentifier) -> tuple[x509.ExtensionType, bool]:
+def extended(*uses: x509.ObjectIdentifier) -> Extension:
     return x509.ExtendedKeyUsage(uses), False
 
 
-def constraints(ca: bool, length: int | None = None, critical: bool = True) -> tuple[x509.ExtensionType, bool]:
+def constraints(ca: bool, length: int | None = None, critical: bool = True) -> Extension:
     return x509.BasicConstraints(ca=ca, path_length=length), critical
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from fakes import attached
 from fakes.faulty import Route
@@ -161,6 +162,19 @@ class Scene:
 def keyed(payload: bytes, key: ec.EllipticCurvePrivateKey = made.CI) -> bytes:
     """A bundle of that payload, whatever it is."""
     return made.compact(made.bundle(made.envelope(payload, key), key_hint=made.hint(key)))
+
+
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of P-256."""
+
+
+def twin_of(content: bytes) -> bytes:
+    """A bundle with (r, n-s) in place of (r, s), which holds as well."""
+    bundle = json.loads(content)
+    (signature,) = bundle["dsseEnvelope"]["signatures"]
+    r, s = decode_dss_signature(base64.b64decode(signature["sig"]))
+    signature["sig"] = sigstore.b64(encode_dss_signature(r, _ORDER - s))
+    return made.compact(bundle)
 
 
 def _ended(identity: str = sigstore.IDENTITY) -> sigstore.Holder:

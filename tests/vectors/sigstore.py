@@ -23,6 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from portcullis.evidence.signers import KeylessSigner, RootSource
 from vectors.attestations import BUNDLE, IN_TOTO, compact
+from vectors.extensions import Extension, usage
 from vectors.stamps import response, stamping, tlv, token, tst_info
 
 AT = datetime(2025, 3, 1, 12, tzinfo=UTC)
@@ -41,7 +42,6 @@ SIGNER = KeylessSigner("ci", ISSUER, PATTERN, root="ours")
 
 Private = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 Public = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
-Extension = tuple[x509.ExtensionType, bool]
 
 _SCT_LIST = ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 _ISSUER_V1 = ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
@@ -57,19 +57,11 @@ def der(key: Public) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def usage(**given: bool) -> Extension:
-    names = (
-        "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign crl_sign "
-        "encipher_only decipher_only"
-    )
-    return x509.KeyUsage(**{name: given.get(name, False) for name in names.split()}), True
-
-
 def utf8_string(text: str) -> bytes:
     return tlv(0x0C, text.encode())
 
 
-SIGNS = usage(digital_signature=True)
+SIGNS = usage("digital_signature")
 CODE_SIGNING: Extension = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), False)
 
 
@@ -108,7 +100,7 @@ def authority(name: str, above: Holder | None = None, *extra: Extension, begin: 
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
     extensions: list[Extension] = [
         (x509.BasicConstraints(ca=True, path_length=None if above is None else 0), True),
-        usage(key_cert_sign=True, crl_sign=True),
+        usage("key_cert_sign", "crl_sign"),
         (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
         *extra,
     ]

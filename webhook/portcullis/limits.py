@@ -214,6 +214,9 @@ class Limits:
     """Configured signing keys: each signature is tried with each of them."""
     findings: int = 100_000
     """Findings of one scan report."""
+    evidence_rows: int = 200_000
+    """Findings, components and other lines of all that is attested of one image. Each takes about 500 bytes, and the
+    policy input has room for fewer."""
     attestation_places: int = 50
     """Places of one image where attestations are looked for: its index and each platform, in each repository."""
     certificates: int = 10
@@ -245,7 +248,7 @@ class Limits:
     known_verdicts: int = 5000
     """Verdicts on attestations in memory, so that the same one is not verified anew for each decision."""
     known_verdict_bytes: int = 64 * MIB
-    """The attestations from which these were made, in all."""
+    """The attestations from which these were made or, where that is more, what was read from them, in all."""
     marks: int = 100_000
     """High-water marks in memory, one for each image, kind of report and scanner."""
 

@@ -114,7 +114,7 @@ def test_attestations_with_verdict_and_reason() -> None:
     evidence = Evidence((attestation(True), refused), (scan(Severity.CRITICAL, Severity.LOW, Severity.LOW),))
     text = shown(known(evidence=evidence), 200)
     for words in (
-        "✓ verified vulnerability referrer ci",
+        "✓ verified vulnerability ci",
         "✗ rejected",
         "attestation-untrusted",
         "no configured key signed it",

@@ -35,7 +35,7 @@ async def gather_logged(about: PredicateClass, kind: str, said: dict[str, Any]) 
         registry=registry,
         verifier=AttestationVerifier(trust=trust, keyless=keyless, limits=DEFAULT_LIMITS),
         trust=trust,
-        clock=there.StandingClock(),
+        clock=there.StandingClock(AT.timestamp()),
         limits=DEFAULT_LIMITS,
         read=there.Reading(),
         apply=there.untouched,
@@ -63,6 +63,13 @@ async def test_nothing_is_dated_after_its_signature(about: PredicateClass, kind:
         "it says that it was made at 2025-03-01T12:06:00Z, and was signed at 2025-03-01T12:00:00Z already"
     )
     assert (bad.scans, bad.evaluations, bad.lint, bad.sboms, bad.vex) == ((), (), (), (), ())
+
+
+async def test_no_statement_of_vex_is_dated_after_its_signature() -> None:
+    for at, reason in ((SOON, ""), (LATER, "attestation-invalid")):
+        said = {"at": AT.isoformat(), "statements": [None, at]}
+        evidence = await gather_logged(PredicateClass.VEX, there.OPENVEX, said)
+        assert there.verdicts(evidence) == [("vex", reason)]
 
 
 async def test_what_does_not_say_when_it_was_made() -> None:

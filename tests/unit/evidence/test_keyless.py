@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from portcullis.errors import ConfigError
@@ -28,7 +27,8 @@ from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.evidence import Signer
 from portcullis.model.image import Digest
 from vectors import sigstore as made
-from vectors.attestations import BUNDLE, compact, statement
+from vectors.attestations import compact, statement
+from vectors.extensions import usage
 from vectors.sigstore import AT, SIGNER
 
 PAYLOAD = compact(statement())
@@ -124,6 +124,8 @@ NO_LOGS: dict[str, Any] = {"tlogs": [], "ctlogs": []}
 LOGS = made.trusted_root()["tlogs"]
 OLD = made.BUNDLE_V01
 SECONDS_LATER = AT + timedelta(seconds=1)
+NO_PROOF: dict[str, Any] = {**NO_LOGS, "timestampAuthorities": []}
+"""Of a root of a firm whose certificates live for years: nobody in it proves a time."""
 
 
 def authorities(**valid: Any) -> dict[str, Any]:
@@ -140,6 +142,12 @@ def stampers(**valid: Any) -> dict[str, Any]:
 
 def first_log(**valid: Any) -> dict[str, Any]:
     return {"tlogs": [made.trusted_log(made.LOG_NAME, made.LOG_KEY.public_key(), made.LOG_ID, made.ECDSA, **valid)]}
+
+
+def lasting(**options: Any) -> Document:
+    """Signed with a certificate that lives for years; no log has it, and no time-stamp."""
+    holder = made.leaf(announced=(), **{"start": AT, "end": NOW, **options})
+    return made.bundle(PAYLOAD, holder, entries=lambda one: [])
 
 
 GOOD = [
@@ -183,6 +191,12 @@ GOOD = [
 def test_what_holds(case: Case) -> None:
     proven = prove(case)
     assert proven == Proven((CI,), AT, case.logged)
+
+
+@pytest.mark.parametrize("now", [AT, AT + MINUTE, NOW], ids=["first moment", "between", "last moment"])
+def test_a_root_in_which_nobody_proves_a_time(now: datetime) -> None:
+    """The certificate holds now, which says nothing of when it was used."""
+    assert prove(Case("", lasting, root=NO_PROOF, now=now)) == Proven((CI,), None, logged=False)
 
 
 def _other_entry() -> Document:
@@ -257,6 +271,18 @@ BAD = [
     Case("no trusted time, not expired", lambda: with_entries(lambda one: made.entry2(made.hashedrekord2(one))), 4, UNLOGGED, "proves when it was signed", now=AT),
     Case("a time that nobody promised", lambda: with_entries(lambda one: made.entry(made.dsse(one), promised=False)), 4, EXPIRED, "neither a log nor a time-stamp"),
     Case("a root without logs, no time-stamp", lambda: with_entries(lambda one: made.entry(made.dsse(one))), 4, EXPIRED, "neither a log nor a time-stamp", NO_LOGS),
+    Case("a lasting certificate, a root with time-stamps", lasting, 4, UNLOGGED, "neither a log nor a time-stamp", NO_LOGS),
+    Case("a lasting certificate, a root with logs", lasting, 2, UNLOGGED, "no entry of a transparency log", {"ctlogs": [], "timestampAuthorities": []}),
+    Case("a lasting certificate, a root with a log of an unknown kind", lasting, 2, UNLOGGED, "no entry of a transparency log", {**NO_PROOF, "tlogs": [made.trusted_log("new.test", made.LOG_KEY.public_key(), made.LOG_ID, "PKIX_ML_DSA_65")]}),
+    Case("a lasting certificate, a root with certificate logs", lasting, 6, UNLOGGED, "no certificate log", {"tlogs": [], "timestampAuthorities": []}),
+    Case("a certificate that has ended, and nobody proves a time", lambda: lasting(end=NOW - MINUTE), 5, EXPIRED, "and now, at 2026-06-01T00:00:00Z, it is not", NO_PROOF),
+    Case("a certificate that has not begun, and nobody proves a time", lambda: lasting(start=NOW + MINUTE, end=NOW + 2 * MINUTE), 5, EXPIRED, "is valid from 2026-06-01T00:01:00Z", NO_PROOF),
+    Case("an entry that nobody in the root wrote proves no time", lambda: made.bundle(PAYLOAD), 5, EXPIRED, "it is not", NO_PROOF),
+    Case("a time-stamp that nobody in the root wrote proves no time", unlogged, 5, EXPIRED, "it is not", NO_PROOF),
+    Case("an authority that ended, and nobody proves a time", lasting, 5, UNTRUSTED, "was to be trusted at", {**NO_PROOF, **authorities(end=NOW - MINUTE)}),
+    Case("a lasting certificate of a stranger", lambda: lasting(above=made.STRANGER), 5, UNTRUSTED, "which is no authority of a trusted root", NO_PROOF),
+    Case("a lasting certificate for another purpose", lambda: lasting(purpose=None), 6, INVALID, "codeSigning", NO_PROOF),
+    Case("a lasting certificate of another identity", lambda: lasting(names=[URI("https://evil.example")]), 10, UNTRUSTED, "evil.example", NO_PROOF),
     Case("Rekor 2 of a log not yet trusted", stamped, 4, UNLOGGED, "was not to be trusted", {"tlogs": [made.trusted_log(made.LOG2_NAME, made.LOG2_KEY.public_key(), made.LOG2_ID, made.ED25519, start=SECONDS_LATER)]}),
     Case("signed after the certificate ended", lambda: made.bundle(PAYLOAD, made.leaf(end=AT - MINUTE, start=AT - 2 * MINUTE)), 5, EXPIRED, "it was signed at 2025-03-01T12:00:00Z"),
     Case("signed before the certificate began", lambda: made.bundle(PAYLOAD, made.leaf(start=AT + MINUTE)), 5, EXPIRED, "valid from 2025-03-01T12:01:00Z"),
@@ -270,7 +296,7 @@ BAD = [
     Case("another purpose", lambda: made.bundle(PAYLOAD, made.leaf(purpose=(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False))), 6, INVALID, "codeSigning"),
     Case("any purpose", lambda: made.bundle(PAYLOAD, made.leaf(purpose=(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), False))), 6, INVALID, "codeSigning"),
     Case("no key usage", lambda: made.bundle(PAYLOAD, made.leaf(key_usage=None)), 6, INVALID, "digitalSignature"),
-    Case("another key usage", lambda: made.bundle(PAYLOAD, made.leaf(key_usage=made.usage(key_agreement=True))), 6, INVALID, "digitalSignature"),
+    Case("another key usage", lambda: made.bundle(PAYLOAD, made.leaf(key_usage=usage("key_agreement"))), 6, INVALID, "digitalSignature"),
     Case("not announced", lambda: made.bundle(PAYLOAD, made.leaf(announced=())), 6, UNLOGGED, "no certificate log"),
     Case("announced to a strange log", lambda: made.bundle(PAYLOAD, made.leaf(announced=((made.LOG_KEY, AT),))), 6, UNLOGGED, "no certificate log"),
     Case("announced before the log was trusted", lambda: made.bundle(PAYLOAD, made.leaf(announced=((made.CT_KEY, made.BEGIN - MINUTE),))), 6, UNLOGGED, "no certificate log"),
@@ -453,8 +479,6 @@ def test_what_nobody_expected_is_a_refusal() -> None:
     """A digest that is none, which the type does not keep out."""
     with pytest.raises(EvidenceError, match="it cannot be verified: ValueError"):
         verifier().prove(_of(made.leaf()), Digest("sha256:no-hex"))
-    with pytest.raises(EvidenceError, match="it cannot be verified: ValueError"):
-        verifier().prove_logged(keyed(), KEY.public_key(), "ours", Digest("sha256:no-hex"))
 
 
 def test_no_certificate() -> None:
@@ -514,91 +538,3 @@ def test_what_comes_in_is_not_changed() -> None:
     material = parse_bundle(compact(document), DEFAULT_LIMITS)
     first = verifier().prove(material, PAE)
     assert (verifier().prove(material, PAE), document) == (first, before)
-
-
-# -- log entries of signatures with keys -------------------------------------------------------------------
-
-KEY = ec.generate_private_key(ec.SECP256R1())
-KEY_PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-
-
-def keyed(
-    body: Callable[[made.Made], bytes] = made.dsse,
-    entries: Callable[[made.Made], Sequence[Document]] | None = None,
-    stamps: Callable[[bytes], Sequence[bytes]] = lambda signature: (),
-    verifier_pem: bytes = KEY_PEM,
-) -> Material:
-    """A bundle of a key, as cosign writes it."""
-    signature = made.sign(KEY, PAE)
-    raw = made.der(KEY.public_key())
-    one = made.Made(PAE, signature, PAYLOAD, verifier_pem, raw, is_certificate=False)
-    material: Document = {
-        "publicKey": {"hint": "x"},
-        "tlogEntries": list(entries(one)) if entries else [made.entry(body(one))],
-        "timestampVerificationData": {
-            "rfc3161Timestamps": [{"signedTimestamp": made.b64(stamp)} for stamp in stamps(signature)]
-        },
-    }
-    document = {
-        "mediaType": BUNDLE,
-        "verificationMaterial": material,
-        "dsseEnvelope": made.envelope(PAYLOAD, signature),
-    }
-    return parse_bundle(compact(document), DEFAULT_LIMITS)
-
-
-@pytest.mark.parametrize("body", [made.dsse, made.intoto, made.hashedrekord])
-def test_a_logged_signature_of_a_key(body: Callable[[made.Made], bytes]) -> None:
-    assert verifier().prove_logged(keyed(body), KEY.public_key(), "ours") == AT
-
-
-def test_a_signature_of_a_key_in_rekor_2() -> None:
-    material = keyed(
-        entries=lambda one: [made.entry2(made.hashedrekord2(one))], stamps=lambda signature: [made.stamp(signature)]
-    )
-    assert verifier().prove_logged(material, KEY.public_key(), "ours") == AT
-
-
-def test_a_logged_signature_of_a_key_over_a_message() -> None:
-    signature = made.sign(KEY, MESSAGE)
-    one = made.Made(MESSAGE, signature, None, KEY_PEM, b"", is_certificate=False)
-    document = {
-        "mediaType": BUNDLE,
-        "verificationMaterial": {"publicKey": {}, "tlogEntries": [made.entry(made.hashedrekord(one))]},
-        "messageSignature": {"signature": made.b64(signature)},
-    }
-    material = parse_bundle(compact(document), DEFAULT_LIMITS)
-    for signed in (MESSAGE, MESSAGE_DIGEST):
-        assert verifier().prove_logged(material, KEY.public_key(), "ours", signed) == AT
-    assert verifier().prove_logged(replace(material, message=MESSAGE, bundle=b""), KEY.public_key(), "ours") == AT
-
-
-STRANGE = ec.generate_private_key(ec.SECP256R1())
-STRANGE_PEM = STRANGE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-
-
-@pytest.mark.parametrize(
-    ("material", "root", "says"),
-    [
-        (keyed(entries=lambda one: []), "ours", "no entry of a transparency log"),
-        (keyed(), "theirs", "lists no transparency log"),
-        (keyed(verifier_pem=STRANGE_PEM), "ours", "of another signer"),
-        (keyed(verifier_pem=made.leaf(KEY).pem), "ours", "of a signer of another kind"),
-        (keyed(verifier_pem=KEY_PEM + STRANGE_PEM), "ours", "not one PEM"),
-        (keyed(entries=lambda one: [made.entry(made.dsse(replace(one, payload=OTHER_PAYLOAD)))]), "ours", "other content"),
-        (keyed(entries=lambda one: [made.entry(made.dsse(replace(one, signature=b"x")))]), "ours", "another signature"),
-        (keyed(entries=lambda one: [made.entry2(made.hashedrekord2(one))]), "ours", "proves when it was signed"),
-        (keyed(entries=lambda one: [made.entry2(made.hashedrekord2(replace(one, raw=b"x")))], stamps=lambda signature: [made.stamp(signature)]), "ours", "another signer"),
-    ],
-)  # fmt: skip
-def test_a_signature_of_a_key_that_is_not_logged(material: Material, root: str, says: str) -> None:
-    theirs = RootSource("theirs", compact(made.trusted_root(**NO_LOGS)))
-    with pytest.raises(EvidenceError) as refused:
-        verifier(sources=[made.root(), theirs]).prove_logged(material, KEY.public_key(), root)
-    assert says in refused.value.message
-    assert refused.value.reason in {UNLOGGED, INVALID}
-
-
-def test_a_logged_signature_of_another_key() -> None:
-    with pytest.raises(EvidenceError, match="none of the signatures is one of the key"):
-        verifier().prove_logged(keyed(), STRANGE.public_key(), "ours")

@@ -21,6 +21,7 @@ from portcullis.evidence.refusal import EvidenceError
 from portcullis.evidence.signers import NotationSigner
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.evidence import Signer
+from vectors.extensions import usage
 from vectors.notation import (
     AUTHENTIC_TIME,
     AUTHORITY,
@@ -58,7 +59,6 @@ from vectors.notation import (
     protected,
     sign,
     stamped,
-    usage,
 )
 
 DAY = timedelta(days=1)

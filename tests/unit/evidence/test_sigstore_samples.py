@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from portcullis.errors import ConfigError
 from portcullis.evidence.bundle import parse_bundle
 from portcullis.evidence.dsse import pae
 from portcullis.evidence.keyless import KeylessVerifier
+from portcullis.evidence.keys import load_trusted
 from portcullis.evidence.material import Material
 from portcullis.evidence.refusal import EvidenceError
-from portcullis.evidence.signers import KeylessSigner, RootSource
+from portcullis.evidence.signers import KeylessSigner, RootSource, SignerKey
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.image import Digest
 
@@ -95,9 +94,8 @@ def _prove_keyed(checker: KeylessVerifier, material: Material, path: Path, by_di
     file = path.parent / "key.pub"
     if not file.exists():
         raise EvidenceError("no key is configured", "attestation-untrusted")
-    key = load_pem_public_key(file.read_bytes())
-    assert isinstance(key, ec.EllipticCurvePublicKey)
-    checker.prove_logged(material, key, "root", signed(material, path, by_digest))
+    key = load_trusted(SignerKey("someone", file.read_bytes(), log_root="root"))
+    checker.prove_logged(material, key, signed(material, path, by_digest))
 
 
 ARTIFACTS = {"conformance": "conformance/a.txt", "java": "java/artifact.txt", "py": "py/trust/bundle.txt"}

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from portcullis.errors import ConfigError
 from portcullis.evidence.attest import attest, sign_envelope
 from portcullis.evidence.keyless import KeylessVerifier
-from portcullis.evidence.keys import PrivateKey, sign_with
+from portcullis.evidence.keys import PrivateKey, TrustedKey, sign_with
 from portcullis.evidence.material import Material, Proven
 from portcullis.evidence.notation import NotationVerifier
-from portcullis.evidence.signed import PublicKey, Signed
+from portcullis.evidence.signed import Signed
 from portcullis.evidence.signers import RsaPadding, SignerKey
 from portcullis.evidence.trust import Trust
 from portcullis.evidence.verifier import AttestationVerifier
@@ -388,12 +388,10 @@ class Broken:
 
     error: Exception
 
-    def prove(self, material: Material, signed: bytes | Digest) -> Proven:
+    def prove(self, material: Material, signed: Signed) -> Proven:
         raise self.error
 
-    def prove_logged(
-        self, material: Material, key: PublicKey, root: str, signed: bytes | Digest | None = None
-    ) -> datetime:
+    def prove_logged(self, material: Material, key: TrustedKey, signed: Signed) -> datetime:
         raise self.error
 
 

@@ -84,7 +84,6 @@ def test_the_builtin_policies() -> None:
         "lint-required",
         "pod-privileges",
         "provenance",
-        "sbom-packages",
         "sbom-required",
         "scan-fresh",
         "scan-known-exploited",
@@ -181,6 +180,34 @@ def test_enabled(tmp_path: Path) -> None:
     for options in wrong:
         with pytest.raises(PolicyCompileError, match="there is no policy named"):
             load(folder, **options)
+
+
+def test_a_policy_that_counts_only_on_request(tmp_path: Path) -> None:
+    head = "# METADATA\n# title: x\n# custom:\n#   onRequest: true\n"
+    folder = write(tmp_path / "mine", {"a/x.rego": A, "b/x.rego": head + B})
+    assert paths(load(folder)) == ["mine/a/x.rego"]
+    assert paths(load(folder, enabled=["b"])) == ["mine/b/x.rego"]
+    assert paths(load(folder, enabled=["image-a", "b"])) == ["mine/a/x.rego", "mine/b/x.rego"]
+    named = load(folder, parameters={"b": {"x": 1}})
+    assert paths(named) == ["mine/a/x.rego", "mine/b/x.rego"]
+    assert named.parameters == {"b": {"x": 1}}
+    assert paths(load(folder, parameters={"b": {"x": 1}}, enabled=["image-a"])) == ["mine/a/x.rego"]
+    with pytest.raises(PolicyCompileError, match="there is no policy named"):
+        load(folder, enabled=["c"])
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "#   onRequest: true\n",
+        "# METADATA\n# custom:\n#   onRequest: false\n",
+        "# METADATA\n# description: onRequest: true\n",
+        "# METADATA\n# custom:\n#   onRequest: true, or so\n",
+    ],
+)
+def test_nothing_else_leaves_a_policy_out(tmp_path: Path, head: str) -> None:
+    after = B + "\n\n# METADATA\n# custom:\n#   onRequest: true\n"
+    assert len(load(write(tmp_path / "mine", {"a/x.rego": A, "b/x.rego": head + after})).sources) == 2
 
 
 def test_the_revision(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from fakes import opa, samples
 from portcullis.limits import DEFAULT_LIMITS
+from portcullis.model.json import JSONObject
 from portcullis.model.ruling import CompiledBundle, Need, PolicyInfo, PolicySource
 from portcullis.policy.bundle import builtin_policies, load_bundle
 from portcullis.policy.opa import OpaEngine
@@ -272,7 +273,8 @@ class Compiled:
 @pytest.fixture(scope="module")
 async def compiled(opa_binary: Path, anyio_backend: str) -> Any:
     async with opa.running(opa_binary) as engine:
-        builtin = load_bundle([builtin_policies()], parameters={}, enabled=None, limits=DEFAULT_LIMITS)
+        on_request: dict[str, JSONObject] = {"sbom-packages": {}}
+        builtin = load_bundle([builtin_policies()], parameters=on_request, enabled=None, limits=DEFAULT_LIMITS)
         sources = [*map(source, CASES), opa.library("shared", LIBRARY), *builtin.sources]
         yield Compiled(engine, await engine.compile(opa.bundle(*sources)))
 

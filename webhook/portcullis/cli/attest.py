@@ -22,6 +22,7 @@ from portcullis.cli.output import (
     stdout,
 )
 from portcullis.errors import ConfigError
+from portcullis.server.files import read_bounded
 
 if TYPE_CHECKING:
     from portcullis.cli.predicates import Given, Prepared
@@ -70,8 +71,8 @@ def attest(
     predicate_type_of(kind)
     settings = load_settings(config, os.environ)
     password = os.environ.get(PASSWORD_VARIABLE)
-    pem = read_file(key, KEY_BYTES)
-    content = read_file(predicate, settings.bounds().attestation_bytes)
+    pem = read_bounded(key, KEY_BYTES)
+    content = read_bounded(predicate, settings.bounds().attestation_bytes)
     with _naming(key):
         signing_key = load_private_key(pem, password.encode() if password is not None else None)
     try:  # before a registry is asked
@@ -95,7 +96,7 @@ def _given(made: str, dockerfile: Path | None) -> "Given":
     from portcullis.cli.predicates import Given
 
     moment = parse_moment(made, datetime.now(UTC)) if made else None
-    digest = sha256(read_file(dockerfile, DOCKERFILE_BYTES)).hexdigest() if dockerfile is not None else ""
+    digest = sha256(read_bounded(dockerfile, DOCKERFILE_BYTES)).hexdigest() if dockerfile is not None else ""
     return Given(moment, digest)
 
 
@@ -106,22 +107,6 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}") from None
-
-
-def read_file(path: Path, limit: int) -> bytes:
-    """The content of a file that the command line names.
-
-    Raises:
-        ConfigError: it cannot be read, or is larger than ``limit`` bytes.
-    """
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(limit + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(content) > limit:
-        raise ConfigError(f"{path}: has more than {limit} bytes")
-    return content
 
 
 async def _attest(

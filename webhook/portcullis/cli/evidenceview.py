@@ -75,7 +75,7 @@ def age_of(hours: float | None) -> str:
 def _attestations(attestations: Sequence[JSON]) -> RenderableType:
     if not attestations:
         return Text("  none is attached", style="dim")
-    table = table_of("Verdict", "What", "Where", "Signer", "Why not")
+    table = table_of("Verdict", "What", "Signer", "Why not")
     for one in attestations:
         verdict = Text("✓ verified", style="green") if one["verified"] is True else Text("✗ rejected", style="red")
         if one["logged"]:
@@ -86,12 +86,17 @@ def _attestations(attestations: Sequence[JSON]) -> RenderableType:
         what = Text(clean(one["predicateClass"] or "", SHORT))
         what.append(f"\n{clean(one['predicateType'] or 'of an unknown type', SHORT)}", "dim")
         what.append(f"\n{digest_of(one['digest'])}", "dim")
-        where = Text(_CARRIERS.get(one["carrier"], clean(one["carrier"], SHORT)))
-        for place in (one["platform"], one["repository"]):
-            if place:
-                where.append(f"\n{clean(place, SHORT)}", "dim")
-        table.add_row(verdict, what, where, signer_of(one["signer"]), why)
+        what.append(f"\n{_place(one)}", "dim")
+        table.add_row(verdict, what, signer_of(one["signer"]), why)
     return table
+
+
+def _place(attestation: JSON) -> str:
+    """``cosign's tag of linux/amd64, in registry.example/attestations``"""
+    place = _CARRIERS.get(attestation["carrier"], clean(attestation["carrier"], SHORT))
+    if attestation["platform"]:
+        place += f" of {clean(attestation['platform'], SHORT)}"
+    return f"{place}, in {clean(attestation['repository'], SHORT)}" if attestation["repository"] else place
 
 
 # -- scans ------------------------------------------------------------------------------------------------------

@@ -70,10 +70,10 @@ def read_input(file: Path, limit: int) -> bytes:
     Raises:
         ConfigError: it cannot be read, or is larger than ``limit`` bytes.
     """
-    from portcullis.cli.attest import read_file
+    from portcullis.server.files import read_bounded
 
     if str(file) != STDIN:
-        return read_file(file, limit)
+        return read_bounded(file, limit)
     content = sys.stdin.buffer.read(limit + 1)
     if len(content) > limit:
         raise ConfigError(f"standard input has more than {limit} bytes")

@@ -7,17 +7,13 @@ from dataclasses import dataclass, field
 from portcullis.evidence.bundle import is_bundle
 from portcullis.evidence.decode import as_list, as_object, as_text, parse_object
 from portcullis.evidence.dsse import ENVELOPE_MEDIA_TYPE, IN_TOTO_PAYLOAD_TYPE
-from portcullis.evidence.predicates import SIMPLE_SIGNING
+from portcullis.evidence.mediatypes import NOTATION, SIMPLE_SIGNING
 from portcullis.evidence.refusal import EvidenceError
 from portcullis.limits import Limits
 from portcullis.model.image import Descriptor, Digest, Manifest
 from portcullis.model.json import JSONObject
 
-JWS = "application/jose+json"
-COSE = "application/cose"
-"""The two signature envelopes of Notation (notaryproject/specifications, signature-specification.md)."""
-
-_SIGNED = frozenset({ENVELOPE_MEDIA_TYPE, SIMPLE_SIGNING, JWS, COSE})
+_SIGNED = NOTATION | {ENVELOPE_MEDIA_TYPE, SIMPLE_SIGNING}
 _TYPED_ENVELOPE = re.compile(r"application/vnd\.in-toto(?:\.[a-z0-9-]{1,64})?\+dsse")
 """DSSE envelopes under the name of a predicate, as Docker and Google Cloud Build write them. What is in them, their
 signed payload says."""

@@ -12,7 +12,7 @@ from portcullis.evidence.bundle import BUNDLE_MEDIA_TYPE
 from portcullis.evidence.decode import parse_object
 from portcullis.evidence.dsse import IN_TOTO_PAYLOAD_TYPE, sign
 from portcullis.evidence.keys import PrivateKey, fingerprint
-from portcullis.evidence.predicates import LINT
+from portcullis.evidence.predicates import LINT_V1
 from portcullis.evidence.refusal import EvidenceError
 from portcullis.evidence.signers import RsaPadding
 from portcullis.evidence.statement import COSIGN_VULN, STATEMENT_V0_1
@@ -30,7 +30,7 @@ PREDICATE_TYPES: Mapping[str, str] = MappingProxyType(
         "slsaprovenance": "https://slsa.dev/provenance/v0.2",
         "slsaprovenance02": "https://slsa.dev/provenance/v0.2",
         "slsaprovenance1": "https://slsa.dev/provenance/v1",
-        "lint": LINT,
+        "lint": LINT_V1,
     }
 )
 """Short names as ``cosign attest --type`` takes them, and ``lint``, for which it has none."""

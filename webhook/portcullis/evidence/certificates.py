@@ -161,17 +161,20 @@ def _utf8(data: bytes, what: str) -> str:
         raise EvidenceError(f"{what} is not UTF-8") from None
 
 
-def require_valid(leaf: x509.Certificate, moment: datetime) -> None:
+def require_valid(leaf: x509.Certificate, moment: datetime, *, proven: bool = True) -> None:
     """That the certificate was valid at ``moment``, both ends included (RFC 5280, section 4.1.2.5).
+
+    Args:
+        proven: whether it is proven that it was signed then; otherwise ``moment`` is the time of the check.
 
     Raises:
         EvidenceError: it was not (attestation-expired).
     """
     start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     if not start <= moment <= end:
+        when = f"it was signed at {rfc3339(moment)}" if proven else f"now, at {rfc3339(moment)}, it is not"
         raise EvidenceError(
-            f"its certificate was valid from {rfc3339(start)} to {rfc3339(end)}, and it was signed at "
-            f"{rfc3339(moment)}",
+            f"its certificate {'was' if proven else 'is'} valid from {rfc3339(start)} to {rfc3339(end)}, and {when}",
             ATTESTATION_EXPIRED,
         )
 

@@ -174,6 +174,7 @@ class Concluding:
         signed_at = signed.by(acceptance.signer).signed_at
         for fact in read.facts:
             _require_made_before(fact, signed_at)  # (4)
+            _require_not_ahead(fact, self._now)  # (5)
         platforms = [require_fact_of(fact, self._image, subject) for fact in read.facts]
         whole = platforms[0] if len(set(platforms)) == 1 else platform_of(subject, self._image)
         attestation = self._accepted(found, read.about, verdict, signed, acceptance, whole)
@@ -206,11 +207,10 @@ class Concluding:
         return self._trust.classes(predicate_type)[0] if predicate_type else PredicateClass.OTHER
 
     def _expires_at(self, fact: ReadFact, max_age: timedelta | None) -> datetime | None:
-        """Until when VEX counts. A document without a time, or from the future, would count for ever."""
+        """Until when VEX counts. A document without a time would count for ever."""
         if max_age is None or not isinstance(fact, VexDocument):
             return None
-        issued = fact.issued_at
-        return LONG_AGO if issued is None or issued > self._now + AHEAD else issued + max_age
+        return LONG_AGO if fact.issued_at is None else fact.issued_at + max_age
 
     def _refuse(
         self, found: Found, read: ReadClass, verdict: Verified, error: EvidenceError, signer: Signer | None
@@ -294,6 +294,16 @@ def _require_made_before(fact: ReadFact, signed_at: datetime | None) -> None:
         )
 
 
+def _require_not_ahead(fact: ReadFact, now: datetime) -> None:
+    """Raises EvidenceError: VEX says that it was made in the future. The latest word of a signer counts, and it would
+    outweigh whatever he says until then. Scans from the future stay facts, which policies refuse."""
+    made_at = _made_at(fact) if isinstance(fact, VexDocument) else None
+    if made_at is not None and made_at > now + AHEAD:
+        raise EvidenceError(
+            f"it says that it was made in the future, at {rfc3339(made_at, 'seconds')}", ATTESTATION_INVALID
+        )
+
+
 def _made_at(fact: ReadFact) -> datetime | None:
     """By its own word; None for provenance, which may be signed while the build goes on."""
     match fact:
@@ -306,7 +316,9 @@ def _made_at(fact: ReadFact) -> datetime | None:
         case Sbom():
             return fact.created_at
         case VexDocument():
-            return fact.issued_at
+            # Each statement may have a time of its own, by which it is weighed.
+            times = {fact.issued_at, *(one.issued_at for one in fact.statements)}
+            return max((moment for moment in times if moment is not None), default=None)
         case _:
             return None
 

@@ -13,7 +13,8 @@ What counts as signed:
      about the same digest and, of signatures, which say nothing beyond that, of all of one digest. What is accepted for
      that reason must still have a signer of its own who may speak;
  (4) where a time can be trusted (of a log entry, a time-stamp), nothing that was signed then is dated later: what is
-     dated ahead would stay fresh for longer than it is.
+     dated ahead would stay fresh for longer than it is;
+ (5) VEX, of which the latest word counts, is not dated ahead of the time now.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,13 +22,13 @@ from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
-from portcullis.errors import RecordsError
+from portcullis.errors import RecordsError, TooLarge
 from portcullis.evidence.artifact import signed_form
 from portcullis.evidence.concluding import Concluding, signatures_among
 from portcullis.evidence.discover import ALL_CARRIERS, AttestationSource, Discoverer
 from portcullis.evidence.found import Discovered, Found
 from portcullis.evidence.marks import apply_marks, keys_of
-from portcullis.evidence.refusal import EvidenceError
+from portcullis.evidence.refusal import EvidenceError, shown
 from portcullis.evidence.targets import require_report_of
 from portcullis.evidence.trust import Trust
 from portcullis.evidence.unsigned import read_unsigned
@@ -74,7 +75,7 @@ class EvidenceGatherer:
         verifier: judges signatures and subjects.
         trust: says who may speak of what about which image.
         marks: remember the newest scans; without them no scan is known to be the newest.
-        limits: those of discover.py and verdicts.py, and those of the readers.
+        limits: ``evidence_rows``, those of discover.py and verdicts.py, and those of the readers.
         carriers: where attestations count.
         repositories: where else attestations lie.
         read, apply: how statements are read and VEX is applied.
@@ -115,10 +116,11 @@ class EvidenceGatherer:
         """
         there = await self._discoverer.find(image, access)
         signed = [one for one in there.found if one.sealed_by is None]
-        verdicts = await self._judge_all(signed, access)
-        seals = await self._seals(image, there, signed, verdicts, access)
+        rows = _Rows(image, self._limits)
+        verdicts = await self._judge_all(signed, access, rows)
+        seals = await self._seals(image, there, signed, verdicts, access, rows)
         rest = [one for one in there.found if one.sealed_by is not None]
-        of_signed, of_rest = iter(verdicts), iter(await self._judge_all(rest, access, seals))
+        of_signed, of_rest = iter(verdicts), iter(await self._judge_all(rest, access, rows, seals))
         evidence = Concluding(
             image=image,
             trust=self._trust,
@@ -135,6 +137,7 @@ class EvidenceGatherer:
         signed: Sequence[Found],
         verdicts: Sequence[Judged],
         access: Access,
+        rows: "_Rows",
     ) -> Mapping[Digest, Sequence[Verified | Rejected]]:
         """The verdicts on what may sign a digest that leads to what is not signed by itself: that of the image, which
         may be an index with its builder's statements, and those of the manifests of reports."""
@@ -146,15 +149,22 @@ class EvidenceGatherer:
             ]
         }
         for digest, group in there.seals.items():
-            seals[digest] = [judged.verdict for judged in await self._judge_all(group, access)]
+            seals[digest] = [judged.verdict for judged in await self._judge_all(group, access, rows)]
         return seals
 
     async def _judge_all(
-        self, found: Sequence[Found], access: Access, seals: Mapping[Digest, Sequence[Verified | Rejected]] = NO_SEALS
+        self,
+        found: Sequence[Found],
+        access: Access,
+        rows: "_Rows",
+        seals: Mapping[Digest, Sequence[Verified | Rejected]] = NO_SEALS,
     ) -> Sequence[Judged]:
-        return await together(
-            found, lambda one: self._judge(one, access, vouched=self._is_vouched(one, seals)), at_once=_WIDTH
-        )
+        async def judge(one: Found) -> Judged:
+            judged = await self._judge(one, access, vouched=self._is_vouched(one, seals))
+            rows.add(judged)
+            return judged
+
+        return await together(found, judge, at_once=_WIDTH)
 
     def _is_vouched(self, found: Found, seals: Mapping[Digest, Sequence[Verified | Rejected]]) -> bool:
         """Whether any configured signer signed what leads to it. If none did, it is not read: what anybody can push is
@@ -241,6 +251,24 @@ class EvidenceGatherer:
 
 
 _FINDING_BYTES = 500
+
+
+class _Rows:
+    """Counts what is read of one image: many reports, each within its bounds, must not fill the memory together."""
+
+    def __init__(self, image: ResolvedImage, limits: Limits) -> None:
+        self._image = image
+        self._limits = limits
+        self._count = 0
+
+    def add(self, judged: Judged) -> None:
+        """Raises TooLarge."""
+        self._count += judged.rows
+        if self._count > self._limits.evidence_rows:
+            raise TooLarge(
+                f"the reports attached to {shown(self._image.reference)} have {self._count} or more findings, "
+                f"components and other lines; the limit evidenceRows is {self._limits.evidence_rows}"
+            )
 
 
 def _read_facts(statement: Statement, about: PredicateClass, limits: Limits) -> Sequence[ReadFact]:

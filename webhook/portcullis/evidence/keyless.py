@@ -8,9 +8,11 @@ The proof. A signature is that of a configured signer, if for one trusted root:
      repositories) asks for none, and what entries there may be are passed over;
  (3) the time-stamps of the root's authorities are over this signature (timestamps.py);
  (4) there is a trusted time: one that a log has promised or a time-stamp proves. The certificate's own word and the
-     time of this check are none. Logs without a time of their own must have been trusted at it;
- (5) at every trusted time the certificate was valid, and led to one of the root's authorities that the root trusted
-     then. Intermediate certificates may come with the signature, ends of chains may not (certificates.py);
+     time of this check are none. Logs without a time of their own must have been trusted at it. A root that lists
+     neither logs nor time-stamp authorities, as that of a firm whose certificates live for years, has nobody who could
+     prove a time: there the certificate must hold now, and when it was used stays unknown;
+ (5) at every trusted time, or else now, the certificate was valid, and led to one of the root's authorities that the
+     root trusted then. Intermediate certificates may come with the signature, ends of chains may not (certificates.py);
  (6) the certificate is one for signing code, and was announced to a certificate log, where the root lists any;
  (7) the signature holds over the very bytes that are used afterwards, by the certificate's key;
  (8) every log entry is one of this signature, this content and this certificate (transparency.py, step 5);
@@ -18,8 +20,7 @@ The proof. A signature is that of a configured signer, if for one trusted root:
  (10) the identity and the issuer in the certificate are, from first to last letter, those that a signer is configured
      with, for this root; and an entry without inclusion proof counts for a signer that takes one.
 
-All signers of whom (10) is true have signed. Nothing here reads a file or asks the network; the one clock decides only
-which of two refusals is given.
+All signers of whom (10) is true have signed. Nothing here reads a file or asks the network; the clock is asked for (4).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,9 +43,9 @@ from portcullis.evidence.certificates import (
     require_valid,
     signing_key,
 )
-from portcullis.evidence.dsse import pae
 from portcullis.evidence.entries import Claim, require_entry_of
 from portcullis.evidence.identities import KnownIdentity
+from portcullis.evidence.keys import TrustedKey
 from portcullis.evidence.material import Material, Proven
 from portcullis.evidence.opinion import SecondOpinion
 from portcullis.evidence.refusal import (
@@ -59,7 +60,7 @@ from portcullis.evidence.refusal import (
     shown,
 )
 from portcullis.evidence.roots import RootAge, TrustedRoot, load_root
-from portcullis.evidence.signed import PublicKey, Signed, spki
+from portcullis.evidence.signed import Signed, spki
 from portcullis.evidence.signers import KeylessSigner, RootSource
 from portcullis.evidence.timestamps import proven_times
 from portcullis.evidence.transparency import Logged, prove_entry, require_ct_logged, require_trusted_then
@@ -76,10 +77,11 @@ _DIGEST_NAMES = {"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What is proven by one root. ``needs_set_only``: an entry was counted that has no inclusion proof."""
+    """What is proven by one root. ``moment`` is None where the root has nobody who could prove one; ``needs_set_only``:
+    an entry was counted that has no inclusion proof."""
 
     identity: Identity
-    moment: datetime
+    moment: datetime | None
     logged: bool
     needs_set_only: bool
 
@@ -146,23 +148,22 @@ class KeylessVerifier:
         with _refusing():
             return self._prove(material, _signed(signed))
 
-    def prove_logged(
-        self, material: Material, key: PublicKey, root: str, signed: Signed | bytes | Digest | None = None
-    ) -> datetime:
-        """The time at which a signature with a key was logged, by a log of the trusted root named ``root``.
+    def prove_logged(self, material: Material, key: TrustedKey, signed: Signed | bytes | Digest) -> datetime:
+        """The time at which a signature with a key was logged, by a log of the trusted root that the key names.
 
         Steps (2) to (4) and (8), with the key in the certificate's place. An entry without inclusion proof counts:
         that is what cosign keeps in annotations. Where the log gives no time, a time-stamp must.
 
         Args:
-            signed: what was signed, where ``material`` does not have it (a bundle with a plain signature).
+            key: holds the signatures against what was signed, in one of its own ways (keys.py).
+            signed: as for :meth:`prove`.
 
         Raises:
             EvidenceError: there is no entry, or it does not hold (attestation-unlogged, attestation-invalid, or
                 attestation-unsupported).
         """
         with _refusing():
-            return self._prove_logged(material, key, root, _signed(signed))
+            return self._prove_logged(material, key, _signed(signed))
 
     def _prove(self, material: Material, signed: Signed) -> Proven:
         # (1) one signature, one certificate
@@ -196,10 +197,10 @@ class KeylessVerifier:
         stamped = proven_times(material.timestamps, signature, root.stampers)
         # (4) a trusted time
         times = _trusted_times(logged, stamped)
-        if not times:
+        if not times and root.proves_times:
             raise self._timeless(leaf)
-        # (5) a valid certificate of the root at each of them
-        paths = [_path(chain, root, moment) for moment in times]
+        # (5) a valid certificate of the root at each of them, or now
+        paths = [_path(chain, root, moment, proven=bool(times)) for moment in times or (self._now(),)]
         # (6) for signing code, and announced
         require_profile(leaf)
         if root.ct_logs:
@@ -220,7 +221,8 @@ class KeylessVerifier:
         opinion = self._opinions[root.name]
         if opinion.is_sought(material, key, stamped):
             opinion.confirm(material, leaf, signed)
-        return _Found(identity_of(leaf), min(times), bool(logged), not all(one.included for one in logged))
+        included = all(one.included for one in logged)
+        return _Found(identity_of(leaf), min(times, default=None), bool(logged), needs_set_only=not included)
 
     def _logged(self, material: Material, root: TrustedRoot) -> Sequence[Logged]:
         if not root.logs:
@@ -247,15 +249,16 @@ class KeylessVerifier:
             )
         return EvidenceError("neither a log nor a time-stamp proves when it was signed", ATTESTATION_UNLOGGED)
 
-    def _prove_logged(self, material: Material, key: PublicKey, name: str, given: Signed) -> datetime:
-        root = self._roots.get(name)
+    def _prove_logged(self, material: Material, key: TrustedKey, signed: Signed) -> datetime:
+        root = self._roots.get(key.log_root)
         if root is None or not root.logs:
-            raise EvidenceError(f"the trusted root {shown(name)} lists no transparency log", ATTESTATION_UNLOGGED)
+            raise EvidenceError(
+                f"the trusted root {shown(key.log_root)} lists no transparency log", ATTESTATION_UNLOGGED
+            )
         envelope = material.envelope
-        signed = given if envelope is None and not material.message else _signed_of(material)
         signatures = (material.signature,) if envelope is None else tuple(one.sig for one in envelope.signatures)
         # Of several signatures only the key's own say when the key was used.
-        own = tuple(signature for signature in signatures if signed.holds(key, signature))
+        own = tuple(signature for signature in signatures if key.signed(signed, signature))
         if not own:
             raise EvidenceError("none of the signatures is one of the key", ATTESTATION_INVALID)
         logged = self._logged(material, root)
@@ -263,24 +266,19 @@ class KeylessVerifier:
         times = _trusted_times(logged, stamped)
         if not times:
             raise EvidenceError("neither the log nor a time-stamp proves when it was signed", ATTESTATION_UNLOGGED)
-        claim = Claim(own, signed, None if envelope is None else envelope.payload, spki(key), is_certificate=False)
+        claim = Claim(own, signed, None if envelope is None else envelope.payload, spki(key.key), is_certificate=False)
         for entry in material.entries:
             require_entry_of(entry, claim, self._limits)
         return min(times)
 
 
-def _signed(given: Signed | bytes | Digest | None) -> Signed:
+def _signed(given: Signed | bytes | Digest) -> Signed:
     if isinstance(given, Signed):
         return given
     if isinstance(given, Digest):
         known = bytes.fromhex(given.hex) if given.algorithm == "sha256" else None
         return Signed(None, sha256=known)
     return Signed(given)
-
-
-def _signed_of(material: Material) -> Signed:
-    envelope = material.envelope
-    return Signed(material.message if envelope is None else pae(envelope.payload_type, envelope.payload))
 
 
 def _one_signature(material: Material) -> bytes:
@@ -342,8 +340,10 @@ def _trusted_times(logged: Sequence[Logged], stamped: Sequence[datetime]) -> Seq
     return times
 
 
-def _path(chain: Sequence[x509.Certificate], root: TrustedRoot, moment: datetime) -> Sequence[x509.Certificate]:
-    require_valid(chain[0], moment)
+def _path(
+    chain: Sequence[x509.Certificate], root: TrustedRoot, moment: datetime, *, proven: bool
+) -> Sequence[x509.Certificate]:
+    require_valid(chain[0], moment, proven=proven)
     refusal = EvidenceError(
         f"no certificate authority of the trusted root {shown(root.name)} was to be trusted at {rfc3339(moment)}",
         ATTESTATION_UNTRUSTED,
@@ -376,7 +376,8 @@ def _matching(found: Sequence[tuple[_Found, Sequence[KnownIdentity]]]) -> Proven
     signers = tuple(
         Signer(signer.configured.name, "keyless", one.identity.issuer, one.identity.name) for one, signer in counted
     )
-    return Proven(signers, min(one.moment for one, _ in counted), all(one.logged for one, _ in counted))
+    moments = (one.moment for one, _ in counted if one.moment is not None)
+    return Proven(signers, min(moments, default=None), all(one.logged for one, _ in counted))
 
 
 def _stranger(chain: Sequence[x509.Certificate], roots: Sequence[str]) -> EvidenceError:

@@ -27,7 +27,17 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, p
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from portcullis.errors import ConfigError
-from portcullis.evidence.signed import CURVES, MIN_RSA_BITS, PublicKey, Signed, signature_holds, spki, usual_hash
+from portcullis.evidence.signed import (
+    CURVES,
+    MAX_RSA_BITS,
+    MAX_RSA_EXPONENT_BITS,
+    MIN_RSA_BITS,
+    PublicKey,
+    Signed,
+    signature_holds,
+    spki,
+    usual_hash,
+)
 from portcullis.evidence.signers import RsaPadding, SignerKey
 from portcullis.model.evidence import Signer
 
@@ -37,10 +47,6 @@ _SUPPORTED = (
     "supported are ECDSA on P-256, P-384 and P-521, Ed25519, and RSA with 2048 to 8192 bits and a public exponent of "
     "at most 32 bits"
 )
-_MAX_RSA_BITS = 8192
-"""The time that a signature takes to check grows with the square of it."""
-_MAX_RSA_EXPONENT_BITS = 32
-"""And with this; everybody uses 65537."""
 
 _HASHES: Mapping[str, tuple[hashes.HashAlgorithm, ...]] = MappingProxyType(
     {name: (usual,) if isinstance(usual, hashes.SHA256) else (usual, hashes.SHA256()) for name, usual in CURVES.items()}
@@ -186,8 +192,8 @@ def _require_supported(key: object, public: object, what: str) -> None:
             return
         case ed25519.Ed25519PublicKey():
             return
-        case rsa.RSAPublicKey() if MIN_RSA_BITS <= public.key_size <= _MAX_RSA_BITS:
-            if (bits := public.public_numbers().e.bit_length()) <= _MAX_RSA_EXPONENT_BITS:
+        case rsa.RSAPublicKey() if MIN_RSA_BITS <= public.key_size <= MAX_RSA_BITS:
+            if (bits := public.public_numbers().e.bit_length()) <= MAX_RSA_EXPONENT_BITS:
                 return
             raise ConfigError(f"{what} is {_kind(key)} and a public exponent of {bits} bits: {_SUPPORTED}")
     raise ConfigError(f"{what} is {_kind(key)}: {_SUPPORTED}")

@@ -4,12 +4,9 @@ import msgspec
 
 from portcullis.evidence.decode import decode_typed
 from portcullis.evidence.dsse import ENVELOPE_MEDIA_TYPE, IN_TOTO_PAYLOAD_TYPE
+from portcullis.evidence.mediatypes import JWS, SIMPLE_SIGNING
 from portcullis.evidence.refusal import ATTESTATION_UNSUPPORTED, TOO_LARGE, EvidenceError
 from portcullis.limits import Limits
-
-NOTATION_JWS = "application/jose+json"
-SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
-
 
 _ABSENT = msgspec.Raw(b"")
 
@@ -40,7 +37,7 @@ def media_type_of(content: bytes, limits: Limits) -> str:
     if bytes(root.envelope_type):
         return ENVELOPE_MEDIA_TYPE
     if bytes(root.protected):
-        return NOTATION_JWS
+        return JWS
     if bytes(root.statement_type):
         return IN_TOTO_PAYLOAD_TYPE
     if bytes(root.critical):

@@ -26,8 +26,6 @@ from portcullis.evidence.refusal import ATTESTATION_SUBJECT_MISMATCH, TOO_LARGE,
 from portcullis.limits import Limits
 from portcullis.model.image import Digest
 
-SIMPLE_SIGNING_MEDIA_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
-
 SIGNATURE = "dev.cosignproject.cosign/signature"
 CERTIFICATE = "dev.sigstore.cosign/certificate"
 CHAIN = "dev.sigstore.cosign/chain"

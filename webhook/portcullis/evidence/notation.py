@@ -42,6 +42,7 @@ from portcullis.evidence.countersignature import verify_token
 from portcullis.evidence.decode import decode_typed, parse_object
 from portcullis.evidence.jws import Jws, Protected, Scheme, parse_jws
 from portcullis.evidence.material import Proven
+from portcullis.evidence.mediatypes import COSE, JWS
 from portcullis.evidence.refusal import (
     ATTESTATION_EXPIRED,
     ATTESTATION_SUBJECT_MISMATCH,
@@ -57,9 +58,6 @@ from portcullis.limits import Limits
 from portcullis.model.evidence import Signer
 from portcullis.model.image import Digest
 from portcullis.times import rfc3339
-
-JWS_MEDIA_TYPE: Final = "application/jose+json"
-COSE_MEDIA_TYPE: Final = "application/cose"
 
 _RSA: Final[Mapping[int, tuple[str, hashes.HashAlgorithm]]] = {
     2048: ("PS256", hashes.SHA256()),
@@ -125,10 +123,10 @@ class NotationVerifier:
         Raises:
             EvidenceError: it holds for none.
         """
-        if media_type != JWS_MEDIA_TYPE:
-            named = "in COSE" if media_type == COSE_MEDIA_TYPE else f"of the type {shown(media_type)}"
+        if media_type != JWS:
+            named = "in COSE" if media_type == COSE else f"of the type {shown(media_type)}"
             raise EvidenceError(
-                f"Notation signatures {named} are not supported, only those in JWS ({JWS_MEDIA_TYPE})",
+                f"Notation signatures {named} are not supported, only those in JWS ({JWS})",
                 ATTESTATION_UNSUPPORTED,
             )
         # (1), (2), (3) the envelope

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from portcullis.evidence.mediatypes import SIMPLE_SIGNING
 from portcullis.model.evidence import PredicateClass
 
-SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
-"""What ``cosign sign`` signs in its old format, https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md."""
 COSIGN_SIGNATURE = "https://sigstore.dev/cosign/sign/v1"
-"""The predicate type of ``cosign sign`` in its new one."""
+"""The predicate type of ``cosign sign`` in its new format."""
 NOTARY_PAYLOAD = "application/vnd.cncf.notary.payload.v1+json"
-LINT = "https://portcullis.dev/attestation/lint/v1"
+LINT_V1 = "https://portcullis.dev/attestation/lint/v1"
 
 Classes = tuple[PredicateClass, ...]
 
@@ -27,7 +26,7 @@ _TYPES: Mapping[str, Classes] = MappingProxyType(
         "cosign.sigstore.dev/attestation/vuln": _SCAN,
         "https://in-toto.io/attestation/vulns": _SCAN,
         "https://scout.docker.com/vulnerabilities": _SCAN,
-        LINT: (PredicateClass.LINT,),
+        LINT_V1: (PredicateClass.LINT,),
         "https://cyclonedx.org/bom": _BILL,
         "https://spdx.dev/Document": _SBOM,
         "https://openvex.dev/ns": _VEX,

@@ -121,6 +121,11 @@ class TrustedRoot:
     stampers: tuple[Authority, ...]
     text: bytes = field(repr=False)
 
+    @property
+    def proves_times(self) -> bool:
+        """Whether it lists anybody who could prove when something was signed, known here or not."""
+        return bool(self.logs or self.stampers)
+
     def age(self, now: datetime) -> RootAge:
         def counts(listed: Sequence[Log | Authority], usable: Sequence[Log | Authority]) -> bool | None:
             return any(one.window.holds(now) for one in usable) if listed else None

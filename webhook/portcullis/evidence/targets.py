@@ -51,7 +51,7 @@ def require_fact_of(fact: ReadFact, image: ResolvedImage, subject: Digest) -> Pl
         return signed or _only(about)
     if not named and fact.format in _NAMING:  # (3)
         raise ReportError("the report does not say of which image it is", REPORT_SUBJECT_MISMATCH)
-    if signed is not None and fact.platform is not None and not alike(fact.platform, signed):  # (4)
+    if signed is not None and fact.platform is not None and not fact.platform.fits(signed):  # (4)
         raise ReportError(
             f"the statement is about {signed}, and the scanner looked at {shown(fact.platform)}",
             REPORT_SUBJECT_MISMATCH,
@@ -66,12 +66,6 @@ def platform_of(subject: Digest, image: ResolvedImage) -> Platform | None:
         return platforms[0]
     # A single image is asked for by its own digest; what lists it may call it otherwise.
     return image.platforms[0].platform if not image.is_index and image.platforms else None
-
-
-def alike(one: Platform, other: Platform) -> bool:
-    """Whether two spellings may mean one platform."""
-    same = (one.os, one.architecture) == (other.os, other.architecture)
-    return same and (one.variant == other.variant or not one.variant or not other.variant)
 
 
 def _named(fact: ReadFact) -> Collection[str]:
@@ -99,5 +93,5 @@ def _only(about: Sequence[PlatformImage]) -> Platform | None:
 def _looked_at(platform: Platform | None, platforms: Sequence[PlatformImage]) -> Platform | None:
     if platform is None:
         return None
-    found = {one.platform for one in platforms if alike(platform, one.platform)}
+    found = {one.platform for one in platforms if platform.fits(one.platform)}
     return found.pop() if len(found) == 1 else None

@@ -19,9 +19,24 @@ from hashlib import sha256
 from portcullis.evidence.kept import Kept
 from portcullis.evidence.refusal import EvidenceError
 from portcullis.limits import Limits
-from portcullis.model.evidence import PredicateClass, ReadFact, Rejected, Statement, Verified
+from portcullis.model.evidence import (
+    Evaluation,
+    LintReport,
+    PredicateClass,
+    Provenance,
+    ReadFact,
+    Rejected,
+    Sbom,
+    ScanReport,
+    Statement,
+    Verified,
+    VexDocument,
+)
 from portcullis.model.image import Digest, Repository
 from portcullis.ports import Clock
+
+_ROW_BYTES = 500
+"""About what one finding or component takes in memory."""
 
 SECONDS = 600
 """How long a verdict is believed at most: certificates of keyless signatures live as long."""
@@ -43,6 +58,11 @@ class Judged:
 
     verdict: Verified | Rejected
     classes: tuple[ReadClass, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Findings, components and other lines of all that it says."""
+        return sum(_rows(fact) for one in self.classes for fact in one.facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +133,8 @@ class Verdicts:
                 return known
             self.counters.misses += 1
             judged, size = await make()
+            # A report of short lines takes many times its bytes.
+            size = max(size, judged.rows * _ROW_BYTES)
             self._kept.put(key, _Entry(_slim(judged), self._clock.monotonic() + SECONDS), size)
             return judged
 
@@ -136,6 +158,22 @@ class Verdicts:
             self._kept.forget(key)
             return None
         return entry.judged
+
+
+def _rows(fact: ReadFact) -> int:
+    match fact:
+        case ScanReport():
+            return len(fact.vulnerabilities) + len(fact.suppressions)
+        case Evaluation():
+            return len(fact.checks)
+        case LintReport():
+            return len(fact.findings)
+        case Sbom():
+            return len(fact.components)
+        case Provenance():
+            return len(fact.materials)
+        case VexDocument():
+            return sum(1 + len(statement.products) for statement in fact.statements)
 
 
 def _slim(judged: Judged) -> Judged:

@@ -34,19 +34,18 @@ from portcullis.evidence.dsse import (
     ENVELOPE_MEDIA_TYPE,
     IN_TOTO_PAYLOAD_TYPE,
     message_of,
-    pae,
     require_in_toto,
     signing_keys,
 )
 from portcullis.evidence.jws import parse_jws
 from portcullis.evidence.keys import TrustedKey
 from portcullis.evidence.legacy import (
-    SIMPLE_SIGNING_MEDIA_TYPE,
     read_legacy,
     read_simple_signing,
     require_signature_of,
 )
 from portcullis.evidence.material import Material, Proven
+from portcullis.evidence.mediatypes import NOTATION, SIMPLE_SIGNING
 from portcullis.evidence.predicates import COSIGN_SIGNATURE, NOTARY_PAYLOAD
 from portcullis.evidence.refusal import (
     ATTESTATION_INVALID,
@@ -59,7 +58,7 @@ from portcullis.evidence.refusal import (
     EvidenceError,
     shown,
 )
-from portcullis.evidence.signed import PublicKey, Signed
+from portcullis.evidence.signed import Signed
 from portcullis.evidence.statement import names, parse_statement, predicate_object
 from portcullis.evidence.trust import Trust
 from portcullis.limits import Limits
@@ -67,19 +66,15 @@ from portcullis.model.evidence import Carrier, Rejected, Signer, Statement, Veri
 from portcullis.model.image import Digest
 from portcullis.tasks import aside
 
-NOTATION_MEDIA_TYPES = frozenset({"application/jose+json", "application/cose"})
-
 _log = logging.getLogger(__name__)
 
 
 class KeylessProver(Protocol):
     """:class:`~portcullis.evidence.keyless.KeylessVerifier`. It raises only EvidenceError."""
 
-    def prove(self, material: Material, signed: bytes | Digest) -> Proven: ...
+    def prove(self, material: Material, signed: Signed) -> Proven: ...
 
-    def prove_logged(
-        self, material: Material, key: PublicKey, root: str, signed: bytes | Digest | None = None
-    ) -> datetime: ...
+    def prove_logged(self, material: Material, key: TrustedKey, signed: Signed) -> datetime: ...
 
 
 class NotationProver(Protocol):
@@ -138,7 +133,7 @@ class AttestationVerifier:
 
     def _is_quick(self, carrier: Carrier) -> bool:
         """Whether a few hundred microseconds will do: certificates and log entries take milliseconds."""
-        if carrier.media_type in NOTATION_MEDIA_TYPES:
+        if carrier.media_type in NOTATION:
             return self._notation is None
         return self._keyless is None or (carrier.media_type == ENVELOPE_MEDIA_TYPE and not carrier.annotations)
 
@@ -160,7 +155,7 @@ class AttestationVerifier:
                 f"{self._limits.attestation_bytes}",
                 TOO_LARGE,
             )
-        if carrier.media_type in NOTATION_MEDIA_TYPES:
+        if carrier.media_type in NOTATION:
             return self._prove_notation(carrier, subject, claim)
         # (1) (2) (3) one reading of what was found
         material = self._open(carrier)
@@ -177,7 +172,7 @@ class AttestationVerifier:
             return parse_bundle(content, self._limits)
         if media_type == ENVELOPE_MEDIA_TYPE:
             return read_legacy(content, carrier.annotations, self._limits)
-        if media_type == SIMPLE_SIGNING_MEDIA_TYPE:
+        if media_type == SIMPLE_SIGNING:
             return read_simple_signing(content, carrier.annotations, self._limits)
         if media_type == IN_TOTO_PAYLOAD_TYPE:
             raise EvidenceError("the statement is not signed: anybody who can push can write it", ATTESTATION_UNSIGNED)
@@ -190,7 +185,7 @@ class AttestationVerifier:
         if signed:
             claim.signers = tuple(trusted.signer for trusted in signed)
             # (6) the log, where a signer is configured with one
-            return self._logged(material, subject, signed)
+            return self._logged(material, message, signed)
         # (4) (5) or the owner of a certificate
         if material.certificates:
             claim.predicate_type = self._claimed_type(material)
@@ -199,11 +194,11 @@ class AttestationVerifier:
                     "it is signed with a certificate (keyless), and no signer of that kind is configured",
                     ATTESTATION_UNTRUSTED,
                 )
-            return self._keyless.prove(material, _bytes_or_digest(material, subject))
+            return self._keyless.prove(material, message)
         claim.predicate_type = self._claimed_type(material)
         raise _unsigned(_hints(material), self._keys)
 
-    def _logged(self, material: Material, subject: Digest, signed: Sequence[TrustedKey]) -> Proven:
+    def _logged(self, material: Material, message: Signed, signed: Sequence[TrustedKey]) -> Proven:
         """Those of ``signed`` for whom step (6) holds."""
         signers: list[Signer] = []
         times: list[datetime] = []
@@ -211,7 +206,7 @@ class AttestationVerifier:
         for trusted in signed:
             try:
                 if trusted.log_root:
-                    times.append(self._prove_logged(material, subject, trusted))
+                    times.append(self._prove_logged(material, message, trusted))
                 signers.append(trusted.signer)
             except EvidenceError as error:
                 refusals.append(error)
@@ -220,19 +215,18 @@ class AttestationVerifier:
         # What is older than one of its signatures is as old for all of them: the entry has the payload's hash.
         return Proven(tuple(signers), min(times, default=None), bool(times))
 
-    def _prove_logged(self, material: Material, subject: Digest, trusted: TrustedKey) -> datetime:
+    def _prove_logged(self, material: Material, message: Signed, trusted: TrustedKey) -> datetime:
         if self._keyless is None:
             raise EvidenceError(f"no trusted root {shown(trusted.log_root)} is configured", ATTESTATION_UNLOGGED)
-        signed = None if material.envelope or material.message else subject
-        return self._keyless.prove_logged(material, trusted.key, trusted.log_root, signed)
+        return self._keyless.prove_logged(material, trusted, message)
 
     def _statement(self, material: Material, subject: Digest, claim: _Claim) -> tuple[Statement, str]:
         """Steps (7) to (9), and the hash of what was signed."""
         envelope = material.envelope
         if envelope is None and material.message:
-            claim.predicate_type = SIMPLE_SIGNING_MEDIA_TYPE
+            claim.predicate_type = SIMPLE_SIGNING
             require_signature_of(material.message, subject, self._limits)
-            return Statement(SIMPLE_SIGNING_MEDIA_TYPE, material.message), sha256(material.message).hexdigest()
+            return Statement(SIMPLE_SIGNING, material.message), sha256(material.message).hexdigest()
         if envelope is None:
             # The signature runs over the judged digest itself, and says no more than that.
             claim.predicate_type = COSIGN_SIGNATURE
@@ -268,7 +262,7 @@ class AttestationVerifier:
         """The predicate type of a statement that nobody trusted has signed, so that people can see what it was
         meant to be. It is shown beside ``verified: false`` and decides nothing."""
         if material.envelope is None:
-            return SIMPLE_SIGNING_MEDIA_TYPE if material.message else COSIGN_SIGNATURE
+            return SIMPLE_SIGNING if material.message else COSIGN_SIGNATURE
         try:
             return parse_statement(material.envelope.payload, self._limits).predicate_type
         except EvidenceError:
@@ -293,12 +287,6 @@ def _message(material: Material, subject: Digest) -> Signed:
             f"the signature is one of {shown(claimed[1].hex())}, not of {shown(subject)}", ATTESTATION_SUBJECT_MISMATCH
         )
     return Signed(None, sha256=digest)
-
-
-def _bytes_or_digest(material: Material, subject: Digest) -> bytes | Digest:
-    if material.envelope is not None:
-        return pae(material.envelope.payload_type, material.envelope.payload)
-    return material.message or subject
 
 
 def _signatures(material: Material) -> Sequence[bytes]:

@@ -104,6 +104,11 @@ class Platform:
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
+    def fits(self, other: "Platform") -> bool:
+        """Whether two spellings may mean one platform: the variant is often left out."""
+        same = (self.os, self.architecture) == (other.os, other.architecture)
+        return same and (self.variant == other.variant or not self.variant or not other.variant)
+
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:

@@ -203,13 +203,13 @@ def _scanned_platform(report: ScanReport, image: ResolvedImage | None) -> tuple[
     }
     if len(named) == 1:
         (platform,) = named
-        if report.platform is None or _alike(report.platform, platform):
+        if report.platform is None or report.platform.fits(platform):
             return platform, _shared(platform, platforms)
         return platform, f"it names the image of {platform} and says that it looked at {report.platform}"
     if report.platform is None:
         several = len({one.digest for one in platforms}) > 1
         return None, f"it does not say at which of {len(platforms)} platforms it looked" if several else ""
-    alike = {one.platform for one in platforms if _alike(report.platform, one.platform)}
+    alike = {one.platform for one in platforms if report.platform.fits(one.platform)}
     platform = next(iter(alike)) if len(alike) == 1 else report.platform
     return platform, _shared(platform, platforms)
 
@@ -218,11 +218,6 @@ def _shared(platform: Platform, platforms: Sequence[PlatformImage]) -> str:
     """An index may list several images for one platform; runtimes choose one, and the scanner perhaps another."""
     count = len({one.digest for one in platforms if one.platform == platform})
     return f"there are {count} images for {platform}, and it looked at one of them" if count > 1 else ""
-
-
-def _alike(one: Platform, other: Platform) -> bool:
-    same = (one.os, one.architecture) == (other.os, other.architecture)
-    return same and (one.variant == other.variant or not one.variant or not other.variant)
 
 
 def _evaluation(attested: Attested[Evaluation], image: ResolvedImage | None, now: datetime) -> JSON:

@@ -27,6 +27,7 @@ LIBRARY = ("portcullis", "lib")
 FOLDER_DEPTH = 10
 """Folders within folders. Guards against links in circles; mounted ConfigMaps are full of links."""
 
+_ON_REQUEST = re.compile(r"#[ \t]+onRequest:[ \t]+true")
 _PACKAGE = re.compile(r"package[ \t]+([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)[ \t]*(?:#.*)?$")
 
 
@@ -55,7 +56,8 @@ def load_bundle(
         folders: searched in this order; a package may lie in one directory only, so that a folder cannot
             change another's policy by accident.
         parameters: by policy name; what Rego sees as ``data.portcullis.parameters``.
-        enabled: names of the policies to take (``image-user``); None or none at all takes all of them.
+        enabled: names of the policies to take (``image-user``); None or none at all takes all of them but those
+            that say ``onRequest: true`` in their METADATA and that the parameters do not name.
         limits: ``policy_bytes``, ``policy_files``, ``policy_set_bytes`` and ``policies`` bound what is read.
 
     Raises:
@@ -108,6 +110,7 @@ class _Module:
     text: str
     package: tuple[str, ...]
     row: int
+    on_request: bool = False
 
     @property
     def policy(self) -> str:
@@ -180,9 +183,12 @@ def _read(path: Path, name: str, limits: Limits) -> str:
 
 
 def _module(path: str, text: str) -> _Module:
+    metadata = on_request = False
     for row, line in enumerate(text.split("\n"), start=1):
         statement = line.strip()
         if not statement or statement.startswith("#"):
+            metadata = metadata or statement == "# METADATA"
+            on_request = on_request or (metadata and _ON_REQUEST.fullmatch(statement) is not None)
             continue
         declared = _PACKAGE.match(statement)
         if declared is None:
@@ -194,7 +200,7 @@ def _module(path: str, text: str) -> _Module:
                 f"package {clean(declared[1], 200)} is neither portcullis.policies.<name> nor below portcullis.lib",
                 row,
             )
-        return _Module(path, text, package, row)
+        return _Module(path, text, package, row, on_request)
     raise _fault(path, "holds no package")
 
 
@@ -217,7 +223,8 @@ def _wanted(
         for name in names:
             if name not in there:
                 raise _fault(what, f"there is no policy named {clean(str(name), 100)!r}")
-    wanted = frozenset(enabled) if enabled else frozenset(there)
+    on_request = {module.policy for module in modules if module.on_request} - set(parameters)
+    wanted = frozenset(enabled) if enabled else frozenset(there - on_request)
     if len(wanted) > limits.policies:
         raise _fault("policies", f"{len(wanted)} policies; the limit policies is {limits.policies}")
     return wanted

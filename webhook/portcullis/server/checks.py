@@ -8,7 +8,7 @@ from portcullis.server.inspecting import observe_inspection
 from portcullis.server.registrar import Registrar
 from portcullis.server.telemetry import Metrics
 from portcullis.server.tls import ServerTls
-from portcullis.server.trusting import observe_roots, roots_check
+from portcullis.server.trusting import observe_roots, observe_verdicts, roots_check
 from portcullis.server.validate import ReviewHandler
 
 
@@ -84,6 +84,7 @@ def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics
     observe_registry_cache(parts.registry, metrics)
     observe_facts(parts.kept, metrics)
     observe_roots(parts.trusting, parts.clock, metrics)
+    observe_verdicts(parts.gatherer, metrics)
     remembering = parts.kept.remembering
     if remembering is not None:
         metrics.count_function(

@@ -7,8 +7,8 @@ from portcullis.errors import ConfigError
 from portcullis.registry.hosts import HostRules
 from portcullis.registry.mirrors import Mirror, Mirrors
 from portcullis.registry.proxy import Proxies, Proxy, environment_proxies, parse_exempt, parse_proxy, with_credential
-from portcullis.server.sections import MirrorEndpoint, ProxySection
 from portcullis.server.files import read_small
+from portcullis.server.sections import MirrorEndpoint, ProxySection
 from portcullis.server.settings import Settings
 
 

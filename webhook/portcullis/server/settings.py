@@ -21,7 +21,7 @@ from portcullis.errors import ConfigError
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.server import sections
 from portcullis.server.environment import overlay
-from portcullis.server.files import read_small
+from portcullis.server.files import read_bounded, read_small
 from portcullis.server.sectionbase import Section
 from portcullis.server.sections import LimitsModel, PlatformText
 from portcullis.server.strictyaml import Lines, Location, Rules, StrictYamlError, load_documents
@@ -182,14 +182,7 @@ def configuration_schema() -> dict[str, Any]:
 
 def _read(path: Path, limits: Limits) -> str:
     try:
-        with path.open("rb") as stream:
-            content = stream.read(limits.config_file_bytes + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(content) > limits.config_file_bytes:
-        raise ConfigError(f"{path}: has more than {limits.config_file_bytes} bytes")
-    try:
-        return content.decode()
+        return read_bounded(path, limits.config_file_bytes).decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 at byte {error.start}") from None
 

@@ -22,6 +22,7 @@ from cryptography import x509
 from portcullis.cluster.certificate import Pair, SelfManagedCertificate
 from portcullis.errors import ConfigError
 from portcullis.ports import Clock
+from portcullis.server.files import read_bounded
 from portcullis.server.sections import Server as ServerSection
 from portcullis.text import clean
 
@@ -180,11 +181,4 @@ def read_certificate_file(path: Path, key: str) -> bytes:
     Raises:
         ConfigError: it cannot be read, or is too large.
     """
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}") from None
-    if len(content) > FILE_BYTES:
-        raise ConfigError(f"{key}: {path} has more than {FILE_BYTES} bytes")
-    return content
+    return read_bounded(path, FILE_BYTES, f"{key}: {path}")

@@ -71,6 +71,21 @@ def observe_roots(trusting: Trusting, clock: Clock, metrics: Metrics) -> None:
     metrics.gauge_by("trusted_root_age_seconds", "Since the newest part of a trusted root counts.", "root", ages)
 
 
+def observe_verdicts(gatherer: EvidenceGatherer, metrics: Metrics) -> None:
+    """Binds metrics to the remembered verdicts on attestations."""
+    verdicts = gatherer.verdicts
+    metrics.count_function(
+        "attestation_verdicts_hits", "Attestations whose verdict was remembered.", lambda: verdicts.counters.hits
+    )
+    metrics.count_function(
+        "attestation_verdicts_misses", "Attestations that were verified.", lambda: verdicts.counters.misses
+    )
+    metrics.gauge("attestation_verdicts", "Verdicts on attestations in memory.").set_function(lambda: len(verdicts))
+    metrics.gauge("attestation_verdicts_bytes", "Bytes of the attestations that these are on.").set_function(
+        lambda: verdicts.bytes
+    )
+
+
 def roots_check(trusting: Trusting, clock: Clock) -> Check:
     """Shown, not decisive: what is signed with the keys that a root knows is verified all the same."""
 

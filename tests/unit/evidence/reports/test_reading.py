@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from portcullis.evidence.predicates import LINT_V1
 from portcullis.evidence.refusal import EvidenceError
 from portcullis.evidence.reports import Format, detect, read_facts, read_report
-from portcullis.evidence.reports.lint import LINT_V1
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.evidence import (
     Evaluation,

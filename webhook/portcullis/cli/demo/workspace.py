@@ -97,7 +97,7 @@ def _settings(workspace: Workspace, registry: str, down: str) -> dict[str, Any]:
             "modes": {"image-pinned": "warn"},
             "parameters": {
                 "image-source": {"allow": [f"{registry}/acme/**", f"{down}/acme/**"]},
-                "scan-required": {"maxAgeHours": 168},
+                "scan-fresh": {"maxAgeHours": 168},
             },
         },
         "audit": {"database": "sqlite:///audit.db"},

@@ -6,10 +6,11 @@ from datetime import datetime
 import msgspec
 
 from portcullis.evidence.decode import decode_typed
+from portcullis.evidence.predicates import LINT_V1
 from portcullis.evidence.refusal import ATTESTATION_UNSUPPORTED, ReportError, shown
 from portcullis.evidence.reports.cyclonedx import read_cyclonedx_sbom, read_cyclonedx_scan
 from portcullis.evidence.reports.formats import Format, detect
-from portcullis.evidence.reports.lint import LINT_V1, read_lint
+from portcullis.evidence.reports.lint import read_lint
 from portcullis.evidence.reports.sarif import read_sarif_lint, read_sarif_scan
 from portcullis.evidence.reports.scans import SCANNERS
 from portcullis.evidence.reports.slsa import read_provenance

@@ -27,8 +27,6 @@ from portcullis.evidence.times import parse_time
 from portcullis.limits import Limits
 from portcullis.model.evidence import LintReport
 
-LINT_V1 = "https://portcullis.dev/attestation/lint/v1"
-
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WHAT = "the lint predicate"
 

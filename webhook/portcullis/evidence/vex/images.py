@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from portcullis.evidence.reports.imagenames import digest_in
-from portcullis.evidence.targets import alike
 from portcullis.evidence.vex.purls import Purl
 from portcullis.model.evidence import Attestation, AttestedScan, VexProduct
 from portcullis.model.image import Digest, ImageReference, ResolvedImage
@@ -128,4 +127,4 @@ def scanned(scan: AttestedScan, image: ResolvedImage) -> frozenset[Digest]:
         one for one in fitting if one.digest in report.target_digests or one.config_digest == report.target_image_id
     ]
     claimed = report.platform
-    return frozenset(one.digest for one in named or fitting if claimed is None or alike(one.platform, claimed))
+    return frozenset(one.digest for one in named or fitting if claimed is None or claimed.fits(one.platform))
