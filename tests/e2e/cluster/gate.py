@@ -20,6 +20,8 @@ NAMESPACE = "portcullis-system"
 RELEASE = "portcullis"
 WEBHOOK = "gate.portcullis.dev"
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+SIGNER = "signer-ci"
+"""The Secret with the public key of who signs scans."""
 CHART = Path(__file__).resolve().parents[3] / "charts" / "portcullis"
 
 
@@ -52,7 +54,7 @@ class Installed:
                 "server": {"stopDelaySeconds": 1},
                 "registries": {"hosts": {host: loopback}},
                 "trust": {
-                    "signers": {"ci": {"key": {"pem": self.registry.public_key}}},
+                    "signers": {"ci": {"key": {"secret": {"name": SIGNER}}}},
                     "rules": [{"images": [f"{host}/acme/**"], "accept": accept}],
                 },
                 **config,
@@ -80,6 +82,14 @@ def prepared(cluster: Cluster, registry: SampleRegistry) -> Iterator[Installed]:
     """Everything that an installation needs of a cluster; nothing is installed yet."""
     proxy = ServiceProxy(cluster.api, service_socket(cluster.folder))
     cluster.namespace(NAMESPACE)
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": SIGNER, "namespace": NAMESPACE},
+            "stringData": {"cosign.pub": registry.public_key},
+        }
+    )
     with proxy.running(), Kubelet(cluster, NAMESPACE).running() as kubelet:
         yield Installed(cluster, kubelet, registry)
 

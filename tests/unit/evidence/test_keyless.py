@@ -513,7 +513,7 @@ def test_limits_on_what_was_found(limits: dict[str, int], says: str) -> None:
         ([SIGNER], [RootSource("theirs", made.root().content)], {}, 'the unknown trusted root "ours"'),
         ([replace(SIGNER, identity="(")], [made.root()], {}, "the pattern of its identity has a ( without its )"),
         ([replace(SIGNER, identity="")], [made.root()], {}, "the pattern of its identity has 0 characters"),
-        ([replace(SIGNER, identity="x" * 1025)], [made.root()], {}, "has 1025 characters"),
+        ([replace(SIGNER, identity="x" * 1001)], [made.root()], {}, "has 1001 characters"),
         ([replace(SIGNER, issuer="[", issuer_is_pattern=True)], [made.root()], {}, "the pattern of its issuer"),
     ],
 )  # fmt: skip

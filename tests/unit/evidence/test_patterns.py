@@ -57,7 +57,7 @@ def test_what_matches(pattern: str, text: str, matches: bool) -> None:
     ("pattern", "says"),
     [
         ("", "0 characters"),
-        ("x" * 1025, "1025 characters"),
+        ("x" * 1001, "1001 characters"),
         ("(", "a ( without its )"),
         (")", "a ) without its ("),
         ("[a", "ends too early"),

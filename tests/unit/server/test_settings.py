@@ -128,7 +128,15 @@ def test_nothing_gives_the_defaults(tmp_path: Path) -> None:
         ),
         (
             "trust: {signers: {ci: {keyless: {issuer: a, identity: '['}}}}",
-            "portcullis.yaml:1: trust.signers.ci.keyless.identity: it is no regular expression: ",
+            "portcullis.yaml:1: trust.signers.ci.keyless.identity: the pattern ends too early",
+        ),
+        (
+            "trust: {signers: {ci: {keyless: {issuer: a, identity: 'a(?=b)'}}}}",
+            "portcullis.yaml:1: trust.signers.ci.keyless.identity: the pattern has a group of a kind that is not read",
+        ),
+        (
+            "trust: {signers: {ci: {keyless: {issuerPattern: '(a)\\1', identity: a}}}}",
+            "portcullis.yaml:1: trust.signers.ci.keyless.issuerPattern: the pattern has \\1, which is not read",
         ),
         (
             "trust: {signers: {ci: {keyless: {identity: a}}}}",

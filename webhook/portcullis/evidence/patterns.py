@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from string import ascii_letters, digits
 
-_PATTERN_CHARS = 1024
+PATTERN_CHARS = 1000
 _INSTRUCTIONS = 2000
 """After counted quantifiers are written out."""
 _NESTING = 30
@@ -84,7 +84,7 @@ class Pattern:
     __slots__ = ("_program",)
 
     def __init__(self, text: str) -> None:
-        if not 0 < len(text) <= _PATTERN_CHARS:
+        if not 0 < len(text) <= PATTERN_CHARS:
             raise PatternError(f"has {len(text)} characters")
         self._program: _Program = []
         _write(_Reader(text).read(), self._program)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from portcullis.errors import InvalidReference
+from portcullis.evidence.patterns import PATTERN_CHARS, Pattern, PatternError
 from portcullis.evidence.signers import RsaPadding
 from portcullis.model.evidence import CarrierKind, PredicateClass
 from portcullis.reference.parse import parse_registry
@@ -14,7 +15,6 @@ from portcullis.server.sectionbase import ConfigPath, Section
 PUBLIC_ROOT = "public"
 """The trusted root that is there without being configured: Sigstore's public instance, as it is built in."""
 
-_PATTERN_CHARS = 1000
 _PATH = re.compile(r"[a-z0-9._-]+(/[a-z0-9._-]+)*")
 
 
@@ -48,25 +48,27 @@ class SignerKeySource(Section):
         return self
 
 
-def _compiles(pattern: str) -> str:
+def _is_read(text: str) -> str:
+    """By the verifier's own reader, so that nothing is taken here that is refused there, or means another thing."""
     try:
-        re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"it is no regular expression: {error}") from None
-    return pattern
+        Pattern(text)
+    except PatternError as error:
+        raise ValueError(f"the pattern {error}") from None
+    return text
 
 
-Pattern = Annotated[str, Field(min_length=1, max_length=_PATTERN_CHARS), AfterValidator(_compiles)]
+def _is_read_if_any(text: str) -> str:
+    return _is_read(text) if text else text
 
 
 class KeylessSource(Section):
     """A signer who proves his identity to a certificate authority each time (Sigstore)."""
 
-    issuer: Annotated[str, Field(max_length=_PATTERN_CHARS)] = ""
+    issuer: Annotated[str, Field(max_length=PATTERN_CHARS)] = ""
     """OpenID issuer, exactly, such as https://token.actions.githubusercontent.com."""
-    issuer_pattern: Annotated[str, Field(max_length=_PATTERN_CHARS), AfterValidator(_compiles)] = ""
+    issuer_pattern: Annotated[str, Field(max_length=PATTERN_CHARS), AfterValidator(_is_read_if_any)] = ""
     """In place of ``issuer``: a regular expression that the whole issuer must match."""
-    identity: Pattern
+    identity: Annotated[str, Field(min_length=1, max_length=PATTERN_CHARS), AfterValidator(_is_read)]
     """Regular expression that the whole identity in the certificate must match."""
     root: str = PUBLIC_ROOT
     """The trusted root that the certificate must lead to."""
