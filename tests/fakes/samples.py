@@ -286,7 +286,7 @@ LINTED = LintReport(
     tool_version="2.15.1",
     linted_at=NOW - timedelta(hours=25),
     findings=(LintFinding("DL3059", "info", "Dockerfile", 7, "Multiple consecutive `RUN` instructions."),),
-    dockerfile=digest("Dockerfile"),
+    dockerfile=digest("Dockerfile").hex,
 )
 BILL = Sbom(
     format="cyclonedx",

@@ -75,7 +75,13 @@ def _amd64_alone(scene: Scene) -> None:
     scene.sign(scene.scan())
 
 
+def left_by_an_old_key(scene: Scene) -> None:
+    """The bundle that says no is stripped, and what an old key signed is there still."""
+    scene.tag(scene.scan(), OLD)
+
+
 _SIGNERS = [
+    Attack("old-form", 200, "", left_by_an_old_key),
     Attack("forged", 403, "attestation-invalid", _forged),
     Attack("reused", 403, "attestation-subject-mismatch", _reused),
     Attack("wrapped", 403, "report-subject-mismatch", _wrapped),
@@ -302,11 +308,6 @@ _VEX = [
     Attack("vex-of-another-product", 403, "CVE-2026-0001", _excused(product=f"pkg:oci/web@{made.OTHER}")),
     Attack("vex-expired", 403, "CVE-2026-0001", _excused(at=ago(hours=25))),
 ]
-
-
-def left_by_an_old_key(scene: Scene) -> None:
-    """The bundle that says no is stripped, and what an old key signed is there still."""
-    scene.tag(scene.scan(), OLD)
 
 
 def many(scene: Scene, number: int, size: int) -> Iterator[bytes]:

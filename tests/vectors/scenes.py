@@ -208,5 +208,6 @@ def logged(payload: bytes, *, entry_of: bytes | None = None) -> bytes:
     body = sigstore.dsse(
         sigstore.Made(sigstore.pre_authenticated(said), signature, said, made.pem(LOGGED), public, is_certificate=False)
     )
-    material = {"publicKey": {"hint": made.hint(LOGGED)}, "tlogEntries": [sigstore.entry(body, SIGNED_AT)]}
+    entries = [sigstore.entry(body, SIGNED_AT)]
+    material: dict[str, Any] = {"publicKey": {"hint": made.hint(LOGGED)}, "tlogEntries": entries}
     return made.compact(made.bundle(inner, **material))

@@ -18,6 +18,31 @@ from portcullis.text import clean
 _CONTAINERS = frozenset({dict, list})
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
+_PIECE_BYTES = 16 * 1024
+"""What is in the cache of a processor when it is read, written again and compared."""
+_PIECE_DEPTH = 8
+"""Levels of the elements in a piece. Types are as many as 2 to the power of it."""
+_LISTS = 64
+_ENDS = 4
+_SEARCHED = 64 * 1024
+"""How many lists may turn out not to be of use, how many ends of a piece, and how far is looked for a second element.
+With that no document takes more than twice as long as without pieces."""
+_FIRST_ELEMENT = re.compile(rb'\[\s{0,40}(?P<element>\{\s{0,40}(?P<key>"[^"\\]{1,64}"\s{0,40}:))')
+_ESCAPES = 2000
+_WRITTEN_BY_GO = {b"u003c": b"<", b"u003e": b">", b"u0026": b"&"}
+
+
+def _nested(levels: int) -> Any:
+    """The type of JSON with so many levels of objects and lists."""
+    scalar: Any = None | bool | int | float | str
+    made = scalar
+    for _ in range(levels):
+        made = scalar | list[made] | dict[str, made]
+    return made
+
+
+_PIECE = msgspec.json.Decoder(list[_nested(_PIECE_DEPTH)])
+
 
 class StrictJsonError(Exception):
     """``problem`` goes on after the name of the document: "is not JSON: …"; ``too_deep`` where its nesting is it."""
@@ -55,25 +80,94 @@ def load_json(data: bytes, *, max_depth: int) -> Any:
     return tree
 
 
-def check_json(data: bytes, *, max_depth: int) -> None:
-    """As :func:`load_json` for who needs the verdict and not the tree, in less than half of the time.
+def check_json(data: bytes, *, max_depth: int, piece_bytes: int = _PIECE_BYTES) -> None:
+    """As :func:`load_json` for who needs the verdict and not the tree, in a fourth of the time.
+
+    Args:
+        piece_bytes: about how much of a long document is read at once.
 
     Raises:
         StrictJsonError: as there, with the same words.
     """
-    if not _is_surely_strict(data, max_depth):
+    if not _is_surely_strict(data, max_depth, piece_bytes):
         load_json(data, max_depth=max_depth)
 
 
-def _is_surely_strict(data: bytes, max_depth: int) -> bool:
+def _is_surely_strict(data: bytes, max_depth: int, piece_bytes: int) -> bool:
     """Whether that can be told quickly; False says nothing.
 
+    Long documents are long because of a list of objects. A few of them at a time are read in half of the time that all
+    at once take, since the memory is used again. The proof:
+
+    (1) each piece is strict between "[" and "]", so it is some elements of a list, whole ones;
+    (2) so is what is left of the document, with a number instead of each piece;
+    (3) a line break is put before that number, which no text of JSON may hold: so it stands outside of texts, and as
+        a piece starts and ends outside of texts too, it can be put back in its place;
+    (4) after "[", or between commas, a number is an element: so the document is the one that was left, with more
+        elements. No object got another key by that, and the nesting is no more than that of both together.
+    """
+    rest, pieces = _without_pieces(data, piece_bytes)
+    # (2) (3) what is left; (4) its nesting, to which that of pieces comes
+    return _is_strict(rest, max_depth - _PIECE_DEPTH if pieces else max_depth)
+
+
+def _without_pieces(data: bytes, piece_bytes: int) -> tuple[bytes, int]:
+    """``data`` without pieces that are strict, and how many those are. Where they are cut is found by guessing."""
+    if len(data) < 2 * piece_bytes:
+        return data, 0
+    parts: list[bytes] = []
+    done = place = pieces = 0
+    for _ in range(_LISTS):
+        opening = _FIRST_ELEMENT.search(data, place)
+        if opening is None:
+            break
+        place = opening.end()
+        between = _next_element(opening).search(data, place, place + _SEARCHED)
+        if between is None:
+            continue
+        start = opening.start("element")
+        while (end := _end_of_piece(data, start, between[0], piece_bytes)) > 0:
+            parts += data[done:start], b"\n0"
+            done, pieces = end, pieces + 1
+            start = end + between[0].index(b"{")
+            place = start
+        # (4) the number that stands for a piece comes after "[" or ","
+    if not pieces:
+        return data, 0
+    return b"".join((*parts, data[done:])), pieces
+
+
+def _next_element(opening: re.Match[bytes]) -> re.Pattern[bytes]:
+    """What is between the first element and the next, if that starts with the same key, however it is spaced."""
+    return re.compile(rb"\}\s{0,40},\s{0,40}\{\s{0,40}" + re.escape(opening["key"]))
+
+
+def _end_of_piece(data: bytes, start: int, between: bytes, piece_bytes: int) -> int:
+    """Where the piece that starts at ``start`` ends, before ``between``; 0 where there is none."""
+    end = start
+    for _ in range(_ENDS):
+        end = data.find(between, max(end + 1, start + piece_bytes), start + 4 * piece_bytes + len(between))
+        if end < 0:
+            return 0
+        # (1) whole elements, not nested too deep
+        if _is_piece(b"[%b]" % data[start : end + 1]):
+            return end + 1
+    return 0
+
+
+def _is_piece(data: bytes) -> bool:
+    try:
+        return _is_written_back(data, _PIECE.decode(data))
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return False
+
+
+def _is_strict(data: bytes, max_depth: int) -> bool:
+    """
     (1) msgspec reads the same language as :func:`load_json` (UTF-8, no byte order mark, no lone surrogates, no NaN, no
         number that is too large) but for two things: it goes deeper, and of equal keys it keeps the last;
-    (2) the nesting can be counted in what it has read;
-    (3) written again, each key and text has its two quotes and, where a quote is in it, one more. So there are as many
-        quotes as before if nothing was dropped, and fewer if an equal key was. This needs that each quote in a text
-        was written with a quote: that is so where none is written by its number, ``\\u0022``.
+    (2) the nesting can be counted in what it has read, and is no more than there are brackets;
+    (3) written again it is the same, or has as many quotes.
     """
     try:
         # (1) all but nesting and equal keys
@@ -81,10 +175,40 @@ def _is_surely_strict(data: bytes, max_depth: int) -> bool:
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return False
     # (2) nesting
-    if _is_deeper(tree, max_depth):
+    if data.count(b"{") + data.count(b"[") > max_depth and _is_deeper(tree, max_depth):
         return False
     # (3) equal keys
-    return b"\\u0022" not in data and msgspec.json.encode(tree).count(b'"') == data.count(b'"')
+    return _is_written_back(data, tree)
+
+
+def _is_written_back(data: bytes, tree: object) -> bool:
+    """Whether no key was dropped when ``data`` was read into ``tree``. No two keys of an object there are equal.
+
+    (1) If it is written as it was read, but for how some characters are written in texts, nothing was dropped.
+    (2) Each key and text has its two quotes and, where a quote is in it, one more. So there are as many quotes as before
+        if nothing was dropped, and fewer if an equal key was. This needs that each quote in a text was written with a
+        quote: that is so where none is written by its number, ``\\u0022``.
+    """
+    written = msgspec.json.encode(tree)
+    # (1) the same
+    if written == data or written == _with_plain_brackets(data):
+        return True
+    # (2) as many quotes
+    return b"\\u0022" not in data and written.count(b'"') == data.count(b'"')
+
+
+def _with_plain_brackets(data: bytes) -> bytes:
+    """With what Go's encoding/json writes by number (``<``, ``>``, ``&``) as itself. Where that is no number of a
+    character, but a backslash and a text, a backslash is left before such a character: that is no JSON at all."""
+    first, *others = data.split(b"\\", _ESCAPES)
+    if not others:
+        return data
+    return first + b"".join([_plain(other) for other in others])
+
+
+def _plain(after: bytes) -> bytes:
+    character = _WRITTEN_BY_GO.get(after[:5])
+    return b"\\" + after if character is None else character + after[5:]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from fakes.clock import StandingClock
 from fakes.registry import MemoryRegistry
+from portcullis.evidence.gather import EvidenceGatherer
 from portcullis.evidence.keyless import KeylessVerifier
 from portcullis.evidence.trust import Accept, Trust, TrustRule
 from portcullis.evidence.verifier import AttestationVerifier
@@ -31,11 +33,11 @@ async def gather_logged(about: PredicateClass, kind: str, said: dict[str, Any]) 
     there.attach(registry, image, made.compact(sigstore.bundle(payload)))
     trust = Trust(signers=[sigstore.SIGNER], rules=[TrustRule(("**",), (Accept(ALL, ("ci",)),))])
     keyless = KeylessVerifier(signers=trust.keyless, roots=[sigstore.root()], limits=DEFAULT_LIMITS)
-    gatherer = there.EvidenceGatherer(
+    gatherer = EvidenceGatherer(
         registry=registry,
         verifier=AttestationVerifier(trust=trust, keyless=keyless, limits=DEFAULT_LIMITS),
         trust=trust,
-        clock=there.StandingClock(AT.timestamp()),
+        clock=StandingClock(AT.timestamp()),
         limits=DEFAULT_LIMITS,
         read=there.Reading(),
         apply=there.untouched,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from portcullis.cli.decisions import Judged
     from portcullis.model.decision import Decision
     from portcullis.model.evidence import Evidence, LintReport
+    from portcullis.model.facts import ImageFacts
     from portcullis.model.image import Access, ResolvedImage
     from portcullis.model.request import AdmissionRequest
     from portcullis.ports import Gatherer
@@ -106,14 +107,13 @@ async def _lint_policy(
     from portcullis.admission.workloads import WorkloadReader
     from portcullis.case import Case
     from portcullis.collecting import container_facts
-    from portcullis.model.facts import ImageFacts
     from portcullis.policy.document import build_document
 
     case = Case(request, modes=parts.modes, clock=parts.clock, limits=parts.limits)
     asked = [policy for policy in parts.compiled.policies if policy.name == LINT_POLICY]
     workload = WorkloadReader(limits=parts.limits).read(request)
     case.workload = workload
-    facts = ImageFacts(written=NO_IMAGE, reference=None, evidence=_as_evidence(report, NO_DIGEST))
+    facts = _facts_of_no_image(report)
     document = build_document(
         now=case.now,
         request=request,
@@ -125,6 +125,27 @@ async def _lint_policy(
     if asked:
         case.take(asked, await parts.engine.evaluate(parts.compiled, [LINT_POLICY], document, deadline))
     return case.conclude(policy_revision=parts.compiled.revision, config_revision=parts.settings.revision)
+
+
+def _facts_of_no_image(report: "LintReport") -> "ImageFacts":
+    """Those of an image of one platform of which nothing is known but the report."""
+    from portcullis.inspection.config import image_user
+    from portcullis.limits import DEFAULT_LIMITS
+    from portcullis.model.facts import ImageFacts
+    from portcullis.model.image import Digest, ImageConfig, Platform, PlatformImage, ResolvedImage
+    from portcullis.reference.parse import parse_reference
+
+    digest = Digest(NO_DIGEST)
+    config = ImageConfig("", None, (), (), "", (), (), (), {}, (), ())
+    platform = PlatformImage(Platform("linux", "amd64"), digest, digest, config, ())
+    reference = parse_reference(NO_IMAGE, limits=DEFAULT_LIMITS)
+    return ImageFacts(
+        written=NO_IMAGE,
+        reference=reference,
+        resolved=ResolvedImage(reference, digest, "", is_index=False, platforms=(platform,)),
+        users=(image_user(config),),
+        evidence=_as_evidence(report, NO_DIGEST),
+    )
 
 
 class _WithReport:
@@ -154,7 +175,7 @@ def _as_evidence(report: "LintReport", subject: str) -> "Evidence":
         predicate_class=PredicateClass.LINT,
         signer=Signer("local", "key"),
         carrier=CarrierKind.REFERRER,
-        digest=Digest(report.dockerfile),
+        digest=Digest(f"sha256:{report.dockerfile}"),
         subject=Digest(subject),
         platform=None,
         signed_at=None,

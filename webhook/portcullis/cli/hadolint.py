@@ -48,7 +48,7 @@ def run_hadolint(content: bytes, name: str, program: Path | None, limits: Limits
         linted_at=datetime.now(UTC),
         findings=tuple(replace(one, file=name) for one in report.findings),
         suppressed=max(0, len(everything.findings) - len(report.findings)),
-        dockerfile=f"sha256:{sha256(content).hexdigest()}",
+        dockerfile=sha256(content).hexdigest(),
     )
 
 
