@@ -8,6 +8,9 @@ PYTHON ?= python3
 TOOLS_PATH := $(shell $(PYTHON) tests/tools/install.py --path)
 UV_FOLDER := $(shell $(PYTHON) tests/tools/uv.py --path)
 export PATH := $(TOOLS_PATH):$(UV_FOLDER):$(PATH)
+# Compiled once and kept outside of the tree: tests start the program some hundred times.
+export PYTHONPYCACHEPREFIX := $(or $(PORTCULLIS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portcullis)/pycache
+unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON := $(shell $(PYTHON) -c 'import sys; print(sys.executable)')
 RUN := uv run --frozen --no-sync
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)

@@ -18,12 +18,29 @@ import data.portcullis.lib.vex
 
 severities := ["critical", "high", "medium", "low", "negligible", "unknown"]
 
+# What has a severity is an object; only where something has none it is looked at one by one.
 well_formed(written, k) if {
 	is_array(input.images[written].scans[k].vulnerabilities)
+	all_rated(written, k)
+}
+
+well_formed(written, k) if {
+	is_array(input.images[written].scans[k].vulnerabilities)
+	not all_rated(written, k)
 	every finding in input.images[written].scans[k].vulnerabilities {
 		is_object(finding)
 	}
 }
+
+all_rated(written, k) if {
+	rated := [1 |
+		some finding in input.images[written].scans[k].vulnerabilities
+		finding.severity in {"critical", "high", "medium", "low", "negligible"}
+	]
+	count(rated) == count(input.images[written].scans[k].vulnerabilities)
+}
+
+known := {"critical", "high", "medium", "low", "negligible"}
 
 unreadable(written, k) := {{"reason": "scan-unreadable", "msg": msg, "fix": "scan the image again"} |
 	not well_formed(written, k)
@@ -55,46 +72,67 @@ valid_limit(severity, null) if severity in severities
 # -- which count -----------------------------------------------------------------------------------------------------
 
 # The distinct findings that count, as [rank, id, package, installed, fixed, severity]; scanners repeat one for every
-# place where they saw it.
-counted(written, k, terms) := {found |
-	some finding in input.images[written].scans[k].vulnerabilities
-	counts(written, finding, terms)
-	severity := counts_as(finding, terms.unknownAs)
-	some rank
-	severities[rank] == severity
-	found := array.concat(
-		[rank],
-		[object.get(finding, key, "") | some key in ["id", "package", "installed", "fixed", "severity"]],
-	)
+# place where they saw it. A report may have ten thousand: what is not asked for costs nothing, and no function is
+# called for each of them.
+counted(written, k, terms) := {[
+	rank,
+	object.get(finding, "id", ""),
+	object.get(finding, "package", ""),
+	object.get(finding, "installed", ""),
+	object.get(finding, "fixed", ""),
+	object.get(finding, "severity", ""),
+] |
+	some rank, severity in severities
+	severity in terms.severities
+	some i in of_severity(written, k, severity, terms.unknownAs)
+	not i in left_out(written, k, terms)
+	finding := input.images[written].scans[k].vulnerabilities[i]
 }
 
-counts(written, finding, terms) if {
-	counts_as(finding, terms.unknownAs) in terms.severities
-	not left_out(written, finding, terms)
+counts(written, k, i, terms) if {
+	some severity in terms.severities
+	i in of_severity(written, k, severity, terms.unknownAs)
+	not i in left_out(written, k, terms)
 }
 
-counts_as(finding, unknown_as) := severity if {
-	severity := object.get(finding, "severity", "unknown")
-	severity in {"critical", "high", "medium", "low", "negligible"}
-} else := unknown_as
+# Those that count as a severity, by their places in the report.
+of_severity(written, k, severity, unknown_as) := said_to_be(written, k, severity) | {i |
+	severity == unknown_as
+	not all_rated(written, k)
+	some i, finding in input.images[written].scans[k].vulnerabilities
+	not object.get(finding, "severity", null) in known
+}
 
-left_out(_, finding, terms) if {
-	terms.onlyFixable == true
+said_to_be(written, k, severity) := {i |
+	severity in known
+	some i, finding in input.images[written].scans[k].vulnerabilities
+	finding.severity == severity
+}
+
+left_out(written, k, terms) := union({
+	unfixable(written, k, terms.onlyFixable),
+	set_aside(written, k, terms.honourVex),
+	in_grace(written, k, terms.graceHours, terms.now),
+	allowed(written, k, terms.allow, terms.now),
+})
+
+unfixable(written, k, asked) := {i |
+	asked == true
+	some i, finding in input.images[written].scans[k].vulnerabilities
 	finding.fixed == ""
 }
 
-left_out(_, finding, terms) if {
-	terms.honourVex == true
+set_aside(written, k, asked) := {i |
+	asked == true
+	some i, finding in input.images[written].scans[k].vulnerabilities
+	finding.vex.status
 	vex.aside(finding)
 }
 
-left_out(_, finding, terms) if in_grace(finding, terms.graceHours, terms.now)
-
-left_out(written, finding, terms) if allowances.covers(terms.allow, written, finding, terms.now)
-
-# Whether a fix is known and young. One without a date, or with one to come, gives no grace.
-in_grace(finding, hours, now) if {
+# Those of which a fix is known and young. One without a date, or with one to come, gives no grace.
+in_grace(written, k, hours, now) := {i |
 	hours > 0
+	some i, finding in input.images[written].scans[k].vulnerabilities
 	is_string(finding.fixed)
 	finding.fixed != ""
 	age := times.hours_between(finding.available, now)
@@ -102,11 +140,31 @@ in_grace(finding, hours, now) if {
 	age < hours
 }
 
+allowed(written, k, allow, now) := {i |
+	some i in named(written, k, allow)
+	allowances.covers(allow, written, input.images[written].scans[k].vulnerabilities[i], now)
+}
+
+# Those of which the id or an alias is one of these ids, which are in capital letters: a set, or an object's keys.
+named(written, k, ids) := {i |
+	count(ids) > 0
+	some i, finding in input.images[written].scans[k].vulnerabilities
+	is_string(finding.id)
+	ids[upper(finding.id)]
+} | {i |
+	count(ids) > 0
+	some i, finding in input.images[written].scans[k].vulnerabilities
+	some alias in finding.aliases
+	is_string(alias)
+	ids[upper(alias)]
+}
+
 # Those of each severity that has more than its limit.
-excess(found, most) := {severity: of_severity |
+excess(found, most) := {severity: of_rank |
 	some rank, severity in severities
-	of_severity := {one | some one in found; one[0] == rank}
-	count(of_severity) > most[severity]
+	limit := most[severity]
+	of_rank := {one | some one in found; one[0] == rank}
+	count(of_rank) > limit
 }
 
 # -- words -----------------------------------------------------------------------------------------------------------
@@ -129,9 +187,18 @@ vulnerable(written, k, most, found, labels) := {
 	"fix": remedy(worst(found)),
 	"more": {
 		"counts": {severity: count(of_severity) | some severity, of_severity in found},
-		"ids": array.slice([text.short(one[1], 60) | some one in worst(found)], 0, 50),
+		"ids": [text.short(one[1], 60) | some one in array.slice(worst(found), 0, 50)],
 	},
 }
+
+# The first of them, and how many more there are.
+listed(found, limit) := text.listed(
+	array.concat(
+		[placed(one) | some one in array.slice(found, 0, limit)],
+		array.slice(found, limit, count(found)),
+	),
+	limit,
+)
 
 # Such as: CVE-2026-0004 in openssl 3.0.1 (fixed in 3.0.9)
 placed(finding) := sprintf("%s in %s %s (%s)", [

@@ -87,17 +87,16 @@ vulnerable(written, k) := {object.union(fault, {
 	found := excess(written, k)
 	count(found) > 0
 	worst := findings.worst(found)
-	labels := text.listed([findings.placed(one) | some one in worst], 2)
-	fault := findings.vulnerable(written, k, limits, found, labels)
+	fault := findings.vulnerable(written, k, limits, found, findings.listed(worst, 2))
 	over := ended(written, k)
 }
 
 # Exceptions that have ended, of findings that would not count if they had not.
 ended(written, k) := sort({label |
 	count(terms.allow) > 0
-	some finding in input.images[written].scans[k].vulnerabilities
-	findings.counts(written, finding, terms)
-	some label in allowances.ended(terms.allow, written, finding, now)
+	some i in findings.named(written, k, terms.allow)
+	findings.counts(written, k, i, terms)
+	some label in allowances.ended(terms.allow, written, input.images[written].scans[k].vulnerabilities[i], now)
 })
 
 told([]) := ""

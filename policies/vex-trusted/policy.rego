@@ -66,6 +66,7 @@ blamed[written][fault] contains label if {
 	some written, _ in scans.carried
 	some k in scans.carried[written]
 	some finding in input.images[written].scans[k].vulnerabilities
+	finding.vex.status
 	some fault in faults(finding)
 	label := sprintf("%s (%s)", [text.short(object.get(finding, "id", ""), 30), vex.ground(finding)])
 }

@@ -28,6 +28,7 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/authors.md",
+    "docs/evidence.md",
     "docs/keys.md",
     "docs/operators.md",
     "docs/policies.md",
@@ -87,7 +88,7 @@ def folder(tmp_path: Path, running_demo: RunningDemo, monkeypatch: pytest.Monkey
 
 
 def _write_evidence(folder: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    """A report of Grype's, a Dockerfile, and an attestation with the key that signed it."""
+    """Reports of Grype and Hadolint, a Dockerfile, and an attestation with the key that signed it."""
     found = {"id": "CVE-2024-3094", "severity": "Critical", "fix": {"state": "fixed", "versions": ["5.6.1"]}}
     artifact = {"name": "xz-utils", "version": "5.6.0", "type": "deb", "purl": "pkg:deb/debian/xz-utils@5.6.0"}
     descriptor = {"name": "grype", "version": "0.104.0", "timestamp": "2026-11-24T12:00:00Z"}
@@ -98,6 +99,15 @@ def _write_evidence(folder: Path, key: ec.EllipticCurvePrivateKey) -> None:
         "descriptor": descriptor,
     }
     (folder / "grype.json").write_text(json.dumps(report))
+    lint = {
+        "code": "DL3008",
+        "column": 1,
+        "file": "Dockerfile",
+        "level": "warning",
+        "line": 2,
+        "message": "Pin versions",
+    }
+    (folder / "hadolint.json").write_text(json.dumps([lint]))
     (folder / "Dockerfile").write_text("FROM debian:12.8\nCOPY web /web\nUSER 10001\n")
     subject = re.search(r"--subject (sha256:[0-9a-f]{64})", (ROOT / "README.md").read_text("utf-8"))
     assert subject is not None

@@ -1,5 +1,6 @@
 """Bundles from anybody: whatever the bytes, a refusal in one class; and no changed byte that still counts."""
 
+import functools
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -32,11 +33,15 @@ STAMPED = compact(
     )
 )
 ROOT = made.root().content or b""
-VERIFIER = KeylessVerifier(signers=[made.SIGNER], roots=[made.root()], limits=DEFAULT_LIMITS)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4))
+
+
+@functools.cache
+def verifier() -> KeylessVerifier:
+    return KeylessVerifier(signers=[made.SIGNER], roots=[made.root()], limits=DEFAULT_LIMITS)
 
 
 def prove(content: bytes) -> Proven | None:
@@ -44,8 +49,8 @@ def prove(content: bytes) -> Proven | None:
     try:
         material = parse_bundle(content, DEFAULT_LIMITS)
         if material.envelope is None:
-            return VERIFIER.prove(material, b"")
-        return VERIFIER.prove(material, pae(material.envelope.payload_type, material.envelope.payload))
+            return verifier().prove(material, b"")
+        return verifier().prove(material, pae(material.envelope.payload_type, material.envelope.payload))
     except EvidenceError:
         return None
 

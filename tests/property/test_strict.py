@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from portcullis.evidence.decode import LongText, decode_base64, parse_carrier, parse_json, parse_object, require_strict
 from portcullis.evidence.refusal import EvidenceError
 from portcullis.limits import DEFAULT_LIMITS, Limits
+from portcullis.strictjson import StrictJsonError, check_json
 
 LIMITS = Limits(json_depth=6)
 
@@ -141,6 +142,109 @@ def test_values_are_counted_before_anything_is_made() -> None:
         require_strict(b"[1,1,1]", limits=Limits(json_values=2), what="it")
 
 
+# -- long documents, a few elements at a time -------------------------------------------------------------------------
+
+
+def told(data: bytes, *, piece_bytes: int, max_depth: int = 14) -> str:
+    try:
+        check_json(data, max_depth=max_depth, piece_bytes=piece_bytes)
+    except StrictJsonError as refused:
+        return refused.problem
+    return "strict"
+
+
+KEYS = st.sampled_from(['"a"', '"a"', '"b"', '":"', '"\\u0061"'])
+VALUES = st.sampled_from(
+    [
+        "1",
+        "7.50",
+        '""',
+        '"a"',
+        '"},{"',
+        '"\\"},{\\"a\\":"',
+        '"\\u0026"',
+        '"\\u0022"',
+        '"\\\\"',
+        '"é"',
+        "[]",
+        "[[[0]]]",
+        "{}",
+    ]
+)
+BITS = ['},{"a":', '[{"a":', "},{", '"', "\\", "]", "\n0", ""]
+
+
+@st.composite
+def written_list(draw: st.DrawFn, depth: int = 2) -> str:
+    """Of objects that begin with one key, as reports have it, most of them."""
+    first, space = draw(KEYS), draw(SPACE)
+    elements = []
+    for _ in range(draw(st.integers(1, 4))):
+        value = draw(written_list(depth=depth - 1) if depth and draw(st.booleans()) else VALUES)
+        more = f",{draw(KEYS)}:{draw(VALUES)}" if draw(st.booleans()) else ""
+        elements.append(f"{{{first}:{value}{more}}}")
+    return f"[{space}{f',{space}'.join(elements)}]"
+
+
+@st.composite
+def long(draw: st.DrawFn) -> bytes:
+    """Lists of objects in a document, and some of them with a few bytes put in or left out."""
+    text = f'{{"x":{draw(written_list())},"y":[{draw(written_list())}]}}'
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(text)))
+        text = text[:at] + draw(st.sampled_from(BITS)) + text[at + draw(st.integers(0, 2)) :]
+    return text.encode()
+
+
+@settings(max_examples=200)
+@given(long(), st.integers(4, 30))
+@example(b'[{"a":1},{"a":2},{"a":3}]', 8)
+@example(b'[{"a":1},{"a":2,"a":3},{"a":4}]', 8)
+@example(b'{"x":[{"a":1},{"a":2}],"x":[{"a":1},{"a":2}]}', 8)
+@example(b'["[{\\"a\\":1},{\\"a\\":2}"]', 8)
+@example(b'["[{"a":1},{"a":2},{"a":3}]"]', 8)
+@example(b'{"[{":":1},{":":2}"}', 4)
+@example(b'{"x":"[{","a":1},{"a":2},{"a":3}', 8)
+@example(b'[{"a":1},{"a":2}5,{"a":3}]', 8)
+@example(b'{"a":[{"a":1},{"a":2},{"a":3}],"a":0}', 8)
+@example(b'[[{"a":1},{"a":2}],[{"a":1},{"a":2}]]', 8)
+@example(b'[{"a":[{"a":1},{"a":2}]},{"a":[{"a":1}]},{"a":[]}]', 8)
+@example(b'[{"a":"\\u0026"},{"a":"\\\\u0026"},{"a":"\\u003c\\\\\\u003e"},{"a":1,"\\u0026":1,"&":2}]', 8)
+@example(b'[{"a":"\\u0022"},{"a":"\\u0022","a":""},{"a":7.50}]', 8)
+@example(b'[{"a":7.50},{"a":7.50,"b":1},{"a":7.50,"b":1,"b":2}]', 8)
+@example(b'[{"a":1},{"a":"\xff"},{"a":1}]', 8)
+@example(b'[{"a":1},{"a":"\\ud800"},{"a":"\\udc00"}]', 8)
+@example(b'[{"a":[[[[[[[[[1]]]]]]]]]},{"a":[[[[[[[[[[[[[1]]]]]]]]]]]]]},{"a":1}]', 8)
+def test_strictness_of_long_documents_is_told_as_of_short_ones(data: bytes, piece_bytes: int) -> None:
+    assert told(data, piece_bytes=piece_bytes) == told(data, piece_bytes=1 << 20)
+
+
+@pytest.mark.parametrize("spaces", [(",", ":"), (", ", ": "), (" ,\n  ", " : ")])
+@pytest.mark.parametrize("place", [0, 1, 700, 1998, 1999])
+@pytest.mark.parametrize("depth", [0, 7, 8, 40, 97, 98])
+def test_a_fault_anywhere_in_a_long_document_is_found(spaces: tuple[str, str], place: int, depth: int) -> None:
+    """Of three lists, one in the other; 0.2 MB, so that it is read in pieces of the usual size."""
+    elements = [{"id": number, "text": "a <b> & c" * 10} for number in range(2000)]
+
+    def document(element: str) -> bytes:
+        inner = json.dumps(elements, separators=spaces).replace(json.dumps(elements[place], separators=spaces), element)
+        return f'{{"x": [{{"id": 1, "in": {inner}}}, {{"id": 2}}], "y": [{{"id": 3}}, {{"id": 4}}]}}'.encode()
+
+    nested = f'{{"id":{"[" * depth}1{"]" * depth}}}'
+    twice = f'{{"id":{"[" * depth}{{"c":1,"\\u0063":2}}{"]" * depth}}}'
+    deepest = 4 + depth + 1
+    assert told(document(nested), piece_bytes=16384, max_depth=deepest) == "strict"
+    assert "is nested deeper" in told(document(nested), piece_bytes=16384, max_depth=deepest - 1)
+    assert "stands twice" in told(document(twice), piece_bytes=16384, max_depth=deepest + 1)
+
+
+def test_lists_of_which_nothing_can_be_cut_out_are_read_all_the_same() -> None:
+    """More of them than are tried, and pieces that look like some and are none."""
+    lists = b",".join(b'[{"a":[{"a":1},{"a":2}]},{"a":[{"a":1}]}]' for _ in range(400))
+    assert told(b"[" + lists + b"]", piece_bytes=16) == "strict"
+    assert "stands twice" in told(b"[" + lists + b',{"a":1,"a":2}]', piece_bytes=16)
+
+
 # -- payloads that are taken out -------------------------------------------------------------------------------------
 
 LONG = base64.b64encode(b"payload " * 5000).decode()
@@ -169,6 +273,13 @@ MEMBERS = {
     "payload, short": '"payload":"AAAA"',
     "payload, null": '"payload":null',
     "payload, a list": f'"payload":["{LONG}"]',
+    "payload, a number": '"payload":7041776018340925163',
+    "payload, nearly that number": f'"payload":"{LONG}"5',
+    "a key that ends so": f'"x\\"payload":"{LONG}"',
+    "a text that ends so": f'"x":"\\"payload":"{LONG}"',
+    "a text that holds it": f'"x":"\\"payload\\":\\"{LONG}\\""',
+    "envelope, the number": '"dsseEnvelope":{"payload":7041776018340925163}',
+    "envelope, list with it": f'"dsseEnvelope":[{{"payload":"{LONG}"}}]',
     "note": f'"note":"{LONG}"',
     "note with a quote": f'"note":"x\\"{LONG}"',
     "a key": f'"{LONG}":1',
@@ -191,6 +302,13 @@ MEMBERS = {
 @example(["payload", "envelope, empty"])
 @example(["payload, empty", "envelope"])
 @example(["note with a quote", "payload"])
+@example(["payload, a number", "envelope"])
+@example(["envelope, the number", "payload"])
+@example(["envelope", "envelope, the number"])
+@example(["payload, nearly that number"])
+@example(["a key that ends so"])
+@example(["a text that ends so"])
+@example(["a text that holds it", "payload, empty"])
 def test_a_payload_that_is_taken_out_changes_nothing(members: Sequence[str]) -> None:
     data = ("{" + ",".join(MEMBERS[name] for name in members) + "}").encode()
     same = outcome(parse_carrier, data) == outcome(parse_object, data)

@@ -21,6 +21,8 @@ from portcullis.evidence.certificates import (
 )
 from portcullis.evidence.refusal import EvidenceError
 from vectors import sigstore as made
+from vectors.extensions import Extension
+from vectors.keys import RSA
 from vectors.sigstore import AT, FULCIO, ROOT, leaf
 
 URI = x509.UniformResourceIdentifier
@@ -119,7 +121,7 @@ def test_what_a_leaf_need_not_have(holder: made.Holder) -> None:
     assert lead_to([holder.certificate], OURS, AT)[0] == holder.certificate
 
 
-def purposes(*usages: x509.ObjectIdentifier) -> made.Extension:
+def purposes(*usages: x509.ObjectIdentifier) -> Extension:
     return x509.ExtendedKeyUsage(usages), False
 
 
@@ -193,7 +195,7 @@ def test_what_a_root_is() -> None:
         ec.generate_private_key(ec.SECP384R1()),
         ec.generate_private_key(ec.SECP521R1()),
         ed25519.Ed25519PrivateKey.generate(),
-        rsa.generate_private_key(65537, 2048),
+        RSA,
     ],
 )
 def test_keys(key: made.Private) -> None:

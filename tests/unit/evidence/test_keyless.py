@@ -29,6 +29,7 @@ from portcullis.model.image import Digest
 from vectors import sigstore as made
 from vectors.attestations import compact, statement
 from vectors.extensions import usage
+from vectors.keys import RSA
 from vectors.sigstore import AT, SIGNER
 
 PAYLOAD = compact(statement())
@@ -37,7 +38,6 @@ PAE = made.pre_authenticated(PAYLOAD)
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 CI = Signer("ci", "keyless", made.ISSUER, made.IDENTITY)
 
-RSA = rsa.generate_private_key(65537, 2048)
 MINUTE = timedelta(minutes=1)
 
 Document = dict[str, Any]

@@ -18,10 +18,10 @@ from portcullis.evidence.signers import RootSource
 from portcullis.limits import DEFAULT_LIMITS
 from vectors import sigstore as made
 from vectors.attestations import compact
+from vectors.keys import RSA
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-RSA_KEY = rsa.generate_private_key(65537, 2048).public_key()
 
 
 def test_a_root() -> None:
@@ -91,7 +91,7 @@ def test_a_log_with_an_unknown_kind_of_key_stays_listed_and_proves_nothing() -> 
         (ec.generate_private_key(ec.SECP521R1()), "PKIX_ECDSA_P521_SHA_512"),
         (made.LOG_KEY, "PKIX_ECDSA_P256_SHA_256"),
         (made.LOG2_KEY, "PKIX_ED25519"),
-        (rsa.generate_private_key(65537, 2048), "PKIX_RSA_PKCS1V15_2048_SHA256"),
+        (RSA, "PKIX_RSA_PKCS1V15_2048_SHA256"),
     ],
 )
 def test_kinds_of_keys(key: Any, kind: str) -> None:
@@ -130,7 +130,7 @@ REFUSED: list[tuple[str, Callable[[], bytes | None], str]] = [
     ("an end that is no time", lambda: compact(made.trusted_root(**_log(validFor={"start": "2025-01-01T00:00:00Z", "end": "x"}))), "no RFC 3339 time"),
     ("a key that is none", lambda: compact(made.trusted_root(**_log(rawBytes="AAAA"))), "no public key that can be read"),
     ("a key in no base64", lambda: compact(made.trusted_root(**_log(rawBytes="%"))), "not standard base64"),
-    ("a key of another kind", lambda: compact(made.trusted_root(**_log(rawBytes=made.b64(made.der(RSA_KEY))))), "is not of the kind PKIX_ECDSA_P256_SHA_256"),
+    ("a key of another kind", lambda: compact(made.trusted_root(**_log(rawBytes=made.b64(made.der(RSA.public_key()))))), "is not of the kind PKIX_ECDSA_P256_SHA_256"),
     ("a weak key", lambda: compact(made.trusted_root(tlogs=[made.trusted_log("weak", rsa.generate_private_key(65537, 1024).public_key(), b"x", "PKCS1_RSA_PKCS1V5")])), "is not of the kind PKCS1_RSA_PKCS1V5"),
     ("an empty chain", lambda: compact(made.trusted_root(**_chain())), "holds no certificate"),
     ("a certificate that is none", lambda: compact(made.trusted_root(**_chain(ROOT, {"rawBytes": "AAAA"}))), "a certificate cannot be read"),

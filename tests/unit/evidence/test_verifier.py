@@ -2,6 +2,7 @@
 suite of the port (tests/contract/test_verifier.py)."""
 
 import base64
+import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,9 +38,13 @@ pytestmark = pytest.mark.anyio
 
 PAYLOAD = compact(statement())
 OTHER_PAYLOAD = compact(statement(name="another"))
-KEYLESS = KeylessVerifier(signers=[made.SIGNER], roots=[made.root()], limits=DEFAULT_LIMITS)
 BY_CERTIFICATE = Signer("ci", "keyless", made.ISSUER, made.IDENTITY)
 NONE: Mapping[str, str] = {}
+
+
+@functools.cache
+def keyless() -> KeylessVerifier:
+    return KeylessVerifier(signers=[made.SIGNER], roots=[made.root()], limits=DEFAULT_LIMITS)
 
 
 def public(key: PrivateKey) -> bytes:
@@ -164,21 +169,21 @@ async def test_the_predicate_is_the_text_that_was_signed(written: bytes, read: b
 
 
 async def test_a_keyless_bundle() -> None:
-    verdict = await verified(made.keyless_bundle(PAYLOAD), BUNDLE, keyless=KEYLESS)
+    verdict = await verified(made.keyless_bundle(PAYLOAD), BUNDLE, keyless=keyless())
     assert verdict.signers == (BY_CERTIFICATE,)
     assert (verdict.signed_at, verdict.logged) == (made.AT, True)
     assert verdict.statement.predicate_type == VULN
 
 
 async def test_a_keyless_attestation_of_old() -> None:
-    verdict = await verified(*_old(old.keyless_attestation(PAYLOAD), DSSE), keyless=KEYLESS)
+    verdict = await verified(*_old(old.keyless_attestation(PAYLOAD), DSSE), keyless=keyless())
     assert verdict.signers == (BY_CERTIFICATE,)
     assert (verdict.signed_at, verdict.logged) == (made.AT, True)
 
 
 async def test_a_keyless_signature_of_old() -> None:
     payload = old.simple_signing()
-    verdict = await verified(*_old(old.keyless_signature(payload), old.SIMPLE_SIGNING), keyless=KEYLESS)
+    verdict = await verified(*_old(old.keyless_signature(payload), old.SIMPLE_SIGNING), keyless=keyless())
     assert verdict.signers == (BY_CERTIFICATE,)
     assert verdict.statement.predicate_type == old.SIMPLE_SIGNING
     assert verdict.statement.predicate == payload
@@ -193,25 +198,25 @@ async def test_a_keyless_signature_over_the_manifest_itself() -> None:
     manifest = b'{"schemaVersion":2}'
     subject = Digest(f"sha256:{sha256(manifest).hexdigest()}")
     content = compact(made.message_bundle(manifest))
-    verdict = await verified(content, BUNDLE, subject=subject, keyless=KEYLESS)
+    verdict = await verified(content, BUNDLE, subject=subject, keyless=keyless())
     assert verdict.signers == (BY_CERTIFICATE,)
     assert verdict.statement.predicate_type == "https://sigstore.dev/cosign/sign/v1"
-    assert (await refused(content, BUNDLE, keyless=KEYLESS)).reason == "attestation-subject-mismatch"
+    assert (await refused(content, BUNDLE, keyless=keyless())).reason == "attestation-subject-mismatch"
     for claimed in (True, False):
         content = compact(made.message_bundle(manifest, claimed=claimed))
-        assert (await refused(content, BUNDLE, keyless=KEYLESS)).reason in {
+        assert (await refused(content, BUNDLE, keyless=keyless())).reason in {
             "attestation-subject-mismatch",
             "attestation-invalid",
         }
     long = Digest("sha512:" + "0" * 128)
-    assert (await refused(content, BUNDLE, subject=long, keyless=KEYLESS)).reason == "attestation-unsupported"
+    assert (await refused(content, BUNDLE, subject=long, keyless=keyless())).reason == "attestation-unsupported"
 
 
 @pytest.mark.parametrize("missing", [old.CERTIFICATE, old.BUNDLE, old.CHAIN])
 async def test_a_keyless_attestation_that_lacks_something(missing: str) -> None:
     content, annotations = old.keyless_attestation(PAYLOAD)
     left = {name: text for name, text in annotations.items() if name != missing}
-    verdict = await judge(content, DSSE, left, keyless=KEYLESS)
+    verdict = await judge(content, DSSE, left, keyless=keyless())
     if missing == old.CHAIN:
         # The root has its own intermediate certificates.
         assert isinstance(verdict, Verified)
@@ -225,7 +230,7 @@ async def test_annotations_of_another_attestation_prove_nothing() -> None:
     """The certificate and entry of one, the envelope of another."""
     content, _ = old.keyless_attestation(OTHER_PAYLOAD)
     _, annotations = old.keyless_attestation(PAYLOAD)
-    verdict = await refused(content, DSSE, annotations, keyless=KEYLESS)
+    verdict = await refused(content, DSSE, annotations, keyless=keyless())
     assert verdict.reason == "attestation-invalid"
 
 
@@ -239,13 +244,13 @@ async def test_a_configured_key_needs_no_certificate_and_is_hindered_by_none() -
     """Anybody can write annotations beside an envelope; they must not make a good one bad."""
     annotations = old.annotations(made.leaf(above=made.STRANGER), None)
     content = compact(sign_envelope(PAYLOAD, key=CI))
-    assert (await verified(content, DSSE, annotations, keys=trust(ours=CI), keyless=KEYLESS)).signers == (
+    assert (await verified(content, DSSE, annotations, keys=trust(ours=CI), keyless=keyless())).signers == (
         Signer("ours", "key"),
     )
 
 
 async def test_a_statement_of_another_image_by_a_good_certificate() -> None:
-    verdict = await refused(made.keyless_bundle(PAYLOAD), BUNDLE, subject=OTHER, keyless=KEYLESS)
+    verdict = await refused(made.keyless_bundle(PAYLOAD), BUNDLE, subject=OTHER, keyless=keyless())
     assert (verdict.reason, verdict.signer) == ("attestation-subject-mismatch", BY_CERTIFICATE)
 
 
@@ -266,7 +271,7 @@ def logged_bundle(payload: bytes, key: PrivateKey, entry: bytes | None = None) -
 
 
 async def test_a_key_with_a_log() -> None:
-    verdict = await verified(logged_bundle(PAYLOAD, CI), BUNDLE, keys=trust(ci=logged_key("ci")), keyless=KEYLESS)
+    verdict = await verified(logged_bundle(PAYLOAD, CI), BUNDLE, keys=trust(ci=logged_key("ci")), keyless=keyless())
     assert verdict.signers == (Signer("ci", "key"),)
     assert (verdict.signed_at, verdict.logged) == (made.AT, True)
 
@@ -275,13 +280,13 @@ async def test_a_key_with_a_log_in_annotations() -> None:
     inner = sign_envelope(PAYLOAD, key=CI)
     one = entry_of(PAYLOAD, CI, base64.b64decode(inner["signatures"][0]["sig"]))
     annotations = old.annotations(None, made.dsse(one))
-    verdict = await verified(compact(inner), DSSE, annotations, keys=trust(ci=logged_key("ci")), keyless=KEYLESS)
+    verdict = await verified(compact(inner), DSSE, annotations, keys=trust(ci=logged_key("ci")), keyless=keyless())
     assert (verdict.signed_at, verdict.logged) == (made.AT, True)
 
 
 async def test_a_key_that_needs_a_log_and_has_no_entry() -> None:
     content = compact(sign_envelope(PAYLOAD, key=CI))
-    verdict = await refused(content, keys=trust(ci=logged_key("ci")), keyless=KEYLESS)
+    verdict = await refused(content, keys=trust(ci=logged_key("ci")), keyless=keyless())
     assert (verdict.reason, verdict.signer) == ("attestation-unlogged", Signer("ci", "key"))
 
 
@@ -289,7 +294,7 @@ async def test_an_entry_of_another_signature_of_the_same_key() -> None:
     """The payload's hash alone is not enough: step (6) asks for an entry of this very signature."""
     again = entry_of(PAYLOAD, CI, sign_with(CI, Signed(made.pre_authenticated(PAYLOAD))))
     content = logged_bundle(PAYLOAD, CI, made.dsse(again))
-    verdict = await refused(content, BUNDLE, keys=trust(ci=logged_key("ci")), keyless=KEYLESS)
+    verdict = await refused(content, BUNDLE, keys=trust(ci=logged_key("ci")), keyless=keyless())
     assert verdict.reason == "attestation-unlogged"
 
 
@@ -297,13 +302,13 @@ async def test_of_two_signers_one_may_lack_the_log() -> None:
     inner = sign_envelope(PAYLOAD, key=CI)
     more = sign_envelope(PAYLOAD, key=P384)["signatures"]
     content = compact({**inner, "signatures": [*inner["signatures"], *more]})
-    verdict = await verified(content, keys=trust(ci=logged_key("ci"), other=P384), keyless=KEYLESS)
+    verdict = await verified(content, keys=trust(ci=logged_key("ci"), other=P384), keyless=keyless())
     assert verdict.signers == (Signer("other", "key"),)
     assert (verdict.signed_at, verdict.logged) == (None, False)
 
 
 async def test_a_key_without_a_log_passes_over_entries() -> None:
-    verdict = await verified(logged_bundle(PAYLOAD, CI), BUNDLE, keys=trust(ci=CI), keyless=KEYLESS)
+    verdict = await verified(logged_bundle(PAYLOAD, CI), BUNDLE, keys=trust(ci=CI), keyless=keyless())
     assert (verdict.signed_at, verdict.logged) == (None, False)
 
 
