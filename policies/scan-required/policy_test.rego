@@ -166,7 +166,7 @@ test_odd_fields_of_a_scan_are_refused if {
 	}
 }
 
-# -- which scan counts --------------------------------------------------------------------------------------------------
+# -- which scan counts ---------------------------------------------------------------------------------------------
 
 # How old it is, and what it found, are for scan-fresh and scan-severity.
 test_age_and_findings_do_not_matter if {

@@ -23,7 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import inspection  # this and the next beside this file
+import evidence  # this and the next two beside this file
+import inspection
 import layers
 from rich.console import Console
 from rich.table import Table
@@ -203,30 +204,36 @@ def single_inserts(folder: Path, requests: int) -> list[float]:
     return times
 
 
+async def decided(folder: Path, requests: int, wanted: Callable[[str], bool]) -> dict[str, Figure]:
+    figures: dict[str, Figure] = {}
+    async with stage(folder) as place:
+        console.print("[dim]cold, then warming up")
+        figures["cold"] = Figure.of("cold decision", await decisions(place, 1, 1))
+        await decisions(place, 100, 4)
+        if wanted("warm"):
+            console.print(f"[dim]warm: {requests} requests one by one")
+            figures["warm"] = Figure.of("warm decision, 1 at a time", await decisions(place, requests, 1))
+        if wanted("warm16"):
+            console.print(f"[dim]warm16: {2 * requests} requests, 16 at a time")
+            started = time.perf_counter()
+            figures["warm16"] = Figure.of("warm decision, 16 at a time", await decisions(place, 2 * requests, 16))
+            rate = 2 * requests / (time.perf_counter() - started)
+            console.print(f"[dim]warm16: {rate:.0f} decisions/s (client and server share the machine)")
+        if wanted("opa"):
+            console.print("[dim]opa: the evaluation alone")
+            figures["opa"] = Figure.of("bare OPA, same document", await bare_opa(place, requests))
+        if wanted("insert"):
+            console.print("[dim]insert: one INSERT per COMMIT")
+            figures["insert"] = Figure.of("one INSERT per COMMIT", single_inserts(folder, requests))
+    return figures
+
+
 async def measure(requests: int, names: list[str]) -> tuple[list[Figure], dict[str, float]]:
     wanted: Callable[[str], bool] = lambda name: not names or name in names  # noqa: E731
     figures: dict[str, Figure] = {}
-    with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as text:
-        folder = Path(text)
-        async with stage(folder) as place:
-            console.print("[dim]cold, then warming up")
-            figures["cold"] = Figure.of("cold decision", await decisions(place, 1, 1))
-            await decisions(place, 100, 4)
-            if wanted("warm"):
-                console.print(f"[dim]warm: {requests} requests one by one")
-                figures["warm"] = Figure.of("warm decision, 1 at a time", await decisions(place, requests, 1))
-            if wanted("warm16"):
-                console.print(f"[dim]warm16: {2 * requests} requests, 16 at a time")
-                started = time.perf_counter()
-                figures["warm16"] = Figure.of("warm decision, 16 at a time", await decisions(place, 2 * requests, 16))
-                rate = 2 * requests / (time.perf_counter() - started)
-                console.print(f"[dim]warm16: {rate:.0f} decisions/s (client and server share the machine)")
-            if wanted("opa"):
-                console.print("[dim]opa: the evaluation alone")
-                figures["opa"] = Figure.of("bare OPA, same document", await bare_opa(place, requests))
-            if wanted("insert"):
-                console.print("[dim]insert: one INSERT per COMMIT")
-                figures["insert"] = Figure.of("one INSERT per COMMIT", single_inserts(folder, requests))
+    if any(map(wanted, ("warm", "warm16", "opa", "insert"))):
+        with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as text:
+            figures |= await decided(Path(text), requests, wanted)
     ratios: dict[str, float] = {}
     if wanted("layers"):
         with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as text:
@@ -235,6 +242,10 @@ async def measure(requests: int, names: list[str]) -> tuple[list[Figure], dict[s
     if wanted("walk"):
         measured, more_ratios = await asyncio.to_thread(layers.figures, console)
         figures |= {one.name: Figure.of(one.name, list(one.values), one.unit) for one in measured}
+        ratios |= more_ratios
+    if wanted("evidence"):
+        attested, more_ratios = await asyncio.to_thread(evidence.figures, console)
+        figures |= {one.name: Figure.of(one.name, list(one.values), one.unit) for one in attested}
         ratios |= more_ratios
     if {"warm", "opa"} <= figures.keys():
         ratios["warm decision / bare OPA (medians)"] = figures["warm"].median / figures["opa"].median
@@ -246,7 +257,7 @@ async def measure(requests: int, names: list[str]) -> tuple[list[Figure], dict[s
 def main() -> None:
     arguments = argparse.ArgumentParser(description="figures of Portcullis on this machine")
     arguments.add_argument("--requests", type=int, default=1000)
-    arguments.add_argument("names", nargs="*", help="warm, warm16, opa, insert, layers, walk; all without")
+    arguments.add_argument("names", nargs="*", help="warm, warm16, opa, insert, layers, walk, evidence; all without")
     chosen = arguments.parse_args()
     figures, ratios = asyncio.run(measure(chosen.requests, chosen.names))
     table = Table("figure", "unit", "median", "p99", "min", "max", "n")

@@ -18,6 +18,8 @@ from string import ascii_letters, digits
 PATTERN_CHARS = 1000
 _INSTRUCTIONS = 2000
 """After counted quantifiers are written out."""
+_KNOWN = 128
+"""Texts of which a pattern keeps what it said, if they are no longer than a pattern may be."""
 _NESTING = 30
 _COUNT_DIGITS = 4
 
@@ -81,16 +83,27 @@ class Pattern:
         PatternError: it is empty, too long, or holds what is not read.
     """
 
-    __slots__ = ("_program",)
+    __slots__ = ("_known", "_program")
 
     def __init__(self, text: str) -> None:
         if not 0 < len(text) <= PATTERN_CHARS:
             raise PatternError(f"has {len(text)} characters")
+        self._known: dict[str, bool] = {}
         self._program: _Program = []
         _write(_Reader(text).read(), self._program)
 
     def matches(self, text: str) -> bool:
-        """Whether the whole of ``text`` is one that the pattern describes."""
+        """Whether the whole of ``text`` is one that the pattern describes. The same few ask again and again."""
+        known = self._known.get(text)
+        if known is None:
+            known = self._describes(text)
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            if len(text) <= PATTERN_CHARS:
+                self._known[text] = known
+        return known
+
+    def _describes(self, text: str) -> bool:
         at = self._follow((0,))
         for character in text:
             at = self._follow(

@@ -160,7 +160,11 @@ class AttestationVerifier:
         # (1) (2) (3) one reading of what was found
         material = self._open(carrier)
         # (4) (5) (6) who signed it, and when
-        proven = self._signers(material, subject, claim)
+        try:
+            proven = self._signers(material, subject, claim)
+        except EvidenceError:
+            claim.predicate_type = self._claimed_type(material)
+            raise
         claim.signers = proven.signers
         # (7) (8) (9) what it says, and that it is about the judged digest
         statement, payload = self._statement(material, subject, claim)
@@ -188,14 +192,12 @@ class AttestationVerifier:
             return self._logged(material, message, signed)
         # (4) (5) or the owner of a certificate
         if material.certificates:
-            claim.predicate_type = self._claimed_type(material)
             if self._keyless is None:
                 raise EvidenceError(
                     "it is signed with a certificate (keyless), and no signer of that kind is configured",
                     ATTESTATION_UNTRUSTED,
                 )
             return self._keyless.prove(material, message)
-        claim.predicate_type = self._claimed_type(material)
         raise _unsigned(_hints(material), self._keys)
 
     def _logged(self, material: Material, message: Signed, signed: Sequence[TrustedKey]) -> Proven:
