@@ -178,7 +178,7 @@ def run(words: Sequence[str], folder: Path) -> None:
     elif program in RUN:
         command = [sys.executable, "-m", "portcullis"] if program == "portcullis" else [program]
         place = ROOT if "policies" in arguments else folder
-        done = subprocess.run([*command, *arguments], cwd=place, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*command, *arguments], cwd=place, capture_output=True, text=True, timeout=120)
         # 1 is a refusal, which is an answer; the example's image is not scanned by anyone this folder trusts.
         allowed = {0, 1} if arguments[0] in ("check", "dockerfile") else {0}
         assert done.returncode in allowed, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
@@ -187,7 +187,7 @@ def run(words: Sequence[str], folder: Path) -> None:
             (folder / target).write_text(done.stdout)
     elif program in ("cosign", "openssl"):
         environment = {**os.environ, "COSIGN_PASSWORD": ""}
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=60, env=environment)
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120, env=environment)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
     else:
         assert program in OTHERS, f"{program} is neither ours nor known here: {shlex.join(words)}"

@@ -47,7 +47,7 @@ BUILTINS_WITHOUT_PLACE = ("http.send", "net.lookup", "opa.runtime", "rand.", "ti
 
 
 def opa(binary: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([binary, *arguments], cwd=FOLDER, input=stdin, capture_output=True, timeout=100, check=False)
+    return subprocess.run([binary, *arguments], cwd=FOLDER, input=stdin, capture_output=True, timeout=280, check=False)
 
 
 def test_the_policies_of_this_version() -> None:
