@@ -5,6 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long a thing takes is for the bench: a busy machine must not fail a test.
+settings.register_profile("portcullis", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("portcullis")
 
 
 @pytest.fixture(scope="session")
