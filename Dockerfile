@@ -60,6 +60,7 @@ RUN set -- \
  && find /opt/portcullis/venv/bin -type f -delete \
  && find /opt/portcullis/venv -maxdepth 1 -type f -not -name pyvenv.cfg -delete \
  && find /opt/portcullis/venv/lib -type d -name tests -prune -exec rm -r {} + \
+ && find /opt/portcullis/venv/lib -type f -perm /0111 -not -name '*.so*' -exec chmod a-x {} + \
  && echo /opt/portcullis/app > /opt/portcullis/venv/lib/python3.11/site-packages/portcullis.pth
 
 COPY LICENSE README.md ./
