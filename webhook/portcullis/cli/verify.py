@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,12 +61,12 @@ def verify(
     settings = load_settings(config, os.environ)
     digest = _digest(subject)
     verifying = _verifying(settings, key, issuer, identity, trusted_root, certificates)
-    verdict = asyncio.run(_verify(verifying, file, digest, settings.bounds()))
+    fields = _fields(asyncio.run(_verify(verifying, file, digest, settings.bounds())))
     if output is Format.JSON:
-        print_json({"apiVersion": API_VERSION, "kind": "Verification", "subject": digest, **_fields(verdict)})
+        print_json({"apiVersion": API_VERSION, "kind": "Verification", "subject": digest, **fields})
     else:
-        stdout().print(_view(verdict))
-    if not _fields(verdict)["verified"]:
+        stdout().print(_view(fields))
+    if not fields["verified"]:
         raise typer.Exit(EXIT_REFUSED)
 
 
@@ -155,11 +156,10 @@ def _fields(verdict: "Verified | Rejected") -> dict[str, Any]:
     }
 
 
-def _view(verdict: "Verified | Rejected") -> Table:
+def _view(fields: Mapping[str, Any]) -> Table:
     from portcullis.cli.words import SHORT
     from portcullis.text import clean
 
-    fields = _fields(verdict)
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")

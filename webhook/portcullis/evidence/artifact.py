@@ -10,14 +10,13 @@ from portcullis.evidence.dsse import ENVELOPE_MEDIA_TYPE, IN_TOTO_PAYLOAD_TYPE
 from portcullis.evidence.mediatypes import NOTATION, SIMPLE_SIGNING
 from portcullis.evidence.refusal import EvidenceError
 from portcullis.limits import Limits
-from portcullis.model.image import Descriptor, Digest, Manifest
+from portcullis.model.image import DIGEST, Descriptor, Digest, Manifest
 from portcullis.model.json import JSONObject
 
 _SIGNED = NOTATION | {ENVELOPE_MEDIA_TYPE, SIMPLE_SIGNING}
 _TYPED_ENVELOPE = re.compile(r"application/vnd\.in-toto(?:\.[a-z0-9-]{1,64})?\+dsse")
 """DSSE envelopes under the name of a predicate, as Docker and Google Cloud Build write them. What is in them, their
 signed payload says."""
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +116,6 @@ def _annotations(value: object) -> Mapping[str, str]:
 
 def _digest(value: object) -> Digest:
     text = as_text(value, "a digest")
-    if _DIGEST.fullmatch(text) is None:
+    if DIGEST.fullmatch(text) is None:
         raise EvidenceError("a digest in the manifest that carries it is malformed")
     return Digest(text)

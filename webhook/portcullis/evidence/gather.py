@@ -29,10 +29,11 @@ from portcullis.evidence.discover import ALL_CARRIERS, AttestationSource, Discov
 from portcullis.evidence.found import Discovered, Found
 from portcullis.evidence.marks import apply_marks, keys_of
 from portcullis.evidence.refusal import EvidenceError, shown
-from portcullis.evidence.targets import require_report_of
+from portcullis.evidence.reports import read_facts
 from portcullis.evidence.trust import Trust
 from portcullis.evidence.unsigned import read_unsigned
 from portcullis.evidence.verdicts import Judged, ReadClass, VerdictKey, Verdicts, annotations_digest
+from portcullis.evidence.vex.applying import apply_vex
 from portcullis.limits import Limits
 from portcullis.model.evidence import (
     AttestedScan,
@@ -49,8 +50,6 @@ from portcullis.model.evidence import (
 from portcullis.model.image import Access, Digest, ResolvedImage
 from portcullis.ports import Clock, Marks, Registry, Verifier
 from portcullis.tasks import aside, together
-
-__all__ = ["AttestationSource", "EvidenceGatherer", "require_report_of"]
 
 _WIDTH = 4
 """Attestations of one image in memory at once."""
@@ -92,8 +91,8 @@ class EvidenceGatherer:
         marks: Marks | None = None,
         carriers: Collection[CarrierKind] = ALL_CARRIERS,
         repositories: Sequence[AttestationSource] = (),
-        read: Reader | None = None,
-        apply: Applying | None = None,
+        read: Reader = read_facts,
+        apply: Applying = apply_vex,
     ) -> None:
         self._discoverer = Discoverer(
             registry=registry, limits=limits, carriers=carriers, repositories=repositories, is_report=trust.is_report
@@ -103,8 +102,8 @@ class EvidenceGatherer:
         self._marks = marks
         self._clock = clock
         self._limits = limits
-        self._read = read or _read_facts
-        self._apply = apply or _apply_vex
+        self._read = read
+        self._apply = apply
         self.verdicts = Verdicts(clock=clock, limits=limits)
 
     async def gather(self, image: ResolvedImage, access: Access) -> Evidence:
@@ -269,18 +268,3 @@ class _Rows:
                 f"the reports attached to {shown(self._image.reference)} have {self._count} or more findings, "
                 f"components and other lines; the limit evidenceRows is {self._limits.evidence_rows}"
             )
-
-
-def _read_facts(statement: Statement, about: PredicateClass, limits: Limits) -> Sequence[ReadFact]:
-    """Imported late: the readers take a while, and commands that read no evidence need none."""
-    from portcullis.evidence.reports import read_facts
-
-    return read_facts(statement, about, limits)
-
-
-def _apply_vex(
-    scans: Sequence[AttestedScan], documents: Sequence[AttestedVex], image: ResolvedImage
-) -> tuple[tuple[AttestedScan, ...], tuple[AttestedVex, ...]]:
-    from portcullis.evidence.vex.applying import apply_vex
-
-    return apply_vex(scans, documents, image)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TypeVar
 
 from portcullis.evidence.mediatypes import SIMPLE_SIGNING
 from portcullis.model.evidence import PredicateClass
@@ -12,6 +13,8 @@ NOTARY_PAYLOAD = "application/vnd.cncf.notary.payload.v1+json"
 LINT_V1 = "https://portcullis.dev/attestation/lint/v1"
 
 Classes = tuple[PredicateClass, ...]
+
+_Said = TypeVar("_Said")
 
 _SCAN: Classes = (PredicateClass.VULNERABILITY,)
 _SBOM: Classes = (PredicateClass.SBOM,)
@@ -67,13 +70,10 @@ def classes_of(predicate_type: str, own: Mapping[str, PredicateClass]) -> Classe
         predicate_type: from the signed statement; or the media type of a report that has no statement.
         own: what the operator says of types. It wins over what is built in, however short its match is.
     """
-    declared = {kind: (about,) for kind, about in own.items()}
-    return (
-        _longest(predicate_type, declared)
-        or _longest(predicate_type, _TYPES)
-        or _REPORTS.get(predicate_type)
-        or (PredicateClass.OTHER,)
-    )
+    declared = _longest(predicate_type, own)
+    if declared is not None:
+        return (declared,)
+    return _longest(predicate_type, _TYPES) or _REPORTS.get(predicate_type) or (PredicateClass.OTHER,)
 
 
 def is_report(media_type: str, own: Mapping[str, PredicateClass]) -> bool:
@@ -81,7 +81,7 @@ def is_report(media_type: str, own: Mapping[str, PredicateClass]) -> bool:
     return media_type in _REPORTS or media_type in own
 
 
-def _longest(predicate_type: str, known: Mapping[str, Classes]) -> Classes | None:
+def _longest(predicate_type: str, known: Mapping[str, _Said]) -> _Said | None:
     prefix = predicate_type
     while prefix:
         if prefix in known:

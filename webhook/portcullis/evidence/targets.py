@@ -22,19 +22,6 @@ _NAMING = frozenset({"trivy-json", "grype-json", "clair-json"})
 """Formats whose reports of images name them by a digest."""
 
 
-def require_report_of(report: ScanReport, image: ResolvedImage, subject: Digest | None = None) -> Platform | None:
-    """Which platform of ``image`` a report is about, None where it does not say and there are several.
-
-    Args:
-        subject: what the statement is about: the image's digest, which is the default, or that of a platform.
-
-    Raises:
-        ReportError: it is of another image or platform, or should say of which and does not
-            (report-subject-mismatch).
-    """
-    return require_fact_of(report, image, image.digest if subject is None else subject)
-
-
 def require_fact_of(fact: ReadFact, image: ResolvedImage, subject: Digest) -> Platform | None:
     """As :func:`require_report_of`, of anything that was read. What names no image, as a linter's report does, is bound
     by the statement's subject alone."""

@@ -1,9 +1,13 @@
 """Images: references, digests, and what a registry says of them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+"""A digest that is read, whoever wrote it (image-spec descriptor.md, "Registered algorithms")."""
 
 
 class Digest(str):

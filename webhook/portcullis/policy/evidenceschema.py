@@ -1,6 +1,7 @@
 """The JSON Schema of what the policy input says about signed evidence; beside :mod:`portcullis.policy.attested`."""
 
 from portcullis.model.evidence import CarrierKind, PredicateClass, Severity, VexStatus
+from portcullis.policy.attested import LEVELS
 from portcullis.policy.schemawords import (
     Schema,
     closed,
@@ -20,7 +21,6 @@ from portcullis.policy.schemawords import (
 
 SEVERITIES = tuple(map(str, Severity))
 ACTIONS = ("go", "warn", "stop")
-LEVELS = ("error", "warning", "info", "style")
 
 
 def evidence_lists() -> dict[str, Schema]:

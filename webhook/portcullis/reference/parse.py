@@ -26,7 +26,7 @@ import re
 
 from portcullis.errors import InvalidReference
 from portcullis.limits import Limits
-from portcullis.model.image import Digest, ImageReference, Repository
+from portcullis.model.image import DIGEST, Digest, ImageReference, Repository
 from portcullis.text import quoted
 
 DOCKER_HUB = "docker.io"
@@ -40,7 +40,6 @@ _PORT = re.compile(r"0*+([0-9]{1,5})")
 _IPV6 = re.compile(r"\[[0-9a-fA-F:]{2,39}\]")
 _COMPONENT = re.compile(r"[a-z0-9]++(?:(?:\.|__?|-++)[a-z0-9]++)*+")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _IDENTIFIER = re.compile(r"[0-9a-f]{64}")
 """What Docker takes for the id of a local image."""
 
@@ -80,7 +79,7 @@ def parse_digest(text: str) -> Digest:
     Raises:
         InvalidReference: anything else.
     """
-    if _DIGEST.fullmatch(text) is None:
+    if DIGEST.fullmatch(text) is None:
         raise InvalidReference(
             f"{quoted(text)} is no digest: it must be sha256: with 64 or sha512: with 128 lower-case hex digits"
         )

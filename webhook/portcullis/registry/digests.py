@@ -1,14 +1,11 @@
 """Digests of content (image-spec descriptor.md, "Digests")."""
 
 import hashlib
-import re
 from typing import Any
 
 from portcullis.errors import DigestMismatch, Malformed
-from portcullis.model.image import Digest
+from portcullis.model.image import DIGEST, Digest
 from portcullis.text import clean
-
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
 
 def read_digest(text: str, what: str) -> Digest:
@@ -17,7 +14,7 @@ def read_digest(text: str, what: str) -> Digest:
     Raises:
         Malformed: neither sha256 nor sha512 with all their lower-case hex digits.
     """
-    if _DIGEST.fullmatch(text) is None:
+    if DIGEST.fullmatch(text) is None:
         raise Malformed(f"{what} names {clean(repr(text), 90)}, which is no sha256 or sha512 digest")
     return Digest(text)
 

@@ -35,13 +35,14 @@ def trusting(settings: Settings, limits: Limits) -> Trusting:
     Raises:
         ConfigError: a key, a certificate, a root or a rule cannot be used.
     """
+    _ = settings.trust_files  # what is wrong with a file names its key itself
     try:
         trust = trust_of(settings)
         keyless = _keyless(settings, trust, limits)
         notation = NotationVerifier(signers=trust.notation, limits=limits) if trust.notation else None
         verifier = AttestationVerifier(trust=trust, keyless=keyless, notation=notation, limits=limits)
     except ConfigError as error:
-        raise ConfigError(f"trust: {error.message}".replace("trust: trust", "trust", 1)) from None
+        raise ConfigError(f"trust: {error.message}") from None
     return Trusting(trust, verifier, keyless)
 
 

@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-from portcullis.model.image import Digest
+from portcullis.model.image import DIGEST, Digest
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _IMAGE_PURL = re.compile(r"pkg:(?:oci|docker)/[^@?#]*@([^?#]+)")
 
 
@@ -21,7 +20,7 @@ def digest_in(name: str | None) -> Digest | None:
         text = unquote(found[1]) if found else ""
     else:
         text = name.rpartition("@")[2]
-    return Digest(text) if _DIGEST.fullmatch(text) else None
+    return Digest(text) if DIGEST.fullmatch(text) else None
 
 
 def digests_in(names: Iterable[str | None]) -> tuple[Digest, ...]:

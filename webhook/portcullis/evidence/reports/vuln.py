@@ -8,32 +8,23 @@ import msgspec
 from portcullis.evidence.decode import decode_typed
 from portcullis.evidence.refusal import ReportError
 from portcullis.evidence.reports.scans import read_scan
-from portcullis.evidence.reports.wrapped import dated
-from portcullis.evidence.times import oldest, parse_time
+from portcullis.evidence.reports.wrapped import Database, ScanTimes, dated
+from portcullis.evidence.times import oldest
 from portcullis.limits import Limits
 from portcullis.model.evidence import Evaluation, ScanReport
 
 _WHAT = "the predicate"
 
 
-class _Database(msgspec.Struct):
-    updated: str | None = msgspec.field(default=None, name="lastUpdate")
-
-
 class _Scanner(msgspec.Struct):
     version: str | None = None
-    database: _Database | None = msgspec.field(default=None, name="db")
+    database: Database | None = msgspec.field(default=None, name="db")
     result: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _Metadata(msgspec.Struct):
-    started: str | None = msgspec.field(default=None, name="scanStartedOn")
-    finished: str | None = msgspec.field(default=None, name="scanFinishedOn")
 
 
 class _Predicate(msgspec.Struct):
     scanner: _Scanner | None = None
-    metadata: _Metadata | None = None
+    metadata: ScanTimes | None = None
 
 
 def read_vuln(predicate: bytes, limits: Limits) -> ScanReport | Evaluation:
@@ -46,7 +37,7 @@ def read_vuln(predicate: bytes, limits: Limits) -> ScanReport | Evaluation:
         EvidenceError: not such a predicate, or a scanner's report that is not read.
     """
     document = decode_typed(predicate, _Predicate, _WHAT)
-    scanner, metadata = document.scanner, document.metadata or _Metadata()
+    scanner, metadata = document.scanner, document.metadata or ScanTimes()
     if scanner is None:
         raise ReportError("the predicate's scanner is missing")
     content = bytes(scanner.result)
@@ -54,16 +45,11 @@ def read_vuln(predicate: bytes, limits: Limits) -> ScanReport | Evaluation:
         raise ReportError("the predicate holds no report (scanner.result is missing or null)")
     if content[:1] == b'"':
         raise ReportError("scanner.result is a text, not a report")
-    report = dated(
-        read_scan(content, limits),
-        parse_time(metadata.started, "metadata.scanStartedOn"),
-        parse_time(metadata.finished, "metadata.scanFinishedOn"),
-    )
+    report = dated(read_scan(content, limits), *metadata.both)
     if isinstance(report, Evaluation):
         return report
-    updated = parse_time((scanner.database or _Database()).updated, "scanner.db.lastUpdate")
     return replace(
         report,
         scanner_version=report.scanner_version or scanner.version or "",
-        db_built_at=oldest(report.db_built_at, updated),
+        db_built_at=oldest(report.db_built_at, (scanner.database or Database()).updated),
     )

@@ -14,7 +14,8 @@ from portcullis.evidence.refusal import ReportError
 from portcullis.evidence.reports.cvss import base_score
 from portcullis.evidence.reports.findings import require_few_findings, unique
 from portcullis.evidence.reports.severity import RANK, cvss_score, severity_of, severity_of_score
-from portcullis.evidence.times import oldest, parse_time
+from portcullis.evidence.reports.wrapped import Database, ScanTimes
+from portcullis.evidence.times import oldest
 from portcullis.limits import Limits
 from portcullis.model.evidence import ScanReport, Severity, Vulnerability
 
@@ -38,25 +39,16 @@ class _Row(msgspec.Struct, gc=False):
     vulnerability: _Named | None = None
 
 
-class _Database(msgspec.Struct):
-    updated: str | None = msgspec.field(default=None, name="lastUpdate")
-
-
 class _Scanner(msgspec.Struct):
     uri: str | None = None
     version: str | None = None
-    database: _Database | None = msgspec.field(default=None, name="db")
+    database: Database | None = msgspec.field(default=None, name="db")
     result: list[_Row] | None = None
-
-
-class _Metadata(msgspec.Struct):
-    started: str | None = msgspec.field(default=None, name="scanStartedOn")
-    finished: str | None = msgspec.field(default=None, name="scanFinishedOn")
 
 
 class _Predicate(msgspec.Struct):
     scanner: _Scanner | None = None
-    metadata: _Metadata | None = None
+    metadata: ScanTimes | None = None
 
 
 def read_vulns(predicate: bytes, limits: Limits) -> ScanReport:
@@ -69,7 +61,7 @@ def read_vulns(predicate: bytes, limits: Limits) -> ScanReport:
         EvidenceError: not such a predicate, or a result without an id (attestation-invalid); too many (too-large).
     """
     document = decode_typed(predicate, _Predicate, _WHAT)
-    scanner, metadata = document.scanner, document.metadata or _Metadata()
+    scanner, metadata = document.scanner, document.metadata or ScanTimes()
     if scanner is None:
         raise ReportError("the predicate's scanner is missing")
     rows = scanner.result
@@ -77,11 +69,8 @@ def read_vulns(predicate: bytes, limits: Limits) -> ScanReport:
     return ScanReport(
         scanner=_scanner_name(scanner.uri or ""),
         scanner_version=scanner.version or "",
-        db_built_at=parse_time((scanner.database or _Database()).updated, "scanner.db.lastUpdate"),
-        scanned_at=oldest(
-            parse_time(metadata.started, "metadata.scanStartedOn"),
-            parse_time(metadata.finished, "metadata.scanFinishedOn"),
-        ),
+        db_built_at=(scanner.database or Database()).updated,
+        scanned_at=oldest(*metadata.both),
         complete=rows is not None,
         incomplete_because="" if rows is not None else "the predicate has no list of results",
         vulnerabilities=unique(_finding(row) for row in rows or ()),

@@ -15,6 +15,32 @@ from portcullis.model.evidence import Evaluation, LintReport, Sbom, ScanReport
 Dated = TypeVar("Dated", bound=ScanReport | Evaluation | LintReport | Sbom)
 
 
+class Database(msgspec.Struct):
+    """``scanner.db`` of a vulnerability predicate, cosign's or in-toto's."""
+
+    last_update: str | None = msgspec.field(default=None, name="lastUpdate")
+
+    @property
+    def updated(self) -> datetime | None:
+        """Raises EvidenceError: it is no time."""
+        return parse_time(self.last_update, "scanner.db.lastUpdate")
+
+
+class ScanTimes(msgspec.Struct):
+    """``metadata`` of such a predicate."""
+
+    scan_started_on: str | None = msgspec.field(default=None, name="scanStartedOn")
+    scan_finished_on: str | None = msgspec.field(default=None, name="scanFinishedOn")
+
+    @property
+    def both(self) -> tuple[datetime | None, datetime | None]:
+        """Raises EvidenceError: one of them is no time."""
+        return (
+            parse_time(self.scan_started_on, "metadata.scanStartedOn"),
+            parse_time(self.scan_finished_on, "metadata.scanFinishedOn"),
+        )
+
+
 class _Custom(msgspec.Struct):
     data: str = msgspec.field(name="Data")
     timestamp: str | None = msgspec.field(default=None, name="Timestamp")
