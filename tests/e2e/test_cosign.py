@@ -15,19 +15,13 @@ from typing import Any
 
 import pytest
 
+from contract.registry_cases import DISTRIBUTION
 from e2e.cluster.registry import UNSCANNED, SampleRegistry
 from e2e.support import clean_report, portcullis
 
 SIGNING = {"mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json"}
 TRUSTED = {"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}
 """Neither names a service: nothing is logged or time-stamped, and nobody outside is asked."""
-
-DISTRIBUTION = """
-version: 0.1
-log: {level: info, accesslog: {disabled: true}}
-storage: {inmemory: {}}
-http: {addr: "127.0.0.1:0"}
-"""
 
 
 @contextlib.contextmanager

@@ -2,13 +2,13 @@
 
 import functools
 import json
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fakes.changes import replace_anywhere
 from portcullis.errors import ConfigError
 from portcullis.evidence.bundle import parse_bundle
 from portcullis.evidence.certificates import identity_of, load_certificate
@@ -68,14 +68,7 @@ def test_no_bytes_are_believed(content: bytes) -> None:
 def test_no_part_of_a_bundle_makes_anything_else_than_a_refusal(data: st.DataObject) -> None:
     """A good bundle of which one value, anywhere, was replaced by any JSON."""
     document = json.loads(data.draw(st.sampled_from([GOOD, STAMPED])))
-    place: Any = document
-    while True:
-        keys: Sequence[Any] = list(place) if isinstance(place, dict) else range(len(place))
-        key = data.draw(st.sampled_from(keys))
-        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
-            break
-        place = place[key]
-    place[key] = data.draw(JSON)
+    replace_anywhere(data, document, JSON)
     if prove(compact(document)) is not None:
         assert payload(compact(document)) == payload(GOOD)
 

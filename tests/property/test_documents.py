@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes.changes import replace_anywhere
 from portcullis.evidence.refusal import EvidenceError
 from portcullis.evidence.reports.cyclonedx import read_cyclonedx_sbom, read_cyclonedx_scan
 from portcullis.evidence.reports.gitlab import read_gitlab
@@ -102,14 +102,7 @@ def test_no_part_of_a_document_makes_a_reader_raise(data: st.DataObject) -> None
     """A good document of which one value, anywhere, was replaced by any JSON."""
     read, good = data.draw(st.sampled_from(GOOD))
     document = {"root": json.loads(json.dumps(good))}
-    place: Any = document
-    while True:
-        keys: Sequence[Any] = list(place) if isinstance(place, dict) else range(len(place))
-        key = data.draw(st.sampled_from(keys))
-        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.integers(0, 7)) == 0:
-            break
-        place = place[key]
-    place[key] = data.draw(JSON)
+    replace_anywhere(data, document, JSON, st.integers(0, 7).map(lambda chance: chance == 0))
     content = made.encoded(document["root"])
     assert answer(read, content) == answer(read, content)
 

@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fakes.changes import replace_anywhere
 from portcullis.evidence.artifact import read_artifact
 from portcullis.evidence.attest import attest
 from portcullis.evidence.decode import decode_base64, parse_json
@@ -46,14 +47,7 @@ def test_no_bytes_make_the_verifier_raise_or_believe(content: bytes, media_type:
 def test_no_part_of_an_envelope_makes_the_verifier_raise(data: st.DataObject) -> None:
     """A good bundle of which one value, anywhere, was replaced by any JSON."""
     document = json.loads(GOOD_BUNDLE)
-    place: Any = document
-    while True:
-        keys: Sequence[Any] = list(place) if isinstance(place, dict) else range(len(place))
-        key = data.draw(st.sampled_from(keys))
-        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
-            break
-        place = place[key]
-    place[key] = data.draw(JSON)
+    replace_anywhere(data, document, JSON)
 
     verdict = verify(made.compact(document), made.BUNDLE)
     assert isinstance(verdict, Rejected) or verdict.statement.predicate == b'{"scanner":{}}'

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fakes.changes import replace_anywhere
 from fakes.samples import AMD64, ARM64, NOW, attestation, digest, platform_image, reference, report, resolved
 from portcullis.evidence.refusal import EvidenceError
 from portcullis.evidence.vex.applying import apply_vex
@@ -173,14 +174,7 @@ def test_no_content_makes_a_reader_raise_anything_else(one: tuple[Reader, Any], 
 def test_no_value_anywhere_makes_a_reader_raise_anything_else(one: tuple[Reader, Any], data: st.DataObject) -> None:
     reader, good = one
     document = json.loads(json.dumps(good))
-    place: Any = document
-    while True:
-        keys = list(place) if isinstance(place, dict) else range(len(place))
-        key = data.draw(st.sampled_from(list(keys)))
-        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
-            break
-        place = place[key]
-    place[key] = data.draw(JSON)
+    replace_anywhere(data, document, JSON)
     assert outcome(reader, json.dumps(document).encode()) in REASONS | {"read"}
 
 

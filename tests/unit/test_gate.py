@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from fakes import samples
+from fakes.engine import ScriptedEngine
 from fakes.registry import AMD64, MemoryRegistry, image_config
 from portcullis.admission.workloads import WorkloadReader
 from portcullis.decision.modes import Modes
@@ -51,11 +52,9 @@ from portcullis.model.ruling import (
     CompiledBundle,
     Mode,
     Need,
-    PolicyBundle,
     PolicyFailure,
     PolicyInfo,
     RuleHit,
-    Ruling,
 )
 from portcullis.ports import Inspector
 
@@ -80,32 +79,6 @@ class Clock:
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-@dataclass
-class ScriptedEngine:
-    """Answers with what the test says, and keeps what it was asked."""
-
-    hits: Sequence[RuleHit] = ()
-    failed: Sequence[PolicyFailure] = ()
-    error: Exception | None = None
-    silent: frozenset[str] = frozenset()
-    asked: list[list[str]] = field(default_factory=list)
-    documents: list[dict[str, Any]] = field(default_factory=list)
-
-    async def compile(self, bundle: PolicyBundle) -> CompiledBundle:
-        raise NotImplementedError
-
-    async def evaluate(
-        self, compiled: CompiledBundle, policies: Sequence[str], document: bytes, deadline: float
-    ) -> Ruling:
-        self.asked.append(list(policies))
-        self.documents.append(msgspec.json.decode(document))
-        if self.error is not None:
-            raise self.error
-        failed = tuple(failure for failure in self.failed if failure.policy in policies)
-        judged = frozenset(policies) - {failure.policy for failure in failed} - self.silent
-        return Ruling(judged=judged, hits=tuple(hit for hit in self.hits if hit.policy in judged), failed=failed)
 
 
 def info(name: str) -> PolicyInfo:

@@ -1,13 +1,12 @@
 """What reaches the policies of what is attached to an image, and that nothing that cannot be had passes for nothing."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import pytest
 
+from fakes.engine import ScriptedEngine
 from fakes.reviews import pod, request
 from portcullis.admission.workloads import WorkloadReader
 from portcullis.decision.modes import Modes
@@ -21,7 +20,7 @@ from portcullis.inspection.catalogue import load_catalogue
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.decision import Decision, Stage, Verdict
 from portcullis.model.evidence import PredicateClass
-from portcullis.model.ruling import CompiledBundle, Mode, Need, PolicyBundle, PolicyInfo, Ruling
+from portcullis.model.ruling import CompiledBundle, Mode, Need, PolicyInfo
 from portcullis.server.clock import SystemClock
 from vectors import attestations as made
 from vectors.scenes import CRITICAL, Scene, ago, keyed, twin_of
@@ -41,25 +40,9 @@ SCAN = PolicyInfo(
 
 
 @dataclass
-class Engine:
-    """Finds nothing wrong, and keeps what it was given."""
-
-    documents: list[dict[str, Any]] = field(default_factory=list)
-
-    async def compile(self, bundle: PolicyBundle) -> CompiledBundle:
-        raise NotImplementedError
-
-    async def evaluate(
-        self, compiled: CompiledBundle, policies: Sequence[str], document: bytes, deadline: float
-    ) -> Ruling:
-        self.documents.append(msgspec.json.decode(document))
-        return Ruling(judged=frozenset(policies), hits=(), failed=())
-
-
-@dataclass
 class Bench:
     scene: Scene
-    engine: Engine = field(default_factory=Engine)
+    engine: ScriptedEngine = field(default_factory=ScriptedEngine)
 
     def __post_init__(self) -> None:
         clock = SystemClock()
