@@ -278,6 +278,23 @@ class Limits:
     message_chars: int = 2000
     """Text of one violation."""
 
+    policy_test_seconds: float = 30.0
+    """The tests that lie beside new policies, all of them; those of the whole library take five."""
+    policy_source_bytes: int = 16 * MIB
+    """One OPA bundle as it is downloaded, unpacked, and all ConfigMaps with policies together."""
+    policy_source_files: int = 2000
+    """Entries of one OPA bundle, and ConfigMaps with policies."""
+
+    # -- the cluster -------------------------------------------------------------------------------------
+    watched_namespaces: int = 20_000
+    """Namespaces whose labels and annotations are kept; clusters of 10,000 exist."""
+    watched_namespace_bytes: int = 64 * MIB
+    """These, as JSON."""
+    inventory_objects: int = 20_000
+    """Objects of ``data.inventory``."""
+    inventory_bytes: int = 16 * MIB
+    """These, as JSON; each OPA takes about ten times as much for them, and while policies change there are two."""
+
     # -- connections of the webhook port -------------------------------------------------------------------
     head_bytes: int = 32 * KIB
     """Request line and headers; the API server sends about 300 bytes."""
