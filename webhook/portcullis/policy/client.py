@@ -21,7 +21,7 @@ _WORDS_BYTES = 64 * 1024
 CONNECTIONS = 64
 """To one OPA. More requests wait here instead of thrashing there."""
 
-PROBE = b'{"input":{"evaluate":[],"now_ns":0,"document":{}}}'
+PROBE = b'{"input":{"evaluate":[],"now_ns":0,"parameters":{},"document":{}}}'
 """Asks for nothing: the answer holds the revision."""
 
 

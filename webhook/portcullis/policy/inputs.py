@@ -64,7 +64,7 @@ _CONFIG = _leaf(Need.CONFIG)
 _USER = _leaf(Need.USER)
 _CONTENTS = _leaf(Need.CONTENTS)
 _ATTESTATIONS = _leaf(Need.ATTESTATIONS)
-_INVENTORY = _leaf(Need.INVENTORY)
+_NAMESPACE = _leaf(Need.NAMESPACE)
 
 _CONTAINER = _record(
     Need.REQUEST,
@@ -106,10 +106,13 @@ _IMAGE_FACTS = _record(
     platforms=Node({Need.IMAGE}, each=_PLATFORM),
 )
 
+INVENTORY_TREE = _leaf(Need.INVENTORY)
+"""Objects of the cluster at ``data.inventory``: no part of the input, and read like one."""
+
 INPUT = _record(
     Need.REQUEST,
     **_fields(_REQUEST, "time", "request", "workload"),
-    namespace=_record(Need.REQUEST, name=_REQUEST, labels=_INVENTORY, annotations=_INVENTORY),
+    namespace=_record(Need.REQUEST, name=_REQUEST, labels=_NAMESPACE, annotations=_NAMESPACE),
     containers=Node({Need.REQUEST}, each=_CONTAINER),
     images=Node({Need.REQUEST}, each=_IMAGE_FACTS),
 )
