@@ -35,11 +35,11 @@ _KNOWN_HISTORIES = 500
 _SLOWER = 8
 """How much longer it takes to search a character of a history for secrets than to read a byte of JSON."""
 
-IMAGE_NEEDS = frozenset(Need) - {Need.REQUEST, Need.INVENTORY}
+IMAGE_NEEDS = frozenset(Need) - {Need.REQUEST, Need.NAMESPACE, Need.INVENTORY}
 
 UNMET_BY: Mapping[Stage, frozenset[Need]] = {
-    Stage.ADMISSION: IMAGE_NEEDS | {Need.REQUEST, Need.INVENTORY},
-    Stage.GATE: IMAGE_NEEDS | {Need.REQUEST, Need.INVENTORY},
+    Stage.ADMISSION: frozenset(Need),
+    Stage.GATE: frozenset(Need),
     Stage.REFERENCE: IMAGE_NEEDS,
     Stage.REGISTRY: IMAGE_NEEDS,
     Stage.EVIDENCE: frozenset({Need.ATTESTATIONS, Need.COMPONENTS}),

@@ -177,7 +177,7 @@ class Gate:
 def _unmet(policy: PolicyInfo, problems: Sequence[Problem]) -> tuple[Problem, ...]:
     """The problems that keep ``policy`` from being evaluated."""
     unmet = tuple(problem for problem in problems if not policy.needs.isdisjoint(UNMET_BY[problem.stage]))
-    if Need.INVENTORY in policy.needs:
+    if not policy.needs.isdisjoint({Need.NAMESPACE, Need.INVENTORY}):
         message = "this version of Portcullis does not watch the cluster"
         unmet += (Problem(Stage.GATE, "inventory-unavailable", retryable=False, msg=message),)
     return unmet
