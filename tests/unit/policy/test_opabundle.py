@@ -160,7 +160,7 @@ TAMPERED: dict[str, Callable[[dict[str, bytes]], dict[str, bytes]]] = {
 async def test_any_change_is_found(opa_binary: Path, tmp_path: Path, tamper: Any) -> None:
     files = tamper(signed(opa_binary, tmp_path, RSA[0]))
     with pytest.raises(
-        PolicyCompileError, match="central: the (signature does not hold|bundle is not signed)"
+        PolicyCompileError, match=r"central: the (signature does not hold|bundle is not signed)"
     ) as caught:
         await verify(files, Verification(RSA[1]), "central", binary=opa_binary, limits=DEFAULT_LIMITS)
     assert "/tmp" not in caught.value.message
@@ -205,7 +205,12 @@ async def test_the_last_good_one_stays_whatever_comes(opa_binary: Path, tmp_path
     (tmp_path / "token").write_text("secret\n")
     good = packed(signed(opa_binary, tmp_path, RSA[0]))
     answers: list[Any] = [web.Response(body=good, headers={"ETag": '"1"'}), web.Response(status=304)]
-    answers += [web.Response(status=503), packed(FILES), b"x" * 70_000, web.Response(status=302, headers={"Location": "/elsewhere"})]
+    answers += [
+        web.Response(status=503),
+        packed(FILES),
+        b"x" * 70_000,
+        web.Response(status=302, headers={"Location": "/elsewhere"}),
+    ]
     answers += [web.Response(body=good)]
     asked: list[dict[str, str]] = []
 

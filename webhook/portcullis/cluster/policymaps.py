@@ -27,7 +27,6 @@ ERROR_ANNOTATION: Final = "portcullis.dev/policy-error"
 _SELECTOR: Final = f"{POLICY_LABEL}=true"
 _NOTE_CHARS: Final = 1000
 """The API server takes 1,024 in the message of an Event."""
-_ANNOTATION_CHARS: Final = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ class PolicyMaps:
         Raises:
             ClusterError: the API server does not let us.
         """
-        annotation = error[:_ANNOTATION_CHARS] or None
+        annotation = error or None
         body = {"metadata": {"annotations": {ERROR_ANNOTATION: annotation}}}
         path = f"{Resource('', 'v1', 'configmaps', one.namespace).path}/{quote(one.name, safe='')}"
         await self._send(

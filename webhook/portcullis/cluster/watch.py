@@ -73,7 +73,7 @@ class _Forgotten(Exception):
     """The API server no longer has the version that was asked for."""
 
 
-class _Busy(ApiException):  # type: ignore[misc]  # the client has no types
+class _Busy(ApiException):
     """The API server asks to be left alone for ``seconds``."""
 
     def __init__(self, status: int, reason: str | None, seconds: float) -> None:

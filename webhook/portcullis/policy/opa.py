@@ -81,6 +81,10 @@ class OpaEngine:
             if not prepared.served:
                 workspace.remove()
 
+    def binary(self) -> Path:
+        """OPA. Raises EngineUnavailable where there is none."""
+        return self._supervisor.binary()
+
     def hold(self, compiled: CompiledBundle) -> AbstractContextManager[None]:
         """See :class:`portcullis.ports.Engine`."""
         return self._supervisor.hold(compiled.revision)
