@@ -81,6 +81,7 @@ def test_the_defaults(read: Any) -> None:
 def test_what_the_operator_sets_arrives_whole() -> None:
     values = ci("enforce")
     found = configuration_of(values)
+    found["policies"].pop("configMaps")  # the chart's own
     for section in ("registries", "trust", "policies", "platforms", "limits"):
         assert found[section] == values["config"][section], section
     assert found["cluster"]["podSpecPaths"] == values["config"]["cluster"]["podSpecPaths"]
@@ -109,7 +110,9 @@ def test_profile_audit_never_refuses(namespace: str, read: Any) -> None:
 
 
 def test_profile_enforce_leaves_the_modes_to_the_policies() -> None:
-    assert "policies" not in configuration_of({"profile": "enforce"})
+    assert configuration_of({"profile": "enforce"})["policies"] == {"configMaps": {"namespaces": []}}
+    off = {"profile": "enforce", "policies": {"configMaps": {"enabled": False}}}
+    assert "policies" not in configuration_of(off)
 
 
 def test_a_given_certificate(read: Any) -> None:

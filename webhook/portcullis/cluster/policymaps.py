@@ -83,6 +83,7 @@ class PolicyMaps:
         self, *, client: ApiClient, namespaces: Sequence[str], limits: Limits, changed: Callable[[], None]
     ) -> None:
         self._client = client
+        self.namespaces = tuple(dict.fromkeys(namespaces))
         bounds = Bounds(
             objects=limits.policy_source_files,
             object_bytes=limits.policy_source_bytes,
@@ -96,7 +97,7 @@ class PolicyMaps:
                 changed=lambda _: changed(),
                 keep=kept,
             )
-            for namespace in dict.fromkeys(namespaces)
+            for namespace in self.namespaces
         )
 
     @property

@@ -31,12 +31,12 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class First:
     """Args:
-    laid: what the set was made from; None where that is not what there is.
-    problem: why not.
+    laid: what the set was made from.
+    problem: why that is not what there is; "" where it is.
     """
 
     standing: Standing
-    laid: Laid | None
+    laid: Laid
     problem: str = ""
 
 
@@ -69,7 +69,7 @@ async def first_standing(
         message = clean(error.message, 1000)
         log.error("begins with the policies that were good last", problem=message)
         try:
-            return First(await _stand(kept, recipe, engine), None, message)
+            return First(await _stand(kept, recipe, engine), kept, message)
         except PortcullisError as other:
             log.error("they cannot be used either", problem=clean(other.message, 1000))
             raise error from None

@@ -82,7 +82,8 @@ class Reloader:
         current: gets the new one.
         last_good: keeps what was swapped in for the next start.
         poll_seconds: how often the sources are looked at; 0: only when somebody says that they changed.
-        loaded: what the standing set was made from; None where that is not what there is, because of ``problem``.
+        loaded: what the standing set was made from.
+        problem: why that is not what there is; "" where it is.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Reloader:
         current: Current,
         last_good: LastGood,
         poll_seconds: float,
-        loaded: Laid | None,
+        loaded: Laid,
         problem: str = "",
     ) -> None:
         self.state = ReloadState(problem=problem)
@@ -104,7 +105,9 @@ class Reloader:
         self._current = current
         self._last_good = last_good
         self._poll_seconds = poll_seconds
-        self._tried = loaded.key if loaded is not None else ""
+        self.stands = loaded
+        """What the standing set was made from."""
+        self._tried = "" if problem else loaded.key
         self._verdict = problem
         """What came of the sources that were tried last."""
         self._soon = False
@@ -176,7 +179,7 @@ class Reloader:
                 if bundle.revision == before:
                     return
                 await prepared.serve()
-                self._current.standing = standing
+                self._current.standing, self.stands = standing, laid
         finally:
             await asyncio.to_thread(workspace.remove)
         await asyncio.to_thread(self._last_good.write, laid)
