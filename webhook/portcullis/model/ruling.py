@@ -31,10 +31,10 @@ class Need(StrEnum):
     ATTESTATIONS = "attestations"
     COMPONENTS = "components"
     """The components of SBOMs, likewise."""
-    INVENTORY = "inventory"
-    """Objects of the cluster, which only policies from elsewhere read (``data.inventory``)."""
     NAMESPACE = "namespace"
-    """Labels and annotations of the namespace of the request, as the API server knows them."""
+    """Labels and annotations of the request's namespace, as the API server knows them."""
+    INVENTORY = "inventory"
+    """Objects of the cluster, at ``data.inventory``."""
 
 
 class Origin(StrEnum):
@@ -75,6 +75,7 @@ class PolicyInfo:
     origin: Origin = Origin.NATIVE
     category: str = ""
     exceptions_forbidden: bool = False
+    """Its author lets no exception be made from it."""
     reads_secrets: bool = False
     rego: Rego = Rego.V1
     unsupported: str = ""
