@@ -129,7 +129,7 @@ class PolicyBundle:
 
     ``left_out`` are policies from elsewhere that are not among the enabled ones. ``remarks`` tell what is not as its
     author may think, though the set can be judged by: templates that are not supported, constraints that are not
-    meant for admission.
+    meant for admission. ``inventory_in_input`` is for suites: the inventory stands in the policy input of each case.
     """
 
     sources: tuple[PolicySource, ...]
@@ -138,6 +138,7 @@ class PolicyBundle:
     constraints: tuple[Constraint, ...] = ()
     left_out: frozenset[str] = frozenset()
     remarks: tuple[CompileProblem, ...] = ()
+    inventory_in_input: bool = False
 
 
 @dataclass(frozen=True, slots=True)

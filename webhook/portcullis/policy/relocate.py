@@ -35,8 +35,32 @@ class Move:
     data: str
 
 
-def relocate(text: str, tree: Mapping[str, Any], move: Move) -> str:
-    """The moved text.
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """``inserted`` says how many characters were put before which row and column of the file."""
+
+    text: str
+    move: Move
+    inserted: Mapping[tuple[int, int], int]
+
+    def column(self, row: int, column: int) -> int:
+        """The column of the file that is this one now."""
+        for (at_row, at_column), length in sorted(self.inserted.items()):
+            if at_row == row and at_column < column:
+                column = max(at_column, column - length)
+        return column
+
+    def as_written(self, message: str) -> str:
+        """A message of OPA about the moved file, as if it were about the file itself."""
+        for prefix in (self.move.package, self.move.data):
+            dotted = prefix.replace('["', ".").replace('"]', "")
+            for form in (prefix, dotted):
+                message = message.replace(f"data.{form}.", "data.").replace(f"package {form}.", "package ")
+        return message
+
+
+def relocate(text: str, tree: Mapping[str, Any], move: Move) -> Moved:
+    """The moved file.
 
     Args:
         text: the file.
@@ -59,7 +83,7 @@ def relocate(text: str, tree: Mapping[str, Any], move: Move) -> str:
     for (row, column), more in sorted(inserted.items(), reverse=True):
         line = lines[row - 1]
         lines[row - 1] = line[: column - 1] + more + line[column - 1 :]
-    return "\n".join(lines)
+    return Moved("\n".join(lines), move, {place: len(more) for place, more in inserted.items()})
 
 
 def nodes_of(tree: object) -> Iterator[Mapping[str, Any]]:

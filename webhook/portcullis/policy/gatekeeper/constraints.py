@@ -175,7 +175,7 @@ def _match(item: Item, match: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in match.items() if value is not None and value not in ([], "")}
 
 
-def _selector(item: Item, selector: object, *where: str) -> None:
+def _selector(item: Item, selector: object, *where: str | int) -> None:
     if selector is None:
         return
     if not isinstance(selector, dict):
@@ -185,7 +185,7 @@ def _selector(item: Item, selector: object, *where: str) -> None:
     if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
         raise item.wrong("must be an object of texts", *where, "matchLabels")
     for index, entry in enumerate(_list(item, selector, *where, "matchExpressions")):
-        place = (*where, "matchExpressions", index)
+        place: tuple[str | int, ...] = (*where, "matchExpressions", index)
         if not isinstance(entry, dict):
             raise item.wrong("must be an object with key, operator and values", *place)
         _known(item, entry, frozenset({"key", "operator", "values"}), *place)

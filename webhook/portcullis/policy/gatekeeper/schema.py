@@ -171,7 +171,8 @@ def problems_of(value: Any, schema: Mapping[str, Any], *, legacy: bool, path: Pa
 
 
 def _bounds(value: Any, schema: Mapping[str, Any], path: Path) -> Iterator[Found]:
-    sizes = {str: ("minLength", "maxLength"), list: ("minItems", "maxItems"), dict: ("minProperties", "maxProperties")}
+    sizes: dict[type, tuple[str, str]] = {}
+    sizes |= {str: ("minLength", "maxLength"), list: ("minItems", "maxItems"), dict: ("minProperties", "maxProperties")}
     if type(value) in sizes:
         least, most = sizes[type(value)]
         if len(value) < schema.get(least, 0) or len(value) > schema.get(most, len(value)):
