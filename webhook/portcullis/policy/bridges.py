@@ -17,6 +17,8 @@ from portcullis.policy.syntax import Path as Place
 INVENTORY_INPUT = "inventory"
 """The field of the policy input that takes the place of ``data.inventory`` where a suite is run."""
 
+UNKNOWN_NAMESPACE = "the labels of the namespace are not known, and the constraint selects by them"
+
 _CONSTRAINT = """\
 package portcullis.bridge[{name}]
 
@@ -31,7 +33,7 @@ deny contains data.portcullis.bridging.violation(found) if {{
 	}}{inventory}
 }}
 
-deny contains data.portcullis.bridging.unknown_namespace if {{
+deny contains {{"undecided": {unknown}}} if {{
 	review := data.portcullis.bridging.review
 	data.portcullis.matching.unknown(match, review, data.portcullis.bridging.namespace)
 }}
@@ -63,6 +65,7 @@ def render_bridge(policy: ForeignPolicy, *, inventory_in_input: bool = False) ->
         return _CONSTRAINT.format(
             name=name,
             package=package,
+            unknown=json.dumps(UNKNOWN_NAMESPACE),
             review="review_with_namespace" if policy.reads_namespace else "review",
             inventory=f"\n\t\twith data.inventory as input.{INVENTORY_INPUT}" if inventory_in_input else "",
         )

@@ -36,8 +36,6 @@ admission_review := {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionRevi
 # Of conftest's policies; there is none when something is deleted.
 subject := input.request.object if is_object(input.request.object)
 
-unknown_namespace := {"undecided": "the labels of the namespace are not known, and the constraint selects by them"}
-
 # An element of a template's `violation`.
 violation(found) := {
 	"msg": object.get(found, "msg", null),
