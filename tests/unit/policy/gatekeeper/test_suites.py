@@ -22,6 +22,12 @@ SUITES = Path(__file__).parent / "suites"
 Select = Callable[[str, str], bool]
 
 
+@contextlib.asynccontextmanager
+async def no_engine() -> AsyncIterator[OpaEngine]:
+    pytest.fail("an engine is made")
+    yield
+
+
 async def run(binary: Path, folder: Path, selected: Select | None = None) -> list[CaseResult]:
     results: list[CaseResult] = []
     for suite in read_suites(folder, DEFAULT_LIMITS):
@@ -93,17 +99,18 @@ ASSERTED: dict[str, tuple[dict[str, Any], Outcome, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", ASSERTED)
-async def test_assertions(opa_binary: Path, tmp_path: Path, name: str) -> None:
-    made, outcome, expected = ASSERTED[name]
-    (result,) = await run(opa_binary, written(tmp_path, [made]))
-    assert (result.outcome, result.test, result.case, result.object) == (outcome, "test", "case", "pod.yaml")
-    assert expected in result.expected
-    assert result.file == str(tmp_path / "suite.yaml")
-    assert result.line > 3
-    if outcome is not Outcome.SKIPPED:
-        assert result.messages == ("Pod is matched",)
-        assert result.found == "1 violations: Pod is matched"
+async def test_assertions(opa_binary: Path, tmp_path: Path) -> None:
+    cases = [{**made, "name": name} for name, (made, _, _) in ASSERTED.items()]
+    results = await run(opa_binary, written(tmp_path, cases))
+    assert outcomes(results) == {f"test/{name}": outcome for name, (_, outcome, _) in ASSERTED.items()}
+    for result in results:
+        assert ASSERTED[result.case][2] in result.expected
+        assert (result.file, result.object) == (str(tmp_path / "suite.yaml"), "pod.yaml")
+        if result.outcome is not Outcome.SKIPPED:
+            assert result.messages == ("Pod is matched",)
+            assert result.found == "1 violations: Pod is matched"
+    lines = [result.line for result in results]
+    assert lines == sorted(set(lines))
 
 
 REVIEW: dict[str, Any] = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}
@@ -114,19 +121,20 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "absolute": (case(object="/etc/hostname"), {}, "must be relative"),
     "two-objects": (case(), {"pod": "kind: Pod\napiVersion: v1\n---\nkind: Pod\napiVersion: v1\n"}, "2 objects"),
     "no-objects": (case(), {"pod": "---\n"}, "no objects"),
-    "not-yaml": (case(), {"pod": "a: {"}, "line 1"),
+    "not-yaml": (case(), {"pod": "a: {"}, "line 2"),
     "no-kind": (case(), {"pod": {"apiVersion": "v1"}}, "no apiVersion and kind"),
     "missing-inventory": (case(inventory=["nowhere.yaml"]), {}, "cannot be read"),
     "review-without-request": (case(), {"pod": REVIEW}, "no request"),
     "review-without-object": (case(), {"pod": {**REVIEW, "request": {}}}, "neither object nor oldObject"),
     "delete": (case(), {"pod": {**REVIEW, "request": {"operation": "DELETE", "object": POD}}}, "no oldObject"),
     "object-is-text": (case(), {"pod": {**REVIEW, "request": {"object": "x"}}}, "is no object"),
-    "negative": (case(-1), {}, "must be yes, no"),
-    "word": (case("maybe"), {}, "must be yes, no"),
-    "no-pattern": (case(message="("), {}, "no regular expression"),
-    "cases-are-none": ({"name": "case", "assertions": 7}, {}, "must be a list"),
     "no-template": (case(), {"template": "a: b"}, "holds 0 objects of templates.gatekeeper.sh"),
     "other-kind": (case(), {"constraint": {**CONSTRAINT, "kind": "Nothing"}}, "must be Everything"),
+    "not-supported": (
+        case(),
+        {"template": (SUITES / "match" / "template.yaml").read_text().replace("sprintf(", "external_data(")},
+        "calls external_data, which is not supported",
+    ),
     "unknown-builtin": (
         case(),
         {"template": (SUITES / "match" / "template.yaml").read_text().replace("sprintf(", "http.send(")},
@@ -140,38 +148,49 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-async def test_what_cannot_be_run_is_an_error(opa_binary: Path, tmp_path: Path, name: str) -> None:
-    made, files, words = WRONG[name]
-    (result,) = await run(opa_binary, written(tmp_path, [made], **files))
-    assert result.outcome is Outcome.ERROR
-    assert words in result.found
-
-
-async def test_a_test_that_does_not_compile_leaves_the_others(opa_binary: Path, tmp_path: Path) -> None:
+async def test_what_cannot_be_run_is_an_error_and_leaves_the_others(opa_binary: Path, tmp_path: Path) -> None:
     folder = written(tmp_path, [case()])
     suite = yaml.safe_load((folder / "suite.yaml").read_text())
-    (folder / "broken.yaml").write_text((folder / "template.yaml").read_text().replace("sprintf(", "nothing("))
-    suite["tests"].append({**suite["tests"][0], "name": "broken", "template": "broken.yaml"})
-    suite["tests"].append({**suite["tests"][0], "name": "skipped", "skip": True})
-    suite["tests"].append({**suite["tests"][0], "name": "empty", "cases": []})
+    good = suite["tests"][0]
+    for name, (made, files, _) in WRONG.items():
+        test = {**good, "name": name, "cases": [made]}
+        for what, content in files.items():
+            (folder / f"{name}-{what}.yaml").write_text(
+                content if isinstance(content, str) else yaml.safe_dump(content)
+            )
+            (made if what == "pod" else test)["object" if what == "pod" else what] = f"{name}-{what}.yaml"
+        suite["tests"].append(test)
+    suite["tests"].append({**good, "name": "skipped", "skip": True})
+    suite["tests"].append({**good, "name": "no-cases", "cases": []})
     (folder / "suite.yaml").write_text(yaml.safe_dump(suite))
-    results = await run(opa_binary, folder)
-    assert outcomes(results) == {
-        "test/case": Outcome.PASSED,
-        "broken/": Outcome.ERROR,
-        "skipped/case": Outcome.SKIPPED,
-        "empty/": Outcome.ERROR,
-    }
-    assert "broken.yaml:" in results[1].found
-    assert "undefined function nothing" in results[1].found
+    results = {result.test: result for result in await run(opa_binary, folder)}
+    assert results.pop("test").outcome is Outcome.PASSED
+    assert results.pop("skipped").outcome is Outcome.SKIPPED
+    assert results.pop("no-cases").outcome is Outcome.ERROR
+    assert {name: result.outcome for name, result in results.items()} == dict.fromkeys(WRONG, Outcome.ERROR)
+    assert {name: result.found for name, result in results.items() if WRONG[name][2] not in result.found} == {}
 
 
-async def test_a_template_that_is_not_supported_is_named(opa_binary: Path, tmp_path: Path) -> None:
-    text = (SUITES / "match" / "template.yaml").read_text().replace("sprintf(", "external_data(")
-    (result,) = await run(opa_binary, written(tmp_path, [case()], template=text))
-    assert result.outcome is Outcome.ERROR
-    assert "calls external_data, which is not supported" in result.found
+MISSHAPEN = {
+    "negative": (case(-1), "must be yes, no"),
+    "word": (case("maybe"), "must be yes, no"),
+    "no-pattern": (case(message="("), "no regular expression"),
+    "assertions-are-none": ({"name": "case", "assertions": 7}, "must be a list"),
+    "assertion-is-text": ({"name": "case", "assertions": ["x"]}, "must be an object with violations"),
+    "name-is-number": ({**case(), "name": 7}, "must be text"),
+    "skip-is-text": (case(skip="x"), "must be true or false"),
+    "inventory-of-numbers": (case(inventory=[1]), "must be a list of paths"),
+}
+
+
+@pytest.mark.parametrize("name", MISSHAPEN)
+async def test_a_suite_of_a_wrong_shape(tmp_path: Path, name: str) -> None:
+    made, words = MISSHAPEN[name]
+    (suite,) = read_suites(written(tmp_path, [made]), DEFAULT_LIMITS)
+    assert words in suite.problem
+    assert suite.line > 2
+    (result,) = await run_suite(suite, no_engine, DEFAULT_LIMITS)
+    assert (result.outcome, result.found) == (Outcome.ERROR, suite.problem)
 
 
 async def test_a_valid_constraint_where_an_invalid_one_is_expected(opa_binary: Path, tmp_path: Path) -> None:
@@ -194,13 +213,8 @@ async def test_only_what_is_selected_is_run(opa_binary: Path) -> None:
 
 
 async def test_without_anything_to_run_no_engine_is_made() -> None:
-    @contextlib.asynccontextmanager
-    async def none() -> AsyncIterator[OpaEngine]:
-        pytest.fail("an engine is made")
-        yield
-
     for suite in read_suites(SUITES / "review", DEFAULT_LIMITS):
-        results = await run_suite(suite, none, DEFAULT_LIMITS, selected=lambda _test, _case: False)
+        results = await run_suite(suite, no_engine, DEFAULT_LIMITS, selected=lambda _test, _case: False)
         assert {result.outcome for result in results} == {Outcome.SKIPPED}
 
 
