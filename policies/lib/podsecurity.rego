@@ -28,7 +28,7 @@ specs["pod"] := unreadable if {
 
 specs[i] := container_spec(i) if some i in containers.running
 
-specs["metadata"] := pod_metadata if pod_metadata != null
+specs["metadata"] := input.workload.podMetadata if input.workload.podMetadata != null
 
 # Where most controls look.
 places := object.keys(specs) - {"metadata"}
@@ -36,10 +36,6 @@ places := object.keys(specs) - {"metadata"}
 default pod_spec := null
 
 pod_spec := input.workload.podSpec
-
-default pod_metadata := null
-
-pod_metadata := input.workload.podMetadata
 
 default container_spec(_) := null
 
@@ -58,11 +54,8 @@ value(place, path) := at(specs[place], path)
 # The value at a path of fields below any JSON.
 at(root, path) := unreadable if {
 	not is_object(root)
-} else := null if {
-	object.get(root, path[0], null) == null
 } else := unreadable if {
 	some k, _ in path
-	k > 0
 	above := object.get(root, array.slice(path, 0, k), null)
 	not above == null
 	not is_object(above)
