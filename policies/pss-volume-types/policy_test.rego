@@ -16,7 +16,7 @@ others := [
 bad_volumes := array.concat(
 	[{"name": "v", kind: {}} | some kind in others],
 	array.concat(
-		[null, "junk", 7, true, [], ["emptyDir"], [{"emptyDir": {}}], {}, {"name": "v"}, {"name": "v", "emptyDir": null}],
+		[null, "junk", 7, true, [], ["emptyDir"], [{"emptyDir": {}}]],
 		[
 			{"name": "v", "emptyDir": "junk"},
 			{"name": "v", "emptyDir": []},
@@ -37,7 +37,13 @@ bad_pods := array.concat(
 )
 
 good_pods := array.concat(
-	[{}, {"volumes": null}, {"volumes": []}, {"volumes": [{"name": "v", "emptyDir": {}, "nfs": null}]}],
+	[
+		{},
+		{"volumes": null},
+		{"volumes": []},
+		{"volumes": [{"name": "v"}, {"name": "w", "nfs": null}]},
+		{"volumes": [{"name": "v", "emptyDir": {}, "nfs": null}]},
+	],
 	[{"volumes": [{"name": "v", kind: {"reference": "registry.example/files"}}]} | some kind in kinds],
 )
 
