@@ -52,6 +52,7 @@ test_annotations_that_are_none_are_refused if {
 	every junk in fixtures.not_objects {
 		violations := pss_apparmor.deny with input as annotated(junk)
 		fixtures.reasons(violations) == {"field-unreadable"}
+		pss_apparmor.annotations == {} with input as annotated(junk)
 	}
 	violations := pss_apparmor.deny with input as fixtures.workload("Pod", "junk", {"containers": [{"name": "web"}]})
 	fixtures.reasons(violations) == {"field-unreadable"}

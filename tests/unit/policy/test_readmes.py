@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fakes import opa
+from fakes.judging import FOLDER, POLICIES
 from portcullis.admission.workloads import WorkloadReader
 from portcullis.cli.manifests import Manifest, read_manifests
 from portcullis.cli.requests import request_of
@@ -28,8 +29,7 @@ from portcullis.reference.parse import parse_reference
 
 pytestmark = pytest.mark.opa
 
-FOLDER = Path(__file__).resolve().parents[3] / "policies"
-POLICIES = sorted(path.parent.name for path in FOLDER.glob("*/policy.rego"))
+
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SECONDS = 120.0
 
