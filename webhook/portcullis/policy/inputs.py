@@ -9,7 +9,8 @@ from functools import cached_property
 from portcullis.model.contents import FindingClass
 from portcullis.model.ruling import Need
 
-EVERY_NEED = frozenset(Need)
+EVERY_NEED = frozenset(Need) - {Need.INVENTORY}
+"""Of the input. The inventory is no part of it: policies from elsewhere read it as ``data.inventory`` (foreign.py)."""
 
 
 class Node:
@@ -64,7 +65,7 @@ _CONFIG = _leaf(Need.CONFIG)
 _USER = _leaf(Need.USER)
 _CONTENTS = _leaf(Need.CONTENTS)
 _ATTESTATIONS = _leaf(Need.ATTESTATIONS)
-_INVENTORY = _leaf(Need.INVENTORY)
+_NAMESPACE = _leaf(Need.NAMESPACE)
 
 _CONTAINER = _record(
     Need.REQUEST,
@@ -109,7 +110,7 @@ _IMAGE_FACTS = _record(
 INPUT = _record(
     Need.REQUEST,
     **_fields(_REQUEST, "time", "request", "workload"),
-    namespace=_record(Need.REQUEST, name=_REQUEST, labels=_INVENTORY, annotations=_INVENTORY),
+    namespace=_record(Need.REQUEST, name=_REQUEST, labels=_NAMESPACE, annotations=_NAMESPACE),
     containers=Node({Need.REQUEST}, each=_CONTAINER),
     images=Node({Need.REQUEST}, each=_IMAGE_FACTS),
 )

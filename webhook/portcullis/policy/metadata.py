@@ -16,11 +16,13 @@ SEVERITIES = tuple(severity for severity in Severity if severity is not Severity
 _TITLE_CHARS = 200
 _DESCRIPTION_CHARS = 4000
 _DOCS_CHARS = 500
+_CATEGORY_CHARS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a policy says of itself. ``needs`` widens what is derived from its rules."""
+    """What a policy says of itself. ``needs`` widens what is derived from its rules; ``exceptions_forbidden`` says that
+    no exception of the operator counts for it."""
 
     title: str
     description: str
@@ -28,6 +30,9 @@ class Metadata:
     mode: Mode
     docs: str
     needs: frozenset[Need]
+    category: str = ""
+    exceptions_forbidden: bool = False
+    reads_secrets: bool = False
 
 
 def read_metadata(name: str, modules: Sequence[Module]) -> Metadata:
@@ -68,6 +73,9 @@ class _Reader:
             mode=Mode(self._one_of(custom, "mode", tuple(Mode), Mode.DENY)),
             docs=self._docs(annotation, custom),
             needs=self._needs(custom),
+            category=self._text(custom, "category", _CATEGORY_CHARS),
+            exceptions_forbidden=self._forbidden(custom),
+            reads_secrets=self._flag(custom, "readsSecrets"),
         )
         if self._problems:
             raise PolicyCompileError(tuple(self._problems))
@@ -91,6 +99,17 @@ class _Reader:
             self._wrong(key, f"is {clean(str(value), 50)!r}; it must be one of {', '.join(choices)}")
             return default
         return str(value)
+
+    def _forbidden(self, custom: Mapping[str, Any]) -> bool:
+        if "exceptions" in custom and custom["exceptions"] != "forbidden":
+            self._wrong("exceptions", "must be forbidden, or not be there")
+        return "exceptions" in custom
+
+    def _flag(self, custom: Mapping[str, Any], key: str) -> bool:
+        value = custom.get(key, False)
+        if not isinstance(value, bool):
+            self._wrong(key, "must be true or false")
+        return value is True
 
     def _docs(self, annotation: Mapping[str, Any], custom: Mapping[str, Any]) -> str:
         if "docs" in custom:
