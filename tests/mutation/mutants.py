@@ -111,7 +111,7 @@ def _without_branches(source: Source, rule: Node) -> Iterator[Mutant]:
 
 def _undefined(source: Source, rule: Node, branch: Node, own: Span) -> str:
     """The source with a branch that never holds. It is not cut out, so that what refers to the rule compiles."""
-    body = [expression for expression in branch["body"] if not _implied(source, expression)]
+    body = [expression for expression in branch["body"] if not _implied(expression)]
     if rule.get("default"):
         # Its location is the word "default" alone.
         return source.replaced(Span(own.start, source.span(rule["head"]["value"]).end), "")
@@ -125,9 +125,9 @@ def _undefined(source: Source, rule: Node, branch: Node, own: Span) -> str:
 
 
 def _without_conditions(source: Source, rule: Node) -> Iterator[Mutant]:
-    found = {source.span(expression): expression for expression in _expressions(rule)}
+    found = {source.span(one): one for one in _expressions(rule) if not _implied(one)}
     for span, expression in sorted(found.items(), key=lambda item: item[0].start):
-        if not _implied(source, expression) and not _declaration(expression):
+        if not _declaration(expression):
             yield Mutant(
                 row=source.row(span.start),
                 rule=rule_name(rule),
@@ -170,13 +170,12 @@ def _expressions(tree: object) -> Iterator[Node]:
             yield from _expressions(value)
 
 
-def _implied(source: Source, expression: Node) -> bool:
+def _implied(expression: Node) -> bool:
     """The parser gives a body of ``true`` to what has none."""
     terms = expression["terms"]
     if not isinstance(terms, Mapping) or terms.get("type") != "boolean" or terms.get("value") is not True:
         return False
-    span = source.span(expression)
-    return source.text[span.start : span.end] != "true"
+    return base64.b64decode(expression["location"]["text"]) != b"true"
 
 
 def _declaration(expression: Node) -> bool:
