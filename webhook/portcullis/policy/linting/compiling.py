@@ -31,7 +31,7 @@ _REASONS = (
     (("io.jwt.decode_verify", "crypto.x509"), "it uses the wall clock, not the time of the decision"),
 )
 _MISSING = re.compile(r"undefined function (\S+)")
-_NOWHERE = re.compile(r"undefined ref: (input\S*)")
+_NOWHERE = re.compile(r"undefined ref: (\S+)")
 _SET = ("must be a set of messages", "defines none of deny", "is out of reach", "does not exist", "METADATA of", "policies; the limit", "neither portcullis", "for its package twice")  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def _instead(builtin: str) -> str:
 def _typed(file: LintFile, error: OpaError) -> Finding:
     place = (file.path, error.location.row, error.location.col)
     if nowhere := _NOWHERE.match(error.message):
-        return finding("unknown-input", place, f"the policy input has no {nowhere[1]}", _wanted(error.message))
+        return finding("unknown-input", place, f"there is no {nowhere[1]} in the policy input", _wanted(error.message))
     return finding("type-error", place, _one_line(error.message), advice(error.message))
 
 
