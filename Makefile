@@ -35,7 +35,7 @@ demo: setup ## the whole gate on this machine: registry, images, attestations, O
 
 .PHONY: test
 test: setup ## unit, property and contract tests
-	@$(PYTHON) tests/tools/install.py opa crane registry referrers-registry
+	@$(PYTHON) tests/tools/install.py opa regal crane registry referrers-registry
 	@$(RUN) pytest -n $(WORKERS) $(ARGS)
 
 .PHONY: e2e
@@ -70,7 +70,7 @@ fuzz: setup ## atheris over the readers of layers, a minute each
 
 .PHONY: lint
 lint: setup ## format, lint, types, layers, dependencies, Rego, Dockerfile
-	@$(PYTHON) tests/tools/install.py opa
+	@$(PYTHON) tests/tools/install.py opa regal
 	@$(RUN) ruff format --check .
 	@$(RUN) ruff check .
 	@$(RUN) mypy
@@ -79,6 +79,7 @@ lint: setup ## format, lint, types, layers, dependencies, Rego, Dockerfile
 	@$(RUN) hadolint Dockerfile
 	@opa fmt --list --fail policies >/dev/null || { opa fmt --diff policies; exit 1; }
 	@opa check --strict policies --ignore testdata
+	@$(RUN) portcullis lint policies --regal required --strict
 
 .PHONY: fmt
 fmt: setup ## formats Python and Rego
