@@ -11,6 +11,7 @@ from portcullis.cli.demo.command import demo
 from portcullis.cli.dockerfile import dockerfile
 from portcullis.cli.health import health
 from portcullis.cli.inspect import inspect
+from portcullis.cli.pages import pages
 from portcullis.cli.report import report
 from portcullis.cli.schema import schema
 from portcullis.cli.serve import serve
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, demo, check, inspect, dockerfile, report, verify, attest, health, schema, version):
+for command in (serve, demo, check, inspect, dockerfile, report, verify, attest, health, schema, version, pages):
     app.command()(command)
 app.add_typer(audit, name="audit")
 
