@@ -45,10 +45,13 @@ async def gather(folders: Sequence[Path], *, binary: Path, memory_bytes: int, li
     every = wanted if builtin in wanted else (builtin, *wanted)
     found = await asyncio.to_thread(_files, wanted, limits)
     bundle = await asyncio.to_thread(_bundle, every, limits)
-    infos, custom = await _compiled(bundle, binary=binary, memory_bytes=memory_bytes, limits=limits)
     profiles = await asyncio.to_thread(_profiles, every, limits)
+    infos, custom = await _compiled(bundle, binary=binary, memory_bytes=memory_bytes, limits=limits)
+    others = await asyncio.to_thread(lambda: set() if builtin in wanted else set(_named(builtin, limits)))
     pages = [
-        policy_page(info, custom.get(info.name, {}), found[info.name], profiles) for info in infos if info.name in found
+        policy_page(info, custom.get(info.name, {}), found.get(info.name, Files()), profiles)
+        for info in infos
+        if info.name not in others
     ]
     around = all(files.folder != wanted[0] for files in found.values())
     readme = await asyncio.to_thread(_readme, wanted[0], limits) if around else Readme()

@@ -26,6 +26,7 @@ NEEDS: Mapping[str, str] = {
 
 NOTHING = "nothing"
 
+_IMAGE = frozenset({Need.IMAGE, Need.CONFIG, Need.USER, Need.CONTENTS, Need.PACKAGES})
 _EVIDENCE = frozenset({Need.ATTESTATIONS, Need.COMPONENTS})
 _CATEGORY_CHARS = 60
 _EXCEPTION = """exceptions:
@@ -163,7 +164,7 @@ def _category(needs: frozenset[Need]) -> str:
     """Of a policy that does not say: by the facts that it reads."""
     if needs & _EVIDENCE:
         return "evidence"
-    return "image" if needs - closed(()) else "workload"
+    return "image" if needs & _IMAGE else "workload"
 
 
 def _snippets(page: PolicyPage) -> Iterator[tuple[str, str]]:

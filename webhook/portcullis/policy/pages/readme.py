@@ -62,7 +62,7 @@ def read_readme(text: str) -> Readme:
         if token.type != "heading_open" or token.level or token.map is None:
             continue
         first, behind = token.map
-        if token.tag == "h1" and not starts:
+        if token.tag == "h1" and not starts and not intro_from:
             intro_from = behind
         elif token.tag == "h2":
             starts.append((clean(content.content, _TITLE_CHARS), first, behind))
