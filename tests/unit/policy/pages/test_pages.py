@@ -63,7 +63,7 @@ def library(*pages: PolicyPage) -> Library:
 
 
 def page(info: PolicyInfo = INFO, beside: Files | None = None, **custom: object) -> PolicyPage:
-    return policy_page(info, custom, beside or files(), {"strict": {"team-label": "deny"}})
+    return policy_page(info, custom, beside or files(), {"strict": {"team-label": Mode.DENY}})
 
 
 OTHER = page(replace(INFO, name="other"), files("other"))
@@ -95,7 +95,7 @@ def test_a_page_in_markdown() -> None:
         "[the other](other.md#parameters), [all](../policies.md), [a page](../page.md) and `[no](link.md)`",
         "| default mode | warn |\n| severity | low |\n| waits for | image configuration |\n| category | image |\n",
         "| profiles | strict (deny) |\n| exceptions | possible |\n| more | <https://docs.example/team> |",
-        "policies:\n  modes: {team-label: deny}\n  namespaces:\n    legacy: {team-label: audit}\n",
+        "policies:\n  modes: {team-label: deny}\n  overrides:\n",
         "    team-label:\n      teams: []\n",
         "    policies: [team-label]\n",
         "[policy.rego](../../policies/team-label/policy.rego), [policy_test.rego](../../policies/team-label/policy_t",
@@ -187,8 +187,6 @@ def test_markdown_escapes_what_is_no_markdown() -> None:
 @pytest.mark.parametrize(
     ("custom", "name", "expected"),
     [
-        ({}, "exceptions", True),
-        ({"exceptions": "forbidden"}, "exceptions", False),
         ({"onRequest": True}, "on_request", True),
         ({"onRequest": "true"}, "on_request", False),
         ({"category": "python service"}, "category", "python service"),
@@ -222,6 +220,8 @@ def test_a_name_is_one_of_a_file(name: str) -> None:
 
 
 def test_who_forbids_exceptions_says_so() -> None:
-    text = markdown_pages(library(page(exceptions="forbidden")), ROOT)[PurePosixPath("policies/team-label.md")]
+    text = markdown_pages(library(page(replace(INFO, exceptions_forbidden=True))), ROOT)[
+        PurePosixPath("policies/team-label.md")
+    ]
     assert "The policy forbids exceptions to itself." in text
     assert "exceptions:\n" not in text

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from portcullis.errors import CompileProblem, EngineMalformed, PolicyCompileError
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
-from portcullis.model.ruling import PolicyBundle, PolicyInfo
+from portcullis.model.ruling import Mode, PolicyBundle, PolicyInfo
 from portcullis.policy.bundle import POLICIES, builtin_policies, load_bundle
 from portcullis.policy.compiler import Compiler
 from portcullis.policy.pages.model import Files, Library, SourceFile, policy_page
 from portcullis.policy.pages.readme import Readme, read_readme
 from portcullis.policy.process import run_opa
+from portcullis.policy.profiles import load_profile, profile_names
 from portcullis.policy.workspace import Workspace
 from portcullis.text import clean
 
@@ -37,6 +37,7 @@ async def gather(folders: Sequence[Path], *, binary: Path, memory_bytes: int, li
         folders: of which the first one's README is the text around the list, unless it is the folder of one policy.
 
     Raises:
+        ConfigError: a profile cannot be read.
         PolicyCompileError: a folder cannot be read, a policy does not compile, a file exceeds its limit.
         EngineUnavailable, EngineMalformed: OPA is not there, or not as documented.
     """
@@ -45,7 +46,7 @@ async def gather(folders: Sequence[Path], *, binary: Path, memory_bytes: int, li
     every = wanted if builtin in wanted else (builtin, *wanted)
     found = await asyncio.to_thread(_files, wanted, limits)
     bundle = await asyncio.to_thread(_bundle, every, limits)
-    profiles = await asyncio.to_thread(_profiles, every, limits)
+    profiles = await asyncio.to_thread(_profiles, every)
     infos, custom = await _compiled(bundle, binary=binary, memory_bytes=memory_bytes, limits=limits)
     others = await asyncio.to_thread(lambda: set() if builtin in wanted else set(_named(builtin, limits)))
     pages = [
@@ -127,17 +128,9 @@ def _read(path: Path, limits: Limits) -> str:
         raise _fault(path, "not UTF-8") from error
 
 
-def _profiles(folders: Sequence[Path], limits: Limits) -> Mapping[str, Mapping[str, str]]:
-    """The mode of each policy in each profile: ``profiles/<name>.yaml``."""
-    found: dict[str, Mapping[str, str]] = {}
-    for folder in folders:
-        for path in sorted((folder / "profiles").glob("*.yaml")):
-            try:
-                document = yaml.safe_load(_read(path, limits))
-                found[path.stem] = {str(name): str(mode) for name, mode in document["policies"].items()}
-            except (yaml.YAMLError, TypeError, LookupError, AttributeError) as error:
-                raise _fault(path, "is no profile") from error
-    return found
+def _profiles(folders: Sequence[Path]) -> Mapping[str, Mapping[str, Mode]]:
+    """The mode of each policy in each profile of the folders."""
+    return {name: load_profile(folder, name).modes for folder in folders for name in profile_names(folder)}
 
 
 async def _compiled(

@@ -19,8 +19,8 @@ NEEDS: Mapping[str, str] = {
     "packages": "list of packages",
     "attestations": "attestations",
     "components": "components of SBOMs",
-    "inventory": "objects of the cluster",
     "namespace": "labels of the namespace",
+    "inventory": "objects of the cluster",
 }
 """What is waited for, by the need; ``request`` is always there."""
 
@@ -29,6 +29,12 @@ NOTHING = "nothing"
 _IMAGE = frozenset({Need.IMAGE, Need.CONFIG, Need.USER, Need.CONTENTS, Need.PACKAGES})
 _EVIDENCE = frozenset({Need.ATTESTATIONS, Need.COMPONENTS})
 _CATEGORY_CHARS = 60
+_MODES = """policies:
+  modes: {{{name}: {mode}}}
+  overrides:
+    - namespaces: ["legacy-*"]
+      modes: {{{name}: audit}}
+"""
 _EXCEPTION = """exceptions:
   - id: EX-1
     policies: [{name}]
@@ -120,7 +126,7 @@ class Files:
 
 
 def policy_page(
-    info: PolicyInfo, custom: Mapping[str, object], files: Files, profiles: Mapping[str, Mapping[str, str]]
+    info: PolicyInfo, custom: Mapping[str, object], files: Files, profiles: Mapping[str, Mapping[str, Mode]]
 ) -> PolicyPage:
     """The page of a compiled policy.
 
@@ -145,7 +151,7 @@ def policy_page(
         needs=_words(info.needs),
         category=clean(category, _CATEGORY_CHARS) if isinstance(category, str) and category else _category(info.needs),
         on_request=custom.get("onRequest") is True,
-        exceptions=custom.get("exceptions") != "forbidden",
+        exceptions=not info.exceptions_forbidden,
         profiles=tuple((name, modes[info.name]) for name, modes in sorted(profiles.items()) if info.name in modes),
         readme=files.readme,
         folder=files.folder,
@@ -170,8 +176,7 @@ def _category(needs: frozenset[Need]) -> str:
 def _snippets(page: PolicyPage) -> Iterator[tuple[str, str]]:
     other = Mode.WARN if page.mode is Mode.DENY else Mode.DENY
     name = page.name
-    modes = f"policies:\n  modes: {{{name}: {other}}}\n  namespaces:\n    legacy: {{{name}: audit}}\n"
-    yield "Its mode, everywhere and in one namespace:", modes
+    yield "Its mode, everywhere and in some namespaces:", _MODES.format(name=name, mode=other)
     parameters = f"policies:\n  parameters:\n    {name}:"
     if lines := [f"      {one.name}: {one.default}\n" for one in page.readme.parameters if one.default]:
         yield "Its parameters, with their defaults:", f"{parameters}\n{''.join(lines)}"
