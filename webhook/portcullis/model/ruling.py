@@ -30,17 +30,37 @@ class Need(StrEnum):
     ATTESTATIONS = "attestations"
     COMPONENTS = "components"
     """The components of SBOMs, likewise."""
-    NAMESPACE = "namespace"
-    """Labels and annotations of the request's namespace, as the API server knows them."""
     INVENTORY = "inventory"
-    """Objects of the cluster, at ``data.inventory``."""
+    """Objects of the cluster, which only policies from elsewhere read (``data.inventory``)."""
+    NAMESPACE = "namespace"
+    """Labels and annotations of the namespace of the request, as the API server knows them."""
+
+
+class Origin(StrEnum):
+    """What a policy was written for."""
+
+    NATIVE = "native"
+    GATEKEEPER = "gatekeeper"
+    """A constraint with its ConstraintTemplate; ``input.review`` and ``input.parameters``."""
+    ADMISSION = "admission"
+    """``package kubernetes.admission`` of OPA's tutorial; ``input`` is the AdmissionReview."""
+    CONFTEST = "conftest"
+    """Any other package with deny, warn or violation; ``input`` is the object."""
+
+
+class Rego(StrEnum):
+    """The version of the language."""
+
+    V0 = "v0"
+    V1 = "v1"
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyInfo:
     """A compiled policy: its METADATA and what it reads.
 
-    ``rules`` are those of deny, warn, audit that its package defines; ``mode`` the default for ``deny``.
+    ``rules`` are those of deny, warn, audit that its package defines; ``mode`` the default for ``deny``. A policy with
+    ``unsupported`` is never judged, only undecided; the text says why.
     """
 
     name: str
@@ -51,8 +71,12 @@ class PolicyInfo:
     docs: str
     needs: frozenset[Need]
     rules: tuple[Mode, ...]
+    origin: Origin = Origin.NATIVE
+    category: str = ""
     exceptions_forbidden: bool = False
-    """Its author lets no exception be made from it."""
+    reads_secrets: bool = False
+    rego: Rego = Rego.V1
+    unsupported: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,9 @@ class Compiler:
                     docs=metadata.docs,
                     needs=closed(derive_needs(rules, own, known) | metadata.needs),
                     rules=verdict_rules(own),
+                    category=metadata.category,
                     exceptions_forbidden=metadata.exceptions_forbidden,
+                    reads_secrets=metadata.reads_secrets,
                 )
             )
         if problems:
