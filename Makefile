@@ -61,6 +61,7 @@ bench: setup ## figures: a table, and build/bench.json
 mutate: setup ## do the tests of policies fail without a condition? all, or ARGS='image-user pss-*'
 	@$(PYTHON) tests/tools/install.py opa
 	@PYTHONPATH=tests $(RUN) python -m mutation.run --workers $(WORKERS) $(ARGS)
+
 .PHONY: docs
 docs: setup ## the pages of the policies: docs/policies.md and docs/policies/
 	@$(PYTHON) tests/tools/install.py opa
