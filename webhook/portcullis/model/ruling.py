@@ -31,10 +31,10 @@ class Need(StrEnum):
     ATTESTATIONS = "attestations"
     COMPONENTS = "components"
     """The components of SBOMs, likewise."""
-    NAMESPACE = "namespace"
-    """Labels and annotations of the request's namespace, as the API server knows them."""
     INVENTORY = "inventory"
     """Objects of the cluster, at ``data.inventory``."""
+    NAMESPACE = "namespace"
+    """Labels and annotations of the request's namespace, as the API server knows them."""
 
 
 class Origin(StrEnum):
