@@ -48,7 +48,7 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	some "vcs" in classes
+	"vcs" in classes
 	some i in containers.all
 	judged := contents.judged(look("vcs"), containers.image(i))
 	violation := containers.violation(i, object.union(judged.place, {
@@ -59,7 +59,7 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	some "caches" in classes
+	"caches" in classes
 	some i in containers.all
 	judged := contents.judged(look("caches"), containers.image(i))
 	violation := containers.violation(i, object.union(judged.place, {
@@ -70,7 +70,7 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	some "tests" in classes
+	"tests" in classes
 	some i in containers.all
 	judged := contents.judged(look("tests"), containers.image(i))
 	violation := containers.violation(i, object.union(judged.place, {
