@@ -378,6 +378,20 @@ async def test_parameters(opa_binary: Path) -> None:
         assert messages(await judge(engine, await engine.compile(bundle))) == ["one", "two"]
 
 
+async def test_parameters_of_a_question_take_the_place_of_the_bundles(opa_binary: Path) -> None:
+    """For the policies that it names, wholly; for the next question the bundle's count again."""
+    word = 'deny contains data.portcullis.parameters["{0}"].words[_]'
+    sources = [opa.policy(name, word.format(name)) for name in ("a-b", "other", "none")]
+    bundle = opa.bundle(*sources, parameters={"a-b": {"words": ["one"], "more": 1}, "other": {"words": ["two"]}})
+    async with opa.running(opa_binary) as engine:
+        compiled = await engine.compile(bundle)
+        names = ("a-b", "other", "none")
+        changed: dict[str, JSONObject] = {"a-b": {"words": ["three"]}, "none": {"words": ["four"]}}
+        ruling = await engine.evaluate(compiled, names, DOCUMENT, soon(), changed)
+        assert sorted(messages(ruling)) == ["four", "three", "two"]
+        assert sorted(messages(await judge(engine, compiled))) == ["one", "two"]
+
+
 FAILING: dict[str, tuple[str, str]] = {
     "builtin": ('deny contains "x" if to_number(input.containers[0].name) > 1', "to_number"),
     "builtin-negated": ('deny contains "x" if not json.unmarshal(input.containers[0].name).a', "unmarshal"),
