@@ -15,6 +15,7 @@ from portcullis.cli.inspect import inspect
 from portcullis.cli.report import report
 from portcullis.cli.schema import schema
 from portcullis.cli.serve import serve
+from portcullis.cli.testing.command import run_tests
 from portcullis.cli.verify import verify
 from portcullis.cli.version import version
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 for command in (serve, demo, check, inspect, dockerfile, report, verify, attest, health, schema, version):
     app.command()(command)
+app.command("test")(run_tests)
 app.add_typer(audit, name="audit")
 app.add_typer(exceptions, name="exceptions")
 

@@ -49,18 +49,16 @@ def _violations(
             continue
         wrong.append(f"- {_text(entry)}" + (f" × {entry.count}" if entry.count is not None else ""))
     extra = [violation for at, violation in enumerate(got) if at not in matched and violation.mode is Mode.DENY]
-    faults += [f"an unexpected violation: {_shown(violation)}" for violation in extra[:SHOWN]]
-    if len(extra) > SHOWN:
-        faults.append(f"and {len(extra) - SHOWN} more unexpected violations")
+    if extra:
+        policies = ", ".join(dict.fromkeys(clean(violation.policy, CHARS) for violation in extra[:SHOWN]))
+        faults.append(f"unexpected violations: {len(extra)}, of {policies}")
     if wrong or extra:
-        policies = {entry.policy for entry in expected}
-        shown = [one for one in got if one in extra or one.policy in policies]
+        asked = {entry.policy for entry in expected}
+        shown = [one for one in got if one in extra or one.policy in asked]
         diff += [*wrong, *(f"+ {_shown(one)}" for one in shown[:SHOWN])]
 
 
-def _undecided(
-    expected: Sequence[str], got: Sequence[UndecidedPolicy], faults: list[str], diff: list[str]
-) -> None:
+def _undecided(expected: Sequence[str], got: Sequence[UndecidedPolicy], faults: list[str], diff: list[str]) -> None:
     names = {policy.policy for policy in got}
     for name in expected:
         if name not in names:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -71,7 +71,7 @@ class Expected(Section):
 
     @model_validator(mode="after")
     def _something(self) -> "Expected":
-        if self.verdict is self.code is self.violations is self.undecided is None:
+        if all(one is None for one in (self.verdict, self.code, self.violations, self.undecided)):
             raise ValueError("says nothing: give verdict, code, violations or undecided")
         return self
 
@@ -106,6 +106,8 @@ class FixtureModel(Section):
     namespace: NamespaceFacts = NamespaceFacts()
     time: str = ""
     policies: tuple[str, ...] = ()
+    """Names of those that judge; without it all that would in a cluster without configuration."""
+    profile: str = ""
     modes: dict[str, Mode] = Field(default_factory=dict)
     parameters: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     exceptions: tuple[Tree, ...] = ()
@@ -268,8 +270,10 @@ def _problem(detail: ErrorDetails, location: tuple[str | int, ...]) -> str:
         model = _KEYS.get(around, FixtureModel)
         known = [field.alias or name for name, field in model.model_fields.items()]
         close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.6)
-        return f"there is no such key; did you mean {close[0]}?" if close else (
-            f"there is no such key; there are {', '.join(known)}"
+        return (
+            f"there is no such key; did you mean {close[0]}?"
+            if close
+            else (f"there is no such key; there are {', '.join(known)}")
         )
     if detail["type"] == "missing":
         return "is required"
@@ -294,5 +298,3 @@ def read_file(fixture: Fixture, path: str, limits: Limits) -> bytes:
     if len(content) > limits.input_bytes:
         raise FixtureError(f"{place}: more than {limits.input_bytes} bytes (limits.inputBytes)")
     return content
-
-

@@ -21,6 +21,7 @@ from portcullis.model.request import AdmissionRequest
 from portcullis.model.ruling import Need
 from portcullis.policy.schema import document_schema
 from portcullis.text import clean
+from portcullis.times import parse_rfc3339
 
 Parse = Callable[[str], ImageReference]
 
@@ -55,20 +56,26 @@ def images_of(tree: object, where: str, pending: Collection[tuple[str, str, str]
     """
     if not isinstance(tree, Mapping) or not isinstance(tree.get("images"), Mapping):
         raise FixtureError(f"{where}: no facts: the output of portcullis inspect -o json is expected")
-    time = tree.get("time")
-    now = time.get("now") if isinstance(time, Mapping) else None
-    try:
-        at = datetime.fromisoformat(now) if isinstance(now, str) else None
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise FixtureError(f"{where}: time.now is missing: when the facts were recorded")
+    at = recorded_at(tree, where)
     found = {}
     for written, image in tree["images"].items():
         _check(image, f"{where}: images[{clean(str(written), 200)!r}]")
         known = frozenset((stage, reason) for name, stage, reason in pending if name == written)
         found[str(written)] = Recorded(image, at, where, known)
     return found
+
+
+def recorded_at(tree: Mapping[str, Any], where: str) -> datetime:
+    """``time.now`` of a policy input. Raises FixtureError."""
+    time = tree.get("time")
+    now = time.get("now") if isinstance(time, Mapping) else None
+    try:
+        at = parse_rfc3339(now) if isinstance(now, str) else None
+    except ValueError:
+        at = None
+    if at is None:
+        raise FixtureError(f"{where}: time.now is missing: when the facts were recorded")
+    return at
 
 
 def _check(image: object, where: str) -> None:
@@ -127,9 +134,7 @@ class RecordedImages:
         try:
             return ImageFacts(written=written, reference=self._parse(written))
         except InvalidReference as error:
-            return ImageFacts(
-                written=written, reference=None, problems=(problem_of(error, Stage.REFERENCE, written),)
-            )
+            return ImageFacts(written=written, reference=None, problems=(problem_of(error, Stage.REFERENCE, written),))
 
     def _facts(self, written: str, needs: frozenset[Need]) -> ImageFacts:
         named = self._named(written)
@@ -155,7 +160,7 @@ class RecordedImages:
                 media_type="",
                 is_index=tree["isIndex"] is True,
                 platforms=(),
-                stale_since=datetime.fromisoformat(stale) if isinstance(stale, str) else None,
+                stale_since=_moment(stale),
             )
         problems += tuple(_not_recorded(written, tree, problems, needs))
         return ImageFacts(
@@ -166,6 +171,13 @@ class RecordedImages:
             problems=problems,
             recorded=tree,
         )
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return parse_rfc3339(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def missing_images(written: Sequence[str], images: Mapping[str, Recorded]) -> list[str]:
@@ -243,5 +255,3 @@ def _holds(tree: Mapping[str, Any], need: Need) -> bool:
 def _missing(written: str, stage: Stage, what: str) -> Problem:
     message = f"its {what} were not recorded; record them with portcullis inspect {clean(written, 200)} -o json"
     return Problem(stage, "facts-not-recorded", retryable=False, msg=message, image=written)
-
-

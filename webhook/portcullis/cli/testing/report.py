@@ -25,9 +25,7 @@ def results_json(
         "apiVersion": API_VERSION,
         "kind": "TestResults",
         "summary": counts(results),
-        "problems": [
-            {"file": one.file, "row": one.row, "column": one.column, "msg": one.message} for one in problems
-        ],
+        "problems": [{"file": one.file, "row": one.row, "column": one.column, "msg": one.message} for one in problems],
         "tests": [_result(result) for result in results],
     }
     if coverage is not None:
@@ -71,9 +69,14 @@ def _result(result: Result) -> dict[str, Any]:
     }
 
 
-def results_junit(results: Sequence[Result]) -> str:
-    """A suite per file, a case per test. What could not be run is an error and no failure."""
-    suites = ET.Element("testsuites", {"name": "portcullis test", **_counts(results)})
+def results_junit(results: Sequence[Result], problems: Sequence[CompileProblem]) -> str:
+    """A suite per file, a case per test. What could not be run, or does not compile, is an error and no failure."""
+    suites = ET.Element("testsuites", {"name": "portcullis test", **_counts(results, len(problems))})
+    for problem in problems:
+        counted = {"tests": "1", "failures": "0", "errors": "1", "skipped": "0"}
+        suite = ET.SubElement(suites, "testsuite", {"name": clean(problem.file, CHARS), **counted})
+        case = ET.SubElement(suite, "testcase", name="compiles", classname=clean(problem.file, CHARS), time="0")
+        ET.SubElement(case, "error", type="compile", message=clean(str(problem), CHARS))
     for file, group in groupby(results, key=lambda one: one.file):
         cases = list(group)
         suite = ET.SubElement(suites, "testsuite", {"name": clean(file, CHARS), **_counts(cases)})
@@ -101,11 +104,11 @@ def _xml(line: Text) -> str:
     return " " * (len(text) - len(text.lstrip(" "))) + clean(text, CHARS)
 
 
-def _counts(results: Sequence[Result]) -> dict[str, str]:
+def _counts(results: Sequence[Result], problems: int = 0) -> dict[str, str]:
     found = counts(results)
     return {
-        "tests": str(len(results)),
+        "tests": str(len(results) + problems),
         "failures": str(found[Outcome.FAILED]),
-        "errors": str(found[Outcome.BROKEN]),
+        "errors": str(found[Outcome.BROKEN] + problems),
         "skipped": str(found[Outcome.SKIPPED]),
     }

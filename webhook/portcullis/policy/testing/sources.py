@@ -81,7 +81,7 @@ class Sources:
 
 
 def load_sources(folders: Sequence[Path], beside: Path | None, limits: Limits) -> Sources:
-    """Reads the Rego below ``folders`` (which may be files, too) and, of ``beside``, policies, library and its fixtures.
+    """Reads the Rego below ``folders`` (which may be files, too); of ``beside``, policies, library and its fixtures.
 
     A package of ``beside`` that a folder brings as well is left out: it is the folder's that is under test.
 

@@ -190,7 +190,8 @@ class _Failure:
             key = self._value(part)
             if value is None or key is None or value["type"] != "object":
                 return None
-            value = next((item for name, item in value["value"] if name == key), None)
+            members: Sequence[tuple[Term, Term]] = value["value"]
+            value = next((item for name, item in members if name == key), None)
         return value
 
     def _filled(self, term: Term, depth: int = 0) -> Term:
@@ -315,7 +316,7 @@ def _end(line: str, depth: int) -> tuple[int, int]:
         if quote:
             if character == quote and line[at - 1] != "\\":
                 quote = ""
-        elif character in "\"`":
+        elif character in '"`':
             quote = character
         elif character == "#":
             return at, depth
