@@ -85,6 +85,7 @@ class Session:
             packages = sources.test_packages
             say(f"running the Rego tests of {plural(len(packages), 'package')}")
             results = await self.runner.run(sources, packages, pattern=self.pattern)
+            results = await self.runner.explain(sources, results)
             coverage = None
             if self._coverage and packages:
                 say("counting the lines that they reach")

@@ -11,7 +11,7 @@ from portcullis.policy.testing.coverage import Coverage
 from portcullis.policy.testing.results import Outcome, Result, Step, counts
 from portcullis.text import clean
 
-SHOWN = 20
+SHOWN = 12
 """Tests that did not pass, in full; the others are counted."""
 NAMED = 50
 """After these, further ones by name only."""
@@ -30,6 +30,12 @@ _SIGNS = {
 
 def show_results(console: Console, results: Sequence[Result]) -> None:
     """What did not pass, then one line that counts all."""
+    show_accounts(console, results)
+    _print(console, [summary(results)])
+
+
+def show_accounts(console: Console, results: Sequence[Result]) -> None:
+    """What did not pass, and why."""
     bad = [result for result in results if result.outcome in (Outcome.FAILED, Outcome.BROKEN)]
     for result in bad[:SHOWN]:
         _print(console, account(result))
@@ -39,7 +45,14 @@ def show_results(console: Console, results: Sequence[Result]) -> None:
     if len(bad) > SHOWN + NAMED:
         rest = len(bad) - SHOWN - NAMED
         _print(console, [Text(f"… and {plural(rest, 'test')} more; -o json lists them all", "dim")])
-    _print(console, [summary(results)])
+
+
+def show_verdict(console: Console, results: Sequence[Result], seconds: float) -> None:
+    """At once, before anything is explained: the names of what failed, and the count."""
+    bad = [result for result in results if result.outcome in (Outcome.FAILED, Outcome.BROKEN)]
+    for result in bad[:SHOWN]:
+        _print(console, [_headline(result)])
+    _print(console, [Text.assemble(summary(results), (f"  {seconds:.2f} s after the change", "dim"))])
 
 
 def account(result: Result) -> Iterator[Text]:
@@ -114,7 +127,7 @@ def _diff(diff: Sequence[str]) -> Iterator[Text]:
         yield Text.assemble("        ", ("- expected", "green"), "  ", ("+ got", "red"))
     for line in diff:
         style = "green" if line.startswith("-") else "red" if line.startswith("+") else "dim"
-        yield Text(f"        {_kept(line)}", style)
+        yield Text(f"        {line[:2]}{_kept(line[2:])}", style)
 
 
 def _kept(line: str) -> str:

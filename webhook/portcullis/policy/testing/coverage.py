@@ -72,22 +72,26 @@ def read_coverage(report: Mapping[str, Any], source_of: Callable[[str], tuple[st
     Raises:
         EngineMalformed: it is none.
     """
-    files: list[FileCoverage] = []
-    gaps: list[Gap] = []
+    texts: dict[str, str] = {}
+    covered: dict[str, set[int]] = {}
+    missed: dict[str, set[int]] = {}
     try:
+        # OPA 1.21 names a file of a bundle in two ways, once for what is covered and once for what is not.
         for path, found in report["files"].items():
             name, text, own = source_of(path)
-            if not own or name.endswith(TESTS):
-                continue
-            covered = _rows(found.get("covered") or ())
-            missed = _rows(found.get("not_covered") or ()) - covered
-            files.append(FileCoverage(name, len(covered), len(covered) + len(missed)))
-            gaps += _gaps(name, text.split("\n"), sorted(missed))
+            if own and not name.endswith(TESTS):
+                texts[name] = text
+                covered.setdefault(name, set()).update(_rows(found.get("covered") or ()))
+                missed.setdefault(name, set()).update(_rows(found.get("not_covered") or ()))
     except (KeyError, TypeError, AttributeError) as error:
         raise EngineMalformed("OPA's coverage has an unknown shape") from error
-    return Coverage(
-        tuple(sorted(files, key=lambda file: file.file)), tuple(sorted(gaps, key=lambda gap: (gap.file, gap.first)))
-    )
+    files: list[FileCoverage] = []
+    gaps: list[Gap] = []
+    for name in sorted(texts):
+        uncovered = missed[name] - covered[name]
+        files.append(FileCoverage(name, len(covered[name]), len(covered[name]) + len(uncovered)))
+        gaps += _gaps(name, texts[name].split("\n"), sorted(uncovered))
+    return Coverage(tuple(files), tuple(gaps))
 
 
 def _rows(ranges: Sequence[Mapping[str, Any]]) -> set[int]:

@@ -3,14 +3,15 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from portcullis.errors import CompileProblem, EngineMalformed, EngineUnavailable, PolicyCompileError
+from portcullis.errors import CompileProblem, EngineMalformed, EngineUnavailable, PolicyCompileError, PortcullisError
 from portcullis.limits import Limits
 from portcullis.policy.capabilities import restricted
 from portcullis.policy.process import Completed, run_opa
@@ -53,14 +54,11 @@ class Runner:
         self._limits = limits
         self._capabilities: bytes = b""
 
-    async def run(
-        self, sources: Sources, packages: Sequence[Package], *, pattern: str = "", explained: int = EXPLAINED
-    ) -> tuple[Result, ...]:
-        """The results of the tests of these packages, in the order of their places.
+    async def run(self, sources: Sources, packages: Sequence[Package], *, pattern: str = "") -> tuple[Result, ...]:
+        """The results of the tests of these packages, in the order of their places; why is for :meth:`explain`.
 
         Args:
             pattern: a regular expression (RE2); only tests are run whose full name it is found in.
-            explained: how many failures are explained at most, for which these tests run once more.
 
         Raises:
             PolicyCompileError: the sources do not compile; with file, row and column.
@@ -69,19 +67,38 @@ class Runner:
         """
         if not packages:
             return ()
-        workspace = await asyncio.to_thread(Workspace)
-        try:
-            place = _Place(workspace.path, sources)
-            await asyncio.to_thread(place.write, await self._allowed())
-            chosen = _pattern(packages, pattern)
-            results = _results(await self._test(place, ("--run", chosen)), place, self._limits)
-            wanted = set(packages)
-            results = tuple(one for one in results if tuple(one.group.split(".")) in wanted)
-            if pattern:
-                results = tuple(one for one in results if re.search(pattern, f"data.{one.full_name}"))
-            return await self._explained(place, results, explained)
-        finally:
-            await asyncio.to_thread(workspace.remove)
+        async with self._placed(sources) as place:
+            tests = await self._test(place, ("--run", pattern or _of_packages(packages)))
+            results = _results(tests, place, self._limits)
+        wanted = set(packages)
+        results = tuple(one for one in results if tuple(one.group.split(".")) in wanted)
+        if pattern:
+            results = tuple(one for one in results if re.search(pattern, f"data.{one.full_name}"))
+        return results
+
+    async def explain(self, sources: Sources, results: Sequence[Result]) -> tuple[Result, ...]:
+        """The results with the reasons of the first ``EXPLAINED`` failures, for which these tests run once more. Where
+        the traces exceed what is read, without.
+
+        Raises:
+            As :meth:`run`.
+        """
+        failed = [one for one in results if one.outcome is Outcome.FAILED and not one.message][:EXPLAINED]
+        if not failed:
+            return tuple(results)
+        names = [f"data.{one.full_name}" for one in failed]
+        async with self._placed(sources) as place:
+            try:
+                traced = await self._test(place, ("--run", _any_of(names), "--var-values", "--explain", "fails"))
+            except (EngineMalformed, EngineUnavailable):
+                return tuple(results)  # the names and lines of the tests stay
+            traces = {_full_name(one): one.get("trace") or () for one in traced}
+            return tuple(
+                _with_reason(one, traces[one.full_name], place)
+                if one.outcome is Outcome.FAILED and one.full_name in traces
+                else one
+                for one in results
+            )
 
     async def cover(self, sources: Sources, results: Sequence[Result]) -> Coverage:
         """What the tests that passed cover of the sources under test; these run once more.
@@ -89,11 +106,8 @@ class Runner:
         Raises:
             As :meth:`run`.
         """
-        workspace = await asyncio.to_thread(Workspace)
-        try:
-            place = _Place(workspace.path, sources)
-            await asyncio.to_thread(place.write, await self._allowed())
-            names = [f"data.{one.full_name}" for one in results if one.outcome is Outcome.PASSED]
+        names = [f"data.{one.full_name}" for one in results if one.outcome is Outcome.PASSED]
+        async with self._placed(sources) as place:
             arguments = ("--coverage", "--coverage-runs", "", "--run", _any_of(names))
             done = await self._opa("test", place, arguments)
             try:
@@ -101,42 +115,29 @@ class Runner:
             except msgspec.MsgspecError as error:
                 raise EngineMalformed(f"OPA gave no coverage: {_said(done)}") from error
             return read_coverage(report, place.source_of)
+
+    @asynccontextmanager
+    async def _placed(self, sources: Sources) -> AsyncIterator["_Place"]:
+        """The sources on disk, for the length of the block."""
+        workspace = await asyncio.to_thread(Workspace)
+        try:
+            place = _Place(workspace.path, sources)
+            await asyncio.to_thread(place.write, await self._allowed())
+            yield place
         finally:
             await asyncio.to_thread(workspace.remove)
-
-    async def _explained(self, place: "_Place", results: Sequence[Result], most: int) -> tuple[Result, ...]:
-        failed = [one for one in results if one.outcome is Outcome.FAILED and not one.message][:most]
-        if not failed:
-            return tuple(results)
-        names = [f"data.{one.full_name}" for one in failed]
-        try:
-            traced = await self._test(place, ("--run", _any_of(names), "--var-values", "--explain", "fails"))
-        except (EngineMalformed, EngineUnavailable):
-            return tuple(results)  # a trace that is too long: the names and lines of the tests stay
-        traces = {_full_name(one): one.get("trace") or () for one in traced}
-        return tuple(
-            _with_reason(one, traces[one.full_name], place)
-            if one.outcome is Outcome.FAILED and one.full_name in traces
-            else one
-            for one in results
-        )
 
     async def _test(self, place: "_Place", arguments: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         done = await self._opa("test", place, arguments)
         try:
             tests: list[dict[str, Any]] = msgspec.json.decode(done.stdout, type=list[dict[str, Any]])
         except msgspec.MsgspecError:
-            await self._check(place, done)
-            raise AssertionError("unreachable") from None
+            raise await self._why(place, done) from None
         return tests
 
-    async def _check(self, place: "_Place", tested: Completed) -> None:
-        """Why there were no results: `opa test` tells no columns.
-
-        Raises:
-            PolicyCompileError: the sources do not compile.
-            EngineMalformed: that is not why.
-        """
+    async def _why(self, place: "_Place", tested: Completed) -> PortcullisError:
+        """Why there were no results: PolicyCompileError, or EngineMalformed where the sources do compile. `opa test`
+        itself tells no columns."""
         done = await self._opa("check", place, ("--max-errors", str(ERRORS)))
         for output in (done.stderr, done.stdout):
             try:
@@ -144,8 +145,8 @@ class Runner:
             except msgspec.MsgspecError:
                 continue
             if problems := tuple(_problem(error, place) for error in errors):
-                raise PolicyCompileError(problems)
-        raise EngineMalformed(f"`opa test` ended with status {tested.code}: {_said(tested)}")
+                return PolicyCompileError(problems)
+        return EngineMalformed(f"`opa test` ended with status {tested.code}: {_said(tested)}")
 
     async def _opa(self, command: str, place: "_Place", arguments: Sequence[str]) -> Completed:
         timed = ("--timeout", f"{self._limits.test_seconds:g}s") if command == "test" else ()
@@ -274,11 +275,7 @@ def _full_name(test: Mapping[str, Any]) -> str:
     return f"{str(test['package']).removeprefix('data.')}.{test['name']}"
 
 
-def _pattern(packages: Sequence[Package], pattern: str) -> str:
-    """A regular expression for the tests of the packages. What else is chosen by ``pattern`` is told apart later: RE2
-    knows no conjunction."""
-    if pattern:
-        return pattern
+def _of_packages(packages: Sequence[Package]) -> str:
     return f"^({'|'.join(re.escape('data.' + '.'.join(package)) for package in packages)})\\.[^.]+$"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from portcullis.policy.testing.results import Step
 from portcullis.policy.testing.terms import Term, call, difference, is_value, written
 
-INNER_STEPS = 3
+INNER_STEPS = 2
 VALUE_CHARS = 400
 EXPRESSION_CHARS = 300
 EXPRESSION_LINES = 12
@@ -134,7 +134,9 @@ class _Failure:
         return self.file, self.row, self._column
 
     def step(self) -> Step:
-        expression = _excerpt(self._source(self.file), self.row, self._column) or self._compiled()
+        # What OPA has taken out of an expression lies somewhere within it: then the line as a whole says more.
+        column = 1 if self._node.get("generated") else self._column
+        expression = _excerpt(self._source(self.file), self.row, column) or self._compiled()
         used = self._used()
         values: dict[str, str] = {}
         reads: dict[str, str] = {}
@@ -145,9 +147,10 @@ class _Failure:
                 reads.setdefault(path, shown)
             if value is not None and (name := self._name(variable)) and name != shown:
                 values.setdefault(name, shown)
-        for term in self._terms():
+        terms = self._terms()
+        for term in terms:
             if term.get("type") == "ref" and (path := self._input_path(term)):
-                reads.setdefault(path, _UNDEFINED)
+                reads.setdefault(path, self._at_least(term, terms))
         return Step(
             self.file,
             self.row,
@@ -156,6 +159,14 @@ class _Failure:
             tuple(list(values.items())[:VALUES]),
             tuple([(path, value) for path, value in reads.items() if not _is_within(path, reads)][:VALUES]),
         )
+
+    def _at_least(self, term: Term, terms: Sequence[Term]) -> str:
+        """What can be said of a value that has no variable: the trace does not hold it."""
+        others = [other for other in terms[1:] if other is not term and is_value(other)]
+        equation = len(terms) == 3 and terms[0].get("type") == "ref" and terms[0]["value"][0]["value"] in _EQUALITIES
+        if equation and others and not self._node.get("generated"):
+            return f"not {_clipped(written(others[0], {}))}, or undefined"
+        return _UNDEFINED if self._node.get("generated") else "false or undefined"
 
     def diff(self) -> tuple[str, ...]:
         """Expected and got, where the expression is an equation of two values that are known."""
@@ -301,6 +312,8 @@ def _excerpt(text: str, row: int, column: int) -> str:
     rows[0] = rows[0][column - 1 :]
     taken: list[str] = []
     depth = 0
+    if rows[0].lstrip().startswith("every ") and "{" in rows[0]:
+        return _clipped(f"{rows[0].strip().rpartition('{')[0]}{{ … }}", EXPRESSION_CHARS)
     for line in rows:
         end, depth = _end(line, depth)
         taken.append(line[:end].strip())
