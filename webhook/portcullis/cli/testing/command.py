@@ -103,7 +103,7 @@ def _percent(text: str) -> Decimal:
         value = Decimal(text)
     except InvalidOperation:
         value = Decimal(-1)
-    if not 0 <= value <= 100:  # NaN too is refused here
+    if not value.is_finite() or not 0 <= value <= 100:
         raise ConfigError("--threshold: a number from 0 to 100 is expected")
     return value
 

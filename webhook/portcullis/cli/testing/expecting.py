@@ -28,7 +28,7 @@ def compare(expected: Expected, decision: Decision) -> tuple[tuple[str, ...], tu
         _undecided(expected.undecided, decision.undecided, faults, diff)
     if faults and not any(line.startswith("+") and "verdict" not in line and "code" not in line for line in diff):
         # What led to the verdict helps to see why it is another.
-        diff += [f"  {_shown(one)}" for one in decision.violations if one.mode is Mode.DENY][:SHOWN]
+        diff += [f"  {_shown(one)}" for one in decision.violations if one.refuses][:SHOWN]
         diff += [f"  {_shown_undecided(one)}" for one in decision.undecided if one.mode is Mode.DENY][:SHOWN]
     return tuple(faults), tuple(diff)
 
@@ -48,7 +48,7 @@ def _violations(
         else:
             continue
         wrong.append(f"- {_text(entry)}" + (f" × {entry.count}" if entry.count is not None else ""))
-    extra = [violation for at, violation in enumerate(got) if at not in matched and violation.mode is Mode.DENY]
+    extra = [violation for at, violation in enumerate(got) if at not in matched and violation.refuses]
     if extra:
         policies = ", ".join(dict.fromkeys(clean(violation.policy, CHARS) for violation in extra[:SHOWN]))
         faults.append(f"unexpected violations: {len(extra)}, of {policies}")
@@ -78,6 +78,7 @@ def _matches(entry: ExpectedViolation, violation: Violation) -> bool:
         (entry.image, violation.image),
         (entry.platform, violation.platform),
         (entry.mode, violation.mode),
+        (entry.exception, violation.exception),
     )
     if any(wanted is not None and wanted != there for wanted, there in exact):
         return False
@@ -88,13 +89,15 @@ def _matches(entry: ExpectedViolation, violation: Violation) -> bool:
 
 def _text(entry: ExpectedViolation) -> str:
     message = f"/{entry.msg.matches}/" if isinstance(entry.msg, Pattern) else entry.msg
-    return _line(entry.mode, entry.policy, entry.container, entry.image, entry.platform, message)
+    text = _line(entry.mode, entry.policy, entry.container, entry.image, entry.platform, message)
+    return f"{text} [{clean(entry.exception, CHARS)}]" if entry.exception else text
 
 
 def _shown(violation: Violation) -> str:
-    return _line(
+    text = _line(
         violation.mode, violation.policy, violation.container, violation.image, violation.platform, violation.msg
     )
+    return f"{text} [{violation.exception}]" if violation.exception else text
 
 
 def _line(

@@ -55,6 +55,8 @@ class ExpectedViolation(Section):
     platform: str | None = None
     msg: str | Pattern | None = None
     mode: Mode | None = None
+    exception: str | None = None
+    """The id of the exception that covers it, "" for none."""
     count: Annotated[int, Field(ge=0)] | None = None
     """How many exactly; without it, one or more."""
 
@@ -65,7 +67,7 @@ class Expected(Section):
     verdict: Verdict | None = None
     code: int | None = None
     violations: tuple[ExpectedViolation, ...] | None = None
-    """Each must be there, and no other in mode deny."""
+    """Each must be there, and no other that refuses."""
     undecided: tuple[str, ...] | None = None
     """Policies that could not be judged: each of these, and no other in mode deny."""
 

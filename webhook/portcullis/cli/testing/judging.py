@@ -28,7 +28,7 @@ from portcullis.limits import Limits
 from portcullis.model.decision import Decision
 from portcullis.model.place import NamespaceFacts, Scope
 from portcullis.model.request import AdmissionRequest, Caller, UserInfo
-from portcullis.model.ruling import CompiledBundle
+from portcullis.model.ruling import CompiledBundle, PolicyBundle
 from portcullis.policy.bundle import revision_of
 from portcullis.policy.opa import OpaEngine
 from portcullis.policy.supervisor import OpaSupervisor
@@ -41,6 +41,8 @@ from portcullis.text import clean
 from portcullis.times import parse_rfc3339
 
 USER = UserInfo(username="portcullis-test")
+
+SHOWN_PROBLEMS = 10
 
 _NO_INPUT = io.BytesIO()
 
@@ -73,6 +75,7 @@ class FixtureJudge:
         self._limits = limits
         self._reader = WorkloadReader(limits=limits)
         self._compiled: CompiledBundle | None = None
+        self._refused: dict[str, PolicyCompileError] = {}
         self._engine = OpaEngine(supervisor=supervisor, clock=_FixedClock(datetime.now(UTC)), limits=limits)
         self._read: dict[tuple[Path, str], Mapping[str, Any]] = {}
 
@@ -80,7 +83,6 @@ class FixtureJudge:
         """What comes of it. Nothing is raised for what is wrong with a fixture.
 
         Raises:
-            PolicyCompileError: the policies cannot be used.
             EngineError: OPA does not start.
         """
         if isinstance(fixture, BadFixture):
@@ -90,8 +92,8 @@ class FixtureJudge:
         try:
             subject = self._subject(fixture)
             decision = await self._decide(fixture, subject)
-        except PolicyCompileError:
-            raise
+        except PolicyCompileError as error:
+            return _result(fixture, name, Outcome.BROKEN, "\n".join(map(str, error.problems[:SHOWN_PROBLEMS])))
         except (FixtureError, ConfigError) as error:
             return _result(fixture, name, Outcome.BROKEN, str(error))
         faults, diff = compare(fixture.model.expect, decision)
@@ -104,9 +106,8 @@ class FixtureJudge:
         bundle = await asyncio.to_thread(bundle_of, settings, self._limits)
         # Parameters go with the question, so that fixtures which differ in them alone share one OPA.
         bare = replace(bundle, parameters={}, revision=revision_of(bundle.sources, {}))
-        if self._compiled is None or self._compiled.revision != bare.revision:
-            self._compiled = await self._engine.compile(bare)
-        standing = standing_of(settings, self._compiled)
+        compiled = await self._compile(bare)
+        standing = standing_of(settings, compiled)
         everywhere = Override(Scope(), {}, settings.policies.parameters)
         modes = replace(standing.modes, parameters={}, overrides=(*standing.modes.overrides, everywhere))
         standing = replace(standing, modes=modes)
@@ -126,6 +127,18 @@ class FixtureJudge:
             collector=RecordedImages(subject.images, now=subject.now, parse=parse),
         )
         return await gate.decide(subject.request, clock.monotonic() + self._limits.test_seconds)
+
+    async def _compile(self, bundle: PolicyBundle) -> CompiledBundle:
+        """Raises PolicyCompileError; of the same policies the same one, without trying again."""
+        if bundle.revision in self._refused:
+            raise self._refused[bundle.revision]
+        if self._compiled is None or self._compiled.revision != bundle.revision:
+            try:
+                self._compiled = await self._engine.compile(bundle)
+            except PolicyCompileError as error:
+                self._refused[bundle.revision] = error
+                raise
+        return self._compiled
 
     def _subject(self, fixture: Fixture) -> _Subject:
         """Raises FixtureError where something that it names is not there, or is not what it should be."""

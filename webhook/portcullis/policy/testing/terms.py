@@ -74,9 +74,10 @@ def difference(expected: Term, got: Term) -> tuple[str, ...]:
 
 
 def difference_of_lines(expected: Sequence[str], got: Sequence[str]) -> tuple[str, ...]:
-    if len(expected) + len(got) > 2000:  # ndiff is quadratic where much differs
-        found = [f"- {line}" for line in expected if line not in set(got)]
-        found += [f"+ {line}" for line in got if line not in set(expected)]
+    if len(expected) + len(got) > 400:  # ndiff is quadratic where much differs
+        here, there = set(expected), set(got)
+        found = [f"- {line}" for line in expected if line not in there]
+        found += [f"+ {line}" for line in got if line not in here]
     else:
         found = [line for line in ndiff(list(expected), list(got)) if not line.startswith("? ")]
     shown = [line if len(line) <= DIFF_CHARS else f"{line[: DIFF_CHARS - 1]}…" for line in found[:DIFF_LINES]]
