@@ -414,7 +414,8 @@ assigned(step) := split(regex.replace(step.createdBy, `^(?:RUN\s+)?\|[0-9]+\s`, 
 }
 
 assigned(step) := "" if {
-	not step.instruction in {"ARG", "ENV"}
+	instruction := step.instruction
+	not instruction in {"ARG", "ENV"}
 	not with_arguments(step)
 }
 

@@ -54,7 +54,7 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	some "downloadTools" in classes
+	"downloadTools" in classes
 	some i in containers.all
 	judged := contents.judged(look("downloadTools"), containers.image(i))
 	violation := containers.violation(i, object.union(judged.place, {

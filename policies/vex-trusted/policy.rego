@@ -74,8 +74,9 @@ blamed[written][fault] contains label if {
 faults(finding) := {"expired"} if vex.ended(finding)
 
 faults(finding) := {fault |
+	mark := finding.vex
 	some fault in ["stranger", "stale", "unjustified"]
-	not good(fault, finding.vex)
+	not good(fault, mark)
 } if {
 	vex.aside(finding)
 }

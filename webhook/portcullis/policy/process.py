@@ -11,9 +11,10 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from portcullis.errors import EngineMalformed, EngineUnavailable
 from portcullis.policy.client import OpaClient
@@ -49,14 +50,25 @@ class Completed:
     stderr: bytes
 
 
-async def run_opa(binary: Path, arguments: Sequence[str], *, seconds: float, output_bytes: int) -> Completed:
-    """Runs ``opa <arguments>`` to its end.
+async def run_opa(
+    binary: Path,
+    arguments: Sequence[str],
+    *,
+    seconds: float,
+    output_bytes: int,
+    program: str = "opa",
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Completed:
+    """Runs ``opa <arguments>``, or another ``program`` of its kind, to its end.
+
+    Args:
+        environment: variables that it gets beside TZ.
 
     Raises:
         EngineUnavailable: it cannot be started or does not end in ``seconds``.
         EngineMalformed: it writes more than ``output_bytes``.
     """
-    process = await _spawn(binary, arguments, memory_bytes=0)
+    process = await _spawn(binary, arguments, memory_bytes=0, environment=environment)
     assert process.stdout is not None
     assert process.stderr is not None
     try:
@@ -66,7 +78,7 @@ async def run_opa(binary: Path, arguments: Sequence[str], *, seconds: float, out
             )
             return Completed(await process.wait(), stdout, stderr)
     except TimeoutError as error:
-        raise EngineUnavailable(f"`opa {arguments[0]}` did not end in {seconds:g} s") from error
+        raise EngineUnavailable(f"`{program} {arguments[0]}` did not end in {seconds:g} s") from error
     finally:
         await _end(process, signal.SIGKILL)
 
@@ -158,10 +170,12 @@ class OpaServer:
         return clean(self._words.decode("utf-8", "replace"), 500) or "it said nothing"
 
 
-async def _spawn(binary: Path, arguments: Sequence[str], *, memory_bytes: int) -> asyncio.subprocess.Process:
-    environment = {"TZ": "UTC"}
+async def _spawn(
+    binary: Path, arguments: Sequence[str], *, memory_bytes: int, environment: Mapping[str, str] = MappingProxyType({})
+) -> asyncio.subprocess.Process:
+    variables = {"TZ": "UTC", **environment}
     if memory_bytes:
-        environment["GOMEMLIMIT"] = str(memory_bytes)
+        variables["GOMEMLIMIT"] = str(memory_bytes)
     try:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), str(binary)),
@@ -169,11 +183,11 @@ async def _spawn(binary: Path, arguments: Sequence[str], *, memory_bytes: int) -
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=environment,
+            env=variables,
             start_new_session=True,  # a Ctrl-C at the terminal is ours to handle, and OPA ends after us
         )
     except OSError as error:
-        raise EngineUnavailable(f"OPA cannot be started ({binary}): {error.strerror}") from error
+        raise EngineUnavailable(f"{binary} cannot be started: {error.strerror}") from error
 
 
 async def _bounded(stream: asyncio.StreamReader, limit: int) -> bytes:
@@ -181,7 +195,7 @@ async def _bounded(stream: asyncio.StreamReader, limit: int) -> bytes:
     while piece := await stream.read(65536):
         content += piece
         if len(content) > limit:
-            raise EngineMalformed(f"OPA wrote more than {limit} bytes")
+            raise EngineMalformed(f"the program wrote more than {limit} bytes")
     return bytes(content)
 
 
