@@ -38,6 +38,7 @@ PAGES = (
     "docs/operators.md",
     "docs/policies.md",
     "docs/reasons.md",
+    "docs/testing.md",
 )
 RUN = frozenset({"portcullis", "opa", "cosign", "openssl"})
 OTHERS = frozenset({"trivy", "curl", "docker", "kubectl", "helm"})

@@ -278,6 +278,18 @@ class Limits:
     message_chars: int = 2000
     """Text of one violation."""
 
+    # -- tests of policies ---------------------------------------------------------------------------------
+    test_seconds: float = 30.0
+    """One Rego test; those of the library that take long, with thousands of findings, take two seconds."""
+    test_run_seconds: float = 900.0
+    """All Rego tests of one run together."""
+    test_output_bytes: int = 128 * MIB
+    """What OPA writes of one run: 200 bytes for each test, and traces of those that failed, documents and all."""
+    fixture_bytes: int = 4 * MIB
+    """One file of fixtures; facts in it are better kept in files of their own."""
+    fixtures: int = 5000
+    """Fixtures of one run."""
+
     # -- connections of the webhook port -------------------------------------------------------------------
     head_bytes: int = 32 * KIB
     """Request line and headers; the API server sends about 300 bytes."""
