@@ -30,6 +30,7 @@ PAGES = (
     "docs/authors.md",
     "docs/evidence.md",
     "docs/keys.md",
+    "docs/linting.md",
     "docs/operators.md",
     "docs/policies.md",
     "docs/reasons.md",
