@@ -57,6 +57,16 @@ bench: setup ## figures: a table, and build/bench.json
 	@$(PYTHON) tests/tools/install.py opa crane
 	@$(RUN) python tests/bench/run.py $(ARGS)
 
+.PHONY: mutate
+mutate: setup ## do the tests of policies fail without a condition? all, or ARGS='image-user pss-*'
+	@$(PYTHON) tests/tools/install.py opa
+	@PYTHONPATH=tests $(RUN) python -m mutation.run --workers $(WORKERS) $(ARGS)
+
+.PHONY: docs
+docs: setup ## the pages of the policies: docs/policies.md and docs/policies/
+	@$(PYTHON) tests/tools/install.py opa
+	@$(RUN) portcullis pages policies --output docs --format markdown
+
 .PHONY: fuzz
 fuzz: setup ## atheris over the readers of layers, a minute each
 	@for target in tar decompress layer; do \

@@ -13,6 +13,7 @@ from portcullis.cli.exceptions import exceptions
 from portcullis.cli.health import health
 from portcullis.cli.inspect import inspect
 from portcullis.cli.lint import lint
+from portcullis.cli.pages import pages
 from portcullis.cli.report import report
 from portcullis.cli.schema import schema
 from portcullis.cli.serve import serve
@@ -28,7 +29,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, demo, check, lint, inspect, dockerfile, report, verify, attest, health, schema, version):
+for command in (
+    serve,
+    demo,
+    check,
+    lint,
+    inspect,
+    dockerfile,
+    report,
+    verify,
+    attest,
+    pages,
+    health,
+    schema,
+    version,
+):
     app.command()(command)
 app.add_typer(audit, name="audit")
 app.add_typer(exceptions, name="exceptions")

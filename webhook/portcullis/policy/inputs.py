@@ -9,7 +9,8 @@ from functools import cached_property
 from portcullis.model.contents import FindingClass
 from portcullis.model.ruling import Need
 
-EVERY_NEED = frozenset(Need)
+EVERY_NEED = frozenset(Need) - {Need.INVENTORY}
+"""Of the input. The inventory is no part of it: policies from elsewhere read it as ``data.inventory`` (foreign.py)."""
 
 
 class Node:

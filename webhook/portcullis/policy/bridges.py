@@ -1,0 +1,90 @@
+"""The bridges: for each policy from elsewhere one module of ours, which asks it as it expects and says its results as
+policies here do. The Rego that all of them use lies beside (bridging.rego, gatekeeper/matching.rego).
+
+A bridge is the package ``portcullis.bridge[name]`` with ``deny`` and ``warn``, as a policy of Portcullis has them. For
+a constraint it asks only if its match block fits the request. Where that cannot be said, since the labels of the
+namespace are not known, the policy fails: that is never taken for no match.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from portcullis.model.json import JSONObject
+from portcullis.model.ruling import Mode, Origin
+from portcullis.policy.foreign import ForeignPolicy, mode_of
+from portcullis.policy.syntax import Path as Place
+
+INVENTORY_INPUT = "inventory"
+"""The field of the policy input that takes the place of ``data.inventory`` where a suite is run."""
+
+UNKNOWN_NAMESPACE = "the labels of the namespace are not known, and the constraint selects by them"
+
+_CONSTRAINT = """\
+package portcullis.bridge[{name}]
+
+match := data.portcullis.constraints[{name}]
+
+deny contains data.portcullis.bridging.violation(found) if {{
+	review := data.portcullis.bridging.{review}
+	data.portcullis.matching.matches(match, review, data.portcullis.bridging.namespace)
+	some found in {package}.violation with input as {{
+		"review": review,
+		"parameters": data.portcullis.parameters[{name}],
+	}}{inventory}
+}}
+
+deny contains {{"undecided": {unknown}}} if {{
+	review := data.portcullis.bridging.review
+	data.portcullis.matching.unknown(match, review, data.portcullis.bridging.namespace)
+}}
+"""
+
+_HEAD = """\
+package portcullis.bridge[{name}]
+"""
+
+_RULE = """
+{mode} contains data.portcullis.bridging.message(found) if {{
+	subject := data.portcullis.bridging.{subject}
+	some found in {package}.{verdict} with input as subject
+}}
+"""
+
+_SUBJECTS = {Origin.ADMISSION: "admission_review", Origin.CONFTEST: "subject"}
+
+
+def render_bridge(policy: ForeignPolicy, *, inventory_in_input: bool = False) -> str:
+    """Rego source.
+
+    Args:
+        policy: one that is supported.
+        inventory_in_input: for suites, where each case has an inventory of its own, in the policy input.
+    """
+    name, package = json.dumps(policy.name), _reference(policy.package)
+    if policy.origin is Origin.GATEKEEPER:
+        return _CONSTRAINT.format(
+            name=name,
+            package=package,
+            unknown=json.dumps(UNKNOWN_NAMESPACE),
+            review="review_with_namespace" if policy.reads_namespace else "review",
+            inventory=f"\n\t\twith data.inventory as input.{INVENTORY_INPUT}" if inventory_in_input else "",
+        )
+    rules = [
+        _RULE.format(mode=mode_of(verdict), subject=_SUBJECTS[policy.origin], package=package, verdict=verdict)
+        for verdict in policy.verdicts
+    ]
+    return "".join([_HEAD.format(name=name), *rules])
+
+
+def match_blocks(policies: Sequence[ForeignPolicy]) -> Mapping[str, JSONObject]:
+    """What goes to ``data.portcullis.constraints``."""
+    return {policy.name: policy.constraint.match for policy in policies if policy.constraint is not None}
+
+
+def _reference(path: Place) -> str:
+    return "data" + "".join(f"[{json.dumps(part)}]" for part in path)
+
+
+def rules_of(policies: Sequence[ForeignPolicy]) -> Mapping[str, Sequence[Mode]]:
+    """The rules of each policy that is asked."""
+    return {policy.name: policy.rules for policy in policies if not policy.unsupported}
