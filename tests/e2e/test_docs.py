@@ -35,6 +35,7 @@ PAGES = (
     "docs/coming-from-policy-controller.md",
     "docs/evidence.md",
     "docs/keys.md",
+    "docs/linting.md",
     "docs/operators.md",
     "docs/policies.md",
     "docs/reasons.md",
