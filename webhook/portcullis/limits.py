@@ -285,6 +285,18 @@ class Limits:
     policy_source_files: int = 2000
     """Entries of one OPA bundle, and ConfigMaps with policies."""
 
+    # -- tests of policies ---------------------------------------------------------------------------------
+    test_seconds: float = 30.0
+    """One Rego test; those of the library that take long, with thousands of findings, take two seconds."""
+    test_run_seconds: float = 900.0
+    """All Rego tests of one run together."""
+    test_output_bytes: int = 128 * MIB
+    """What OPA writes of one run: 200 bytes for each test, and traces of those that failed, documents and all."""
+    fixture_bytes: int = 4 * MIB
+    """One file of fixtures; facts in it are better kept in files of their own."""
+    fixtures: int = 5000
+    """Fixtures of one run."""
+
     # -- the cluster -------------------------------------------------------------------------------------
     watched_namespaces: int = 20_000
     """Namespaces whose labels and annotations are kept; clusters of 10,000 exist."""
