@@ -139,7 +139,7 @@ def test_labels_of_namespaces_and_objects_of_the_cluster(gate: Installed) -> Non
 def test_what_does_not_compile_is_refused_when_it_is_applied(gate: Installed) -> None:
     done = gate.cluster.apply(policies("broken", team=BROKEN), ok=False)
     assert 'admission webhook "policies.portcullis.dev" denied the request' in done.stderr
-    assert "[policy-invalid] team.rego:8:1: var nobody is unsafe" in done.stderr
+    assert "[policy-invalid] team.rego:8:13: var nobody is unsafe" in done.stderr
     elsewhere = policies("elsewhere", team=BROKEN)
     elsewhere["metadata"]["namespace"] = SHOP
     gate.cluster.apply(elsewhere)  # no policies are read from there
@@ -167,7 +167,7 @@ def test_a_broken_set_keeps_the_old_one_and_says_where(gate: Installed) -> None:
         time.sleep(0.5)
         gate.cluster.apply(policies("worse", other=BROKEN.replace("team_label", "other")))
         until(lambda: ANNOTATION in config_map(gate, "worse")["metadata"].get("annotations", {}), "the annotation", 60)
-    assert config_map(gate, "worse")["metadata"]["annotations"][ANNOTATION].startswith("other.rego:8:1: var nobody")
+    assert config_map(gate, "worse")["metadata"]["annotations"][ANNOTATION].startswith("other.rego:8:13: var nobody")
     assert ANNOTATION not in config_map(gate, "team")["metadata"].get("annotations", {})
     assert "[team-label]" in refused(gate, pod(gate, "meanwhile"))
     assert "[!]policy-sources degraded: configmaps/portcullis-system/worse/other.rego:8:" in readiness(gate)
