@@ -35,9 +35,11 @@ PAGES = (
     "docs/coming-from-policy-controller.md",
     "docs/evidence.md",
     "docs/keys.md",
+    "docs/linting.md",
     "docs/operators.md",
     "docs/policies.md",
     "docs/reasons.md",
+    "docs/testing.md",
 )
 RUN = frozenset({"portcullis", "opa", "cosign", "openssl"})
 OTHERS = frozenset({"trivy", "curl", "docker", "kubectl", "helm"})
