@@ -45,7 +45,7 @@ RUN = frozenset({"portcullis", "opa", "cosign", "openssl"})
 OTHERS = frozenset({"trivy", "curl", "docker", "kubectl", "helm"})
 """Programs of others, whose use is shown but not tested here. Those of a cluster are in test_install.py."""
 
-BEING_BUILT = frozenset({"test", "lint", "explain", "replay"})
+BEING_BUILT = frozenset({"explain", "replay"})
 """Commands of this version that may not be there yet; those that are there are run."""
 COMMANDS = frozenset(get_command(app).commands)  # type: ignore[attr-defined]
 
