@@ -455,6 +455,15 @@ async def test_only_the_enabled_ones_are_policies(opa_binary: Path, tmp_path: Pa
     assert said(ruling) == {("a", Mode.DENY, "x")}
 
 
+async def test_exceptions_of_conftest_are_told_and_not_made(opa_binary: Path, tmp_path: Path) -> None:
+    text = 'package main\n\ndeny_x["x"] { true }\n\nexception[["x"]] { true }\n'
+    async with opa.running(opa_binary) as engine:
+        compiled = await engine.compile(bundle_of(tmp_path, {"m.rego": text}))
+        assert [hit.msg for hit in (await judge(engine, compiled)).hits] == ["x"]
+    (remark,) = compiled.remarks
+    assert "main: the rule exception is not used" in remark.message
+
+
 async def test_only_what_is_new_is_parsed_anew(opa_binary: Path, tmp_path: Path) -> None:
     files = {f"{number}.yaml": template(f"T{number}", f"package x\n# {number}\n{PLAIN[10:]}") for number in range(8)}
     async with opa.running(opa_binary) as engine:

@@ -40,6 +40,8 @@ VIOLATION = "violation"
 _VERDICT = re.compile(r"(deny|warn|violation)(_[A-Za-z0-9_]+)?")
 _NAMESPACE_FIELDS = frozenset({"_unstable", "namespaceObject"})
 _EXTERNAL_DATA = "external_data"
+_EXCEPTION = "exception"
+"""The rule by which conftest is told of exceptions: who writes the policy does not decide on them here."""
 
 Tree = Mapping[str, Any]
 Parse = Callable[[int, PolicySource, Rego], Awaitable[Tree | tuple[CompileProblem, ...]]]
@@ -58,6 +60,7 @@ class Prepared:
     reads_inventory: bool
     reads_namespace: bool
     uses_others: bool
+    has_exceptions: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,11 @@ async def prepare(bundle: PolicyBundle, parse: Parse, known: Known) -> Foreign:
         for source in bundle.sources
         if source.unit in reasons and not source.library
     ]
+    for policy in policies:
+        for file in policy.files if policy.origin is not Origin.GATEKEEPER else ():
+            if file.has_exceptions:
+                message = f"{policy.name}: the rule exception is not used; exceptions stand in the configuration"
+                remarks.append(_at(file.source, 0, 0, message))
     return Foreign(files, tuple(policies), tuple(remarks))
 
 
@@ -205,6 +213,7 @@ def _prepared(source: PolicySource, tree: Tree, rego: Rego) -> Prepared:
         reads_inventory="inventory" in paths,
         reads_namespace=not _NAMESPACE_FIELDS.isdisjoint(texts),
         uses_others=any(first != "inventory" for first in paths),
+        has_exceptions=_EXCEPTION in names,
     )
 
 
