@@ -100,6 +100,10 @@ faults[written][j]["layer-order"] contains k if {
 listed[written] contains j if {
 	some j in platforms.complete[written]
 	is_array(input.images[written].platforms[j].contents.packages)
+	every found in input.images[written].platforms[j].contents.packages {
+		is_string(found.manager)
+		is_number(found.layerIndex)
+	}
 }
 
 # The Python packages that each layer of the final stage brings.

@@ -123,7 +123,7 @@ test_what_is_not_known_is_told if {
 	every unknown in building.unknown {
 		reasons(building.with_contents(object.union(unknown, {"packages": []}))) == {"contents-unknown"}
 	}
-	every odd in [null, {}, "x"] {
+	every odd in [null, {}, "x", [null], [{}], [object.remove(of_python("a", 1), ["layerIndex"])], [object.remove(of_python("a", 1), ["manager"])]] {
 		reasons(building.with_contents({"packages": odd})) == {"contents-unknown"}
 	}
 	reasons(building.with_facts({"contents": {"packages": []}, "config": {"history": null}})) == {"history-unknown"}
