@@ -73,10 +73,16 @@ arguments(i, _, _) := input.containers[i].spec.args if i in argued
 
 direct(words) if {
 	is_array(words)
+	every word in words {
+		is_string(word)
+	}
 	not through_shell(words)
 }
 
 through_shell(words) if {
+	every word in words {
+		is_string(word)
+	}
 	regex.match(`^(?:/usr)?(?:/bin/)?(?:ba|da|a)?sh$`, words[0])
 	words[1] == "-c"
 	not regex.match(`^\s*exec\s`, words[2])

@@ -54,6 +54,7 @@ test_only_what_is_accepted_counts if {
 	violations := image_healthcheck.deny with input as judged({}, [[]])
 		with data.portcullis.parameters as set_to({"accept": ["probe"]})
 	{violation.msg | some violation in violations} == {"has no livenessProbe or readinessProbe"}
+	{violation.fix | some violation in violations} == {"add livenessProbe or readinessProbe"}
 }
 
 test_only_containers_that_serve_are_told if {
