@@ -47,12 +47,14 @@ deny contains violation if {
 # The pod says what is started.
 commanded contains i if {
 	some i
+	is_array(input.containers[i].spec.command)
 	count(input.containers[i].spec.command) > 0
 }
 
 # The pod says the arguments, in place of CMD.
 argued contains i if {
 	some i
+	is_array(input.containers[i].spec.args)
 	count(input.containers[i].spec.args) > 0
 }
 

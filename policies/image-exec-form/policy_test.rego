@@ -62,7 +62,9 @@ test_what_is_not_known_is_told if {
 test_the_pod_replaces_what_the_image_says if {
 	bad := starting(shell("x"), shell("y"))
 	reasons({"command": ["python"]}, [bad]) == set()
-	reasons({"command": []}, [bad]) == {"shell-form"}
+	every odd in [[], null, "x", 7] {
+		reasons({"command": odd, "args": odd}, [bad]) == {"shell-form"}
+	}
 	reasons({"args": ["x"]}, [bad]) == {"shell-form"}
 	reasons({"args": ["x"]}, [starting(list, shell("y"))]) == set()
 	reasons({"args": []}, [starting(list, shell("y"))]) == {"shell-form"}

@@ -28,7 +28,7 @@ test_a_check_of_the_image_or_a_probe_is_enough if {
 
 test_neither_is_told if {
 	every document in array.concat(
-		[judged(spec, [[]]) | some spec in [{}, null, {"livenessProbe": {}}, {"livenessProbe": null}, {"startupProbe": probe}]],
+		[judged(spec, [[]]) | some spec in [{}, null, {"livenessProbe": {}}, {"livenessProbe": null}, {"startupProbe": probe}, {"livenessProbe": 7}, {"readinessProbe": "x"}]],
 		array.concat(
 			[judged({}, [odd]) | some odd in [["NONE"], ["CMD"], null, [], "CMD true", ["NONE", "x"], [null, "x"]]],
 			[judged({}, [check, []]), judged({}, []), fixtures.document([fixtures.container({})], {})],
