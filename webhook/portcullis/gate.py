@@ -103,7 +103,8 @@ class Gate:
         standing = self._standing()
         case = Case(request, standing=standing, clock=self._clock, limits=self._limits)
         try:
-            await self._judge(case, standing, deadline)
+            with self._engine.hold(standing.compiled):
+                await self._judge(case, standing, deadline)
         except PortcullisError as error:
             case.give_up(standing.compiled.policies, problem_of(error, Stage.ADMISSION))
         except Exception:  # the last resort of a gate that must answer

@@ -47,7 +47,7 @@ def lint(
     config: ConfigOption = None,
     output: Annotated[LintFormat, typer.Option("--output", "-o", help="How to print.")] = LintFormat.TABLE,
 ) -> None:
-    """Say what is wrong with policies: what does not compile, what can never be as meant, what people miss.
+    """Say what is wrong with policies, and how to mend it.
 
     Exits 0 if nothing is wrong, 1 if there are errors (with --strict also for warnings), 2 if it could not be told.
     """

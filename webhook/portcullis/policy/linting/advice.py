@@ -7,14 +7,26 @@ from collections.abc import Iterable
 from portcullis.policy.capabilities import ALLOWED_BUILTINS
 
 _WORDS: tuple[tuple[str, str], ...] = (
-    (r"`if` keyword is required before (rule|function) body", "write `if` before the brace: `deny contains violation if { … }`"),
-    (r"`contains` keyword is required for partial set", "write `deny contains violation if { … }` instead of `deny[violation]`"),
+    (
+        r"`if` keyword is required before (rule|function) body",
+        "write `if` before the brace: `deny contains violation if { … }`",
+    ),
+    (
+        r"`contains` keyword is required for partial set",
+        "write `deny contains violation if { … }` instead of `deny[violation]`",
+    ),
     (r"var (?P<name>\S+) is unsafe", "nothing gives `{name}` a value: {unsafe}"),
     (r"import (?P<name>\S+).* unused", "remove the import, or use it"),
-    (r"(assigned|declared) var (?P<name>\S+) unused", "remove `{name}`, use it, or write `_` for a value that nobody reads"),
+    (
+        r"(assigned|declared) var (?P<name>\S+) unused",
+        "remove `{name}`, use it, or write `_` for a value that nobody reads",
+    ),
     (r"unused argument (?P<name>[^.\s]+)", "write `_` for an argument that the function does not read"),
     (r"var (?P<name>\S+) assigned above", "a variable gets one value only: choose another name, or compare with `==`"),
-    (r"var (?P<name>\S+) referenced above", "`{name}` is used before it is assigned: move the `:=` up, or choose another name"),
+    (
+        r"var (?P<name>\S+) referenced above",
+        "`{name}` is used before it is assigned: move the `:=` up, or choose another name",
+    ),
     (r"import must not shadow", "give one of the imports another name: `import data.… as other`"),
     (r"rules must not shadow (?P<name>\S+)", "`{name}` is a word of the language: choose another name"),
     (r"(variables|arguments) must not shadow", "choose another name"),
@@ -26,19 +38,31 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"illegal default rule", "write `default name := value`; sets need no default"),
     (r"non-terminated string", 'close the string with `"`; a text of several lines stands between backquotes'),
     (r"illegal escape sequence", "write a pattern between backquotes (`\\d`), or double the backslash"),
-    (r"unexpected eof|non-terminated expression", "something that was opened is not closed: look for a missing }, ) or ]"),
-    (r"unexpected and token", "there is no `&&`: every line of a body must hold, so write the conditions one below the other"),
+    (
+        r"unexpected eof|non-terminated expression",
+        "something that was opened is not closed: look for a missing }, ) or ]",
+    ),
+    (
+        r"unexpected and token",
+        "there is no `&&`: every line of a body must hold, so write the conditions one below the other",
+    ),
     (r"unexpected or token", "`|` joins sets; for `or` write a rule of the same name for each case"),
     (r"illegal ! character", "write `not`"),
     (r"illegal (character|token)", "{token}"),
     (r"unexpected not keyword", "`not` cannot be doubled: negate a helper rule"),
     (r"unexpected if keyword", "`if` stands once, after the rule's head; conditions in a body are lines of their own"),
     (r"unexpected else keyword", "`else` follows the closing brace of a rule with a body: `} else := value if { … }`"),
-    (r"unexpected contains keyword: the contains keyword can only", "a function cannot be a set: return one, `f(x) := {y | …}`"),
+    (
+        r"unexpected contains keyword: the contains keyword can only",
+        "a function cannot be a set: return one, `f(x) := {y | …}`",
+    ),
     (r"unexpected in keyword", "write `some element in collection`"),
     (r"missing body", "`every` needs a body: `every x in xs { … }`"),
     (r"found empty body", "a body needs an expression; for a rule that always holds leave out `if` and braces"),
-    (r"hint: `import future\.keywords\.and`", "every line of a body must hold: write the conditions one below the other"),
+    (
+        r"hint: `import future\.keywords\.and`",
+        "every line of a body must hold: write the conditions one below the other",
+    ),
     (r"unexpected .* expected \\n or ; or }", "{statement}"),
     (r"cannot be used for rule name", "a rule begins with its name, then `:=`, `contains` or `if`"),
     (r"unexpected package", "`package` stands once, at the top of the file"),
@@ -49,7 +73,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"invalid argument\(s\)", "an argument has a type that the function does not take"),
     (r"deprecated built-in function calls in expression: (?P<name>\S+)", "{deprecated}"),
     (r"match error", "the two sides have types that are never equal"),
-)  # fmt: skip
+)
 
 _DEPRECATED = {
     "all": "use `every x in xs { x == true }`",
@@ -109,7 +133,8 @@ def _unsafe(name: str) -> str:
         return f"it is written `{word}` in Rego"
     if name == "_":
         return "`_` stands for any element and cannot stand inside `not`; use a helper rule or `every`"
-    return f"declare it (`some {name} in …`, `{name} := …`) or import it; what stands inside `not` must have its value from outside"
+    made = f"declare it (`some {name} in …`, `{name} := …`) or import it"
+    return f"{made}; what stands inside `not` must have its value from outside"
 
 
 def _token(line: str) -> str:

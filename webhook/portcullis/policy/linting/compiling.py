@@ -32,7 +32,16 @@ _REASONS = (
 )
 _MISSING = re.compile(r"undefined function (\S+)")
 _NOWHERE = re.compile(r"undefined ref: (\S+)")
-_SET = ("must be a set of messages", "defines none of deny", "is out of reach", "does not exist", "METADATA of", "policies; the limit", "neither portcullis", "for its package twice")  # fmt: skip
+_SET = (
+    "must be a set of messages",
+    "defines none of deny",
+    "is out of reach",
+    "does not exist",
+    "METADATA of",
+    "policies; the limit",
+    "neither portcullis",
+    "for its package twice",
+)
 
 
 class Checks:

@@ -19,7 +19,7 @@ from portcullis.policy.linting.negation import hoisted
 from portcullis.policy.linting.parameters import foreign_parameters
 from portcullis.policy.linting.places import Place, nearest
 from portcullis.policy.linting.regal import regal_findings
-from portcullis.policy.linting.sources import Parsed, find_rego, parse_files
+from portcullis.policy.linting.sources import Parsed, find_rego, needed, parse_files
 from portcullis.policy.linting.upkeep import missing_fix, missing_metadata, missing_tests
 
 
@@ -53,7 +53,7 @@ async def lint(
         raise ConfigError(f"there is no Rego in {', '.join(map(str, folders))}")
     known = {file.place for file in own}
     shared = await asyncio.to_thread(find_rego, [builtin_policies() / "lib"], limits, own=False)
-    files = [*own, *(file for file in shared if file.place not in known)]
+    files = [*own, *needed(own, [file for file in shared if file.place not in known])]
     parsed, broken = await parse_files(binary, files, limits)
     parsed = _without_doubles(parsed)
     found = [*broken]

@@ -109,26 +109,30 @@ def _present(body: Sequence[Term]) -> frozenset[Key]:
         if expression.get("negated"):
             continue
         terms = expression["terms"]
-        if isinstance(terms, Mapping) and "symbols" in terms:
-            for symbol in terms["symbols"]:
-                if symbol["type"] == "call":
-                    *patterns, collection = symbol["value"][1:]
-                    found.update(_lead(collection))
-                    if len(patterns) == 2 and collection["type"] in ("ref", "var"):
-                        parts = collection["value"] if collection["type"] == "ref" else [collection]
-                        found.add(_key([*parts, patterns[0]]))
-            continue
-        items = [terms["domain"]] if isinstance(terms, Mapping) and "domain" in terms else terms
-        for term in items[1:] if isinstance(items, list) and not isinstance(terms, Mapping) else [items]:
-            found.update(_lead(term))
+        if not isinstance(terms, Mapping):
+            items = list(terms[1:])
+        elif "symbols" in terms:
+            calls = [symbol["value"] for symbol in terms["symbols"] if symbol["type"] == "call"]
+            items = [call[-1] for call in calls]
+            found.update(_iterated(call[1], call[-1]) for call in calls if len(call) == 4)
+        else:
+            items = [terms.get("domain", terms)]
+        for item in items:
+            found.update(_lead(item))
     return frozenset(found)
 
 
-def _lead(term: object) -> Iterator[Key]:
-    for item in term if isinstance(term, list) else [term]:
-        for reference in _references(item):
-            parts = reference["value"]
-            yield from (_key(parts[:length]) for length in range(2, len(parts) + 1))
+def _iterated(key: Term, collection: Term) -> Key:
+    """``c[i]`` of ``some i, x in c``."""
+    parts = collection["value"] if collection["type"] == "ref" else [collection]
+    return _key([*parts, key])
+
+
+def _lead(term: Term) -> Iterator[Key]:
+    """The references in a term, and all that they lead through."""
+    for reference in _references(term):
+        parts = reference["value"]
+        yield from (_key(parts[:length]) for length in range(2, len(parts) + 1))
 
 
 def _key(parts: Sequence[Term]) -> Key:

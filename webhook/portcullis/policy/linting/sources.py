@@ -6,6 +6,7 @@
 import asyncio
 import base64
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ AT_ONCE = 4
 TREE_FACTOR = 400
 """Bytes of a parsed tree with places for each byte of its source, at most; real ones have about 150."""
 TREE_LEAST = 4 * 1024 * 1024
+
+_LIBRARY_PACKAGE = re.compile(r"^package[ \t]+portcullis\.lib\.(\w+)", re.MULTILINE)
+_LIBRARY_NAME = re.compile(r"\bportcullis\.lib\.(\w+)")
+_WHOLE_LIBRARY = re.compile(r"\bportcullis\.lib(?!\.\w)")
 
 Tree = Mapping[str, Any]
 
@@ -89,6 +94,24 @@ def find_rego(folders: Sequence[Path], limits: Limits, *, own: bool = True) -> l
                 raise ConfigError(f"{folder}: the policies exceed the limit policySetBytes ({limits.policy_set_bytes})")
             found[place] = LintFile(str(path), place, text, own)
     return list(found.values())
+
+
+def needed(own: Sequence[LintFile], shared: Sequence[LintFile]) -> list[LintFile]:
+    """Those shared files whose package the own ones name, and what these name in turn. By the text: a name in a
+    comment costs a file that is parsed for nothing."""
+    packages: dict[str, list[LintFile]] = {}
+    for file in shared:
+        if found := _LIBRARY_PACKAGE.search(file.text):
+            packages.setdefault(found[1], []).append(file)
+    wanted: set[str] = set()
+    waiting = list(own)
+    while waiting:
+        text = waiting.pop().text
+        named = set(packages) if _WHOLE_LIBRARY.search(text) else set(_LIBRARY_NAME.findall(text))
+        for name in (named & packages.keys()) - wanted:
+            wanted.add(name)
+            waiting.extend(packages[name])
+    return [file for name, files in packages.items() if name in wanted for file in files]
 
 
 def _walk(path: Path, limits: Limits, depth: int) -> Iterator[Path]:

@@ -125,7 +125,7 @@ class _Failure:
         self._column: int = event["Location"]["col"]
         self._node: Mapping[str, Any] = event["Node"]
         self._body = body
-        self._values: dict[str, Term] = {str(local["name"]): local for local in event.get("Locals") or ()}
+        self._values = {str(local["name"]): local for local in event.get("Locals") or ()}
         self._names = _names(event.get("LocalMetadata") or {})
         self._source = source
 
@@ -208,8 +208,8 @@ class _Failure:
     def _filled(self, term: Term, depth: int = 0) -> Term:
         """The term with the values of its variables."""
         if term.get("type") == "var":
-            value = self._values.get(str(term["value"]))
-            return term if value is None else value
+            known: Term = self._values.get(str(term["value"]), term)
+            return known
         if depth < FOLLOWED and term.get("type") in ("array", "set"):
             return {**term, "value": [self._filled(item, depth + 1) for item in term["value"]]}
         if depth < FOLLOWED and term.get("type") == "object":
