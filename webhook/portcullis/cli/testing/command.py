@@ -56,7 +56,8 @@ def run_tests(
 ) -> None:
     """Run the tests that policies come with.
 
-    These are Rego tests, fixtures and Gatekeeper suites. Exits 0 if all passed, 1 if some failed, 2 if some could not be run.
+    These are Rego tests, fixtures and Gatekeeper suites. Exits 0 if all passed, 1 if some failed, 2 if some could not
+    be run.
     """
     from portcullis.cli.testing.session import Session
     from portcullis.server.settings import load_settings
