@@ -165,6 +165,12 @@ def test_every_command_of_a_page_works(page: str, folder: Path, running_demo: Ru
         path.write_text(first)
     elif page.startswith("docs/coming-from-"):
         _write_examples(folder, page)
+    if page == "docs/testing.md":
+        (fixture,) = re.findall(
+            r"^```yaml\n(apiVersion: portcullis.*?)^```", (ROOT / page).read_text("utf-8"), re.DOTALL | re.MULTILINE
+        )
+        (folder / "fixtures").mkdir()
+        (folder / "fixtures" / "root.yaml").write_text(fixture.replace(EXAMPLE, image))
     for words in commands(page):
         run([word.replace(EXAMPLE, image) for word in words], folder)
 
