@@ -7,6 +7,7 @@
 # custom:
 #   severity: low
 #   mode: warn
+#   category: image
 package portcullis.policies.image_history
 
 import rego.v1

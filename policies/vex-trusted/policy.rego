@@ -6,6 +6,7 @@
 # custom:
 #   severity: medium
 #   mode: warn
+#   category: evidence
 package portcullis.policies.vex_trusted
 
 import rego.v1

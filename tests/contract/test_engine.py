@@ -141,7 +141,7 @@ BROKEN: dict[str, tuple[str, int, int, str]] = {
     "nested": ('deny.a contains "x"', 2, 1, "deny must be a set"),
     "function": ("warn(x) := x", 2, 1, "warn must be a set"),
     "no-verdict": ("denied contains 1", 1, 1, "defines none of deny, warn, audit"),
-    "stranger-data": ('deny contains "x" if data.inventory.a', 2, 1, "data.inventory.a is out of reach"),
+    "stranger-data": ('deny contains "x" if data.kubernetes.a', 2, 1, "data.kubernetes.a is out of reach"),
     "other-policy": ('deny contains "x" if data.portcullis.policies.names.deny', 2, 1, "out of reach"),
     "wrapper": ('deny contains "x" if data.portcullis.call.evaluate', 2, 1, "out of reach"),
     "no-such-library": (

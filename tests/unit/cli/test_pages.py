@@ -22,7 +22,12 @@ BUILTIN = sorted(path.parent.name for path in ROOT.glob("policies/*/policy.rego"
 
 POLICY = """# METADATA
 # title: Images come with a team label
-# custom: {{severity: low, mode: warn, onRequest: {on_request}, exceptions: forbidden, category: teams}}
+# custom:
+#   severity: low
+#   mode: warn
+#   onRequest: {on_request}
+#   exceptions: forbidden
+#   category: teams
 package portcullis.policies.{package}
 
 import rego.v1

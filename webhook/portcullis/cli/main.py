@@ -17,6 +17,7 @@ from portcullis.cli.pages import pages
 from portcullis.cli.report import report
 from portcullis.cli.schema import schema
 from portcullis.cli.serve import serve
+from portcullis.cli.testing.command import run_tests
 from portcullis.cli.verify import verify
 from portcullis.cli.version import version
 
@@ -45,6 +46,7 @@ for command in (
     version,
 ):
     app.command()(command)
+app.command("test")(run_tests)
 app.add_typer(audit, name="audit")
 app.add_typer(exceptions, name="exceptions")
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from portcullis.model.json import JSONObject
 from portcullis.model.ruling import Mode, Origin
-from portcullis.policy.foreign import ForeignPolicy, mode_of
+from portcullis.policy.foreign import VIOLATION, ForeignPolicy, mode_of
 from portcullis.policy.syntax import Path as Place
 
 INVENTORY_INPUT = "inventory"
@@ -24,10 +24,10 @@ package portcullis.bridge[{name}]
 
 match := data.portcullis.constraints[{name}]
 
-deny contains data.portcullis.bridging.violation(found) if {{
+violation_results := found if {{
 	review := data.portcullis.bridging.{review}
 	data.portcullis.matching.matches(match, review, data.portcullis.bridging.namespace)
-	some found in {package}.violation with input as {{
+	found := {package}.violation with input as {{
 		"review": review,
 		"parameters": data.portcullis.parameters[{name}],
 	}}{inventory}
@@ -43,37 +43,52 @@ _HEAD = """\
 package portcullis.bridge[{name}]
 """
 
-_RULE = """
-{mode} contains data.portcullis.bridging.message(found) if {{
+_ASKED = """
+{verdict}_results := found if {{
 	subject := data.portcullis.bridging.{subject}
-	some found in {package}.{verdict} with input as subject
+	found := {package}.{verdict} with input as subject
+}}
+"""
+
+# The number is looked at first: what is made of each result takes longer than the policy itself.
+_TAKEN = """
+{mode} contains data.portcullis.bridging.{taken}(found) if {{
+	count({verdict}_results) <= {most}
+	some found in {verdict}_results
+}}
+
+{mode} contains {{"undecided": sprintf("%d violations; the limit violations is {most}", [found])}} if {{
+	found := count({verdict}_results)
+	found > {most}
 }}
 """
 
 _SUBJECTS = {Origin.ADMISSION: "admission_review", Origin.CONFTEST: "subject"}
 
 
-def render_bridge(policy: ForeignPolicy, *, inventory_in_input: bool = False) -> str:
+def render_bridge(policy: ForeignPolicy, *, most: int, inventory_in_input: bool = False) -> str:
     """Rego source.
 
     Args:
         policy: one that is supported.
+        most: violations of one rule; with more the policy fails.
         inventory_in_input: for suites, where each case has an inventory of its own, in the policy input.
     """
     name, package = json.dumps(policy.name), _reference(policy.package)
     if policy.origin is Origin.GATEKEEPER:
-        return _CONSTRAINT.format(
+        asked = _CONSTRAINT.format(
             name=name,
             package=package,
             unknown=json.dumps(UNKNOWN_NAMESPACE),
             review="review_with_namespace" if policy.reads_namespace else "review",
             inventory=f"\n\t\twith data.inventory as input.{INVENTORY_INPUT}" if inventory_in_input else "",
         )
-    rules = [
-        _RULE.format(mode=mode_of(verdict), subject=_SUBJECTS[policy.origin], package=package, verdict=verdict)
-        for verdict in policy.verdicts
-    ]
-    return "".join([_HEAD.format(name=name), *rules])
+        return asked + _TAKEN.format(mode=Mode.DENY, verdict=VIOLATION, taken="violation", most=most)
+    parts = [_HEAD.format(name=name)]
+    for verdict in policy.verdicts:
+        parts.append(_ASKED.format(verdict=verdict, subject=_SUBJECTS[policy.origin], package=package))
+        parts.append(_TAKEN.format(mode=mode_of(verdict), verdict=verdict, taken="message", most=most))
+    return "".join(parts)
 
 
 def match_blocks(policies: Sequence[ForeignPolicy]) -> Mapping[str, JSONObject]:
@@ -83,8 +98,3 @@ def match_blocks(policies: Sequence[ForeignPolicy]) -> Mapping[str, JSONObject]:
 
 def _reference(path: Place) -> str:
     return "data" + "".join(f"[{json.dumps(part)}]" for part in path)
-
-
-def rules_of(policies: Sequence[ForeignPolicy]) -> Mapping[str, Sequence[Mode]]:
-    """The rules of each policy that is asked."""
-    return {policy.name: policy.rules for policy in policies if not policy.unsupported}

@@ -62,7 +62,7 @@ class Compiler:
         folder, native = workspace / "bundle", workspace / "native"
         capabilities = await self._capabilities()
         foreign = await self._prepare(bundle, workspace / "parsed")
-        files = _Files(bundle, foreign)
+        files = _Files(bundle, foreign, self._limits.violations)
         await asyncio.to_thread(files.write, folder, native, workspace / "capabilities.json", capabilities)
         if foreign.policies or foreign.files:
             await self._check(native, workspace / "capabilities.json", files, strict=True)
@@ -207,8 +207,9 @@ def _file_name(number: int) -> str:
 class _Files:
     """The files of one set: each source under its number, and what is made of those from elsewhere."""
 
-    def __init__(self, bundle: PolicyBundle, foreign: Foreign) -> None:
+    def __init__(self, bundle: PolicyBundle, foreign: Foreign, most: int) -> None:
         self._bundle = bundle
+        self._most = most
         self._foreign = foreign
         self.texts: dict[int, str] = {number: file.moved.text for number, file in foreign.files.items()}
         for number, source in enumerate(bundle.sources):
@@ -232,7 +233,7 @@ class _Files:
         for name, text in shared_modules().items() if asked else ():
             (folder / name).write_text(text, encoding="utf-8")
         for number, policy in enumerate(asked):
-            bridge = render_bridge(policy, inventory_in_input=self._bundle.inventory_in_input)
+            bridge = render_bridge(policy, most=self._most, inventory_in_input=self._bundle.inventory_in_input)
             (folder / f"bridge-{number:05}.rego").write_text(bridge, encoding="utf-8")
         capabilities_file.write_text(json.dumps(capabilities), encoding="utf-8")
 

@@ -155,6 +155,12 @@ async def _read(number: int, source: PolicySource, parse: Parse) -> tuple[Tree, 
 
 
 def _prepared(source: PolicySource, tree: Tree, rego: Rego) -> Prepared:
+    for rule in tree.get("rules") or ():
+        head, place = rule["head"], rule["location"]
+        name = str(head["ref"][0]["value"])
+        if _VERDICT.fullmatch(name) and ("key" not in head or "value" in head or len(head["ref"]) > 1):
+            message = f"{name} must be a set, such as `{name}[msg]` or `{name} contains msg`"
+            raise ImmovableError(message, int(place["row"]), int(place["col"]))
     move = move_of(source)
     moved = relocate(source.text, tree, move)
     own = tuple(str(part["value"]) for part in tree["package"]["path"][1:])

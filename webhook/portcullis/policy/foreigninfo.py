@@ -17,7 +17,7 @@ _SYSTEM_NAMES = {Origin.GATEKEEPER: 3, Origin.ADMISSION: 2, Origin.CONFTEST: 2}
 
 
 def foreign_problems(foreign: Foreign, rules: RuleSet) -> Iterator[CompileProblem]:
-    """References to data that is not there, verdicts that are no sets, and packages that nothing uses."""
+    """References to data that is not there, templates without a verdict, and packages that nothing uses."""
     used: set[Path] = set()
     for module in rules.modules:
         if module.source.origin is Origin.NATIVE:
@@ -31,7 +31,8 @@ def foreign_problems(foreign: Foreign, rules: RuleSet) -> Iterator[CompileProble
             if not any(rules.led_to(path)):
                 own = path[_SYSTEM_NAMES[module.source.origin] :]
                 text = clean(".".join(("data", *own)), 200)
-                yield problem_at(module.source, own[-1] if own else "data", f"{text} does not exist")
+                word = text if text in module.source.text else own[-1] if own else "data"
+                yield problem_at(module.source, word, f"{text} does not exist")
     for policy in foreign.policies:
         if not policy.unsupported:
             yield from _verdict_problems(policy, rules)
@@ -40,12 +41,9 @@ def foreign_problems(foreign: Foreign, rules: RuleSet) -> Iterator[CompileProble
 
 def _verdict_problems(policy: ForeignPolicy, rules: RuleSet) -> Iterator[CompileProblem]:
     for verdict in policy.verdicts:
-        found = rules.at((*policy.package, verdict))
-        source = policy.files[0].source
-        if not found:
+        if not rules.at((*policy.package, verdict)):
+            source = policy.files[0].source
             yield problem_at(source, "package", f"{policy.name}: the template defines no {verdict}")
-        elif not all(rule.is_set and not rule.keys for rule in found):
-            yield problem_at(source, verdict, f"{policy.name}: {verdict} must be a set, such as `{verdict}[msg]`")
 
 
 def _unused(foreign: Foreign, used: set[Path]) -> Iterator[CompileProblem]:

@@ -107,6 +107,9 @@ _IMAGE_FACTS = _record(
     platforms=Node({Need.IMAGE}, each=_PLATFORM),
 )
 
+INVENTORY_TREE = _leaf(Need.INVENTORY)
+"""Objects of the cluster at ``data.inventory``: no part of the input, and read like one."""
+
 INPUT = _record(
     Need.REQUEST,
     **_fields(_REQUEST, "time", "request", "workload"),

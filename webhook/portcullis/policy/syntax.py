@@ -19,6 +19,7 @@ Term = Mapping[str, Any]
 Path = tuple[str, ...]
 
 PARAMETERS: Path = ("portcullis", "parameters")
+INVENTORY: Path = ("inventory",)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,12 +156,13 @@ def _unknown_data(rules: RuleSet, module: Module) -> Iterator[CompileProblem]:
         if path in seen:
             continue
         seen.add(path)
-        if path[:2] == PARAMETERS:
+        if path[:2] == PARAMETERS or path[:1] == INVENTORY:
             continue
         allowed = path[:2] == LIBRARY or path[: len(module.package)] == module.package
         text = clean(".".join(("data", *path)), 200)
         if not allowed:
-            message = f"{text} is out of reach: a policy may use its own package, data.portcullis.lib and .parameters"
+            reach = "its own package, data.portcullis.lib, .parameters and data.inventory"
+            message = f"{text} is out of reach: a policy may use {reach}"
             yield problem_at(module.source, path[-1] if path else "data", message)
         elif not any(rules.led_to(path)):
             yield problem_at(module.source, path[-1], f"{text} does not exist")

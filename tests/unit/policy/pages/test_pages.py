@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from portcullis.errors import PolicyCompileError
-from portcullis.model.ruling import Mode, Need, PolicyInfo
+from portcullis.model.ruling import Mode, Need, Origin, PolicyInfo
 from portcullis.policy.pages.html import html_pages
 from portcullis.policy.pages.markdown import MARK, escaped, markdown_pages
 from portcullis.policy.pages.model import Files, Library, PolicyPage, SourceFile, policy_page
@@ -62,8 +62,8 @@ def library(*pages: PolicyPage) -> Library:
     return Library(Readme(intro="Read [one](team-label/README.md)."), ROOT, pages)
 
 
-def page(info: PolicyInfo = INFO, beside: Files | None = None, **custom: object) -> PolicyPage:
-    return policy_page(info, custom, beside or files(), {"strict": {"team-label": Mode.DENY}})
+def page(info: PolicyInfo = INFO, beside: Files | None = None, **more: bool) -> PolicyPage:
+    return policy_page(info, beside or files(), {"strict": {"team-label": Mode.DENY}}, **more)
 
 
 OTHER = page(replace(INFO, name="other"), files("other"))
@@ -142,17 +142,15 @@ def test_files_may_be_read_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @pytest.mark.parametrize("field", ["title", "description", "severity", "readme", "category", "source"])
 def test_nothing_of_a_policy_becomes_markup(field: str) -> None:
-    info, custom = INFO, {}
+    info = INFO
     beside = files(readme="")
     if field == "readme":
         beside = files(readme=MARKUP)
     elif field == "source":
         beside = files(readme="", source=f"package x\n# {HOSTILE}\n{HOSTILE}")
-    elif field == "category":
-        custom = {"category": HOSTILE}
     else:
         info = replace(INFO, **{field: HOSTILE})
-    made = html_pages(library(page(info, beside, **custom)), ROOT.parent / "site")
+    made = html_pages(library(page(info, beside)), ROOT.parent / "site")
     seen = ""
     for html in made.values():
         shown = Elements(html)
@@ -185,17 +183,28 @@ def test_markdown_escapes_what_is_no_markdown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("custom", "name", "expected"),
+    ("info", "words"),
     [
-        ({"onRequest": True}, "on_request", True),
-        ({"onRequest": "true"}, "on_request", False),
-        ({"category": "python service"}, "category", "python service"),
-        ({"category": 7}, "category", "image"),
-        ({"category": ""}, "category", "image"),
+        (replace(INFO, category="python service"), "| category | python service |"),
+        (replace(INFO, exceptions_forbidden=True), "| exceptions | forbidden |"),
+        (replace(INFO, rules=(Mode.DENY, Mode.WARN)), "| rules | deny, warn |"),
+        (replace(INFO, rules=(Mode.AUDIT,)), "| rules | audit |"),
+        (replace(INFO, origin=Origin.GATEKEEPER), "| written for | Gatekeeper |"),
+        (replace(INFO, origin=Origin.ADMISSION), "| written for | OPA's admission control |"),
+        (replace(INFO, origin=Origin.CONFTEST), "| written for | conftest |"),
+        (replace(INFO, unsupported="it is CEL"), "| not supported | it is CEL |"),
     ],
 )
-def test_what_the_metadata_says(custom: dict[str, object], name: str, expected: object) -> None:
-    assert getattr(page(**custom), name) == expected
+def test_what_stands_at_the_head(info: PolicyInfo, words: str) -> None:
+    place = PurePosixPath("policies/team-label.md")
+    assert words in markdown_pages(library(page(info)), ROOT)[place]
+    assert words not in markdown_pages(library(page()), ROOT)[place]
+
+
+def test_a_policy_on_request_says_so() -> None:
+    made = markdown_pages(library(page(on_request=True)), ROOT)
+    assert "warn, on request" in made[PurePosixPath("policies.md")]
+    assert "    team-label: {}\n" in made[PurePosixPath("policies/team-label.md")]
 
 
 @pytest.mark.parametrize(

@@ -5,19 +5,15 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from portcullis.errors import CompileProblem, EngineMalformed, PolicyCompileError
+from portcullis.errors import CompileProblem, PolicyCompileError
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
 from portcullis.model.ruling import Mode, PolicyBundle, PolicyInfo
-from portcullis.policy.bundle import POLICIES, builtin_policies, load_bundle
+from portcullis.policy.bundle import builtin_policies, load_bundle
 from portcullis.policy.compiler import Compiler
 from portcullis.policy.pages.model import Files, Library, SourceFile, policy_page
 from portcullis.policy.pages.readme import Readme, read_readme
-from portcullis.policy.process import run_opa
 from portcullis.policy.profiles import load_profile, profile_names
 from portcullis.policy.workspace import Workspace
 from portcullis.text import clean
@@ -26,7 +22,6 @@ README = "README.md"
 TESTS = "_test.rego"
 
 _PACKAGE = re.compile(r"^package[ \t]+portcullis\.policies\.(?P<name>\w+)[ \t]*(?:#.*)?$", re.MULTILINE)
-_INSPECTION_BYTES = 16 * 1024 * 1024
 
 
 async def gather(folders: Sequence[Path], *, binary: Path, memory_bytes: int, limits: Limits) -> Library:
@@ -45,12 +40,12 @@ async def gather(folders: Sequence[Path], *, binary: Path, memory_bytes: int, li
     wanted = tuple(dict.fromkeys(folder.resolve() for folder in folders))
     every = wanted if builtin in wanted else (builtin, *wanted)
     found = await asyncio.to_thread(_files, wanted, limits)
-    bundle = await asyncio.to_thread(_bundle, every, limits)
+    bundle, on_request = await asyncio.to_thread(_bundle, every, limits)
     profiles = await asyncio.to_thread(_profiles, every)
-    infos, custom = await _compiled(bundle, binary=binary, memory_bytes=memory_bytes, limits=limits)
+    infos = await _compiled(bundle, binary=binary, memory_bytes=memory_bytes, limits=limits)
     others = await asyncio.to_thread(lambda: set() if builtin in wanted else set(_named(builtin, limits)))
     pages = [
-        policy_page(info, custom.get(info.name, {}), found.get(info.name, Files()), profiles)
+        policy_page(info, found.get(info.name, Files()), profiles, on_request=info.name in on_request)
         for info in infos
         if info.name not in others
     ]
@@ -59,16 +54,26 @@ async def gather(folders: Sequence[Path], *, binary: Path, memory_bytes: int, li
     return Library(readme, wanted[0], tuple(sorted(pages, key=lambda page: page.name)))
 
 
-def _bundle(folders: Sequence[Path], limits: Limits) -> PolicyBundle:
-    """All policies, also those that count on request only: naming them in the parameters asks for them."""
-    named: dict[str, JSONObject] = {name: {} for folder in folders for name in _named(folder, limits)}
-    return load_bundle(folders, parameters=named, enabled=None, limits=limits)
+def _bundle(folders: Sequence[Path], limits: Limits) -> tuple[PolicyBundle, frozenset[str]]:
+    """All policies, and the names of those that count on request only: naming them in the parameters asks for them."""
+    names: dict[str, JSONObject] = {name: {} for folder in folders for name in _named(folder, limits)}
+    every = load_bundle(folders, parameters=names, enabled=None, limits=limits)
+    unasked = set(load_bundle(folders, parameters={}, enabled=None, limits=limits).sources)
+    return every, frozenset(
+        name for source in every.sources if source not in unasked for name in _policies(source.text)
+    )
 
 
 def _named(folder: Path, limits: Limits) -> Iterator[str]:
     for path in _rego(folder, limits):
-        if not path.name.endswith(TESTS) and (found := _PACKAGE.search(_read(path, limits))):
-            yield found["name"].replace("_", "-")
+        if not path.name.endswith(TESTS):
+            yield from _policies(_read(path, limits))
+
+
+def _policies(text: str) -> Iterator[str]:
+    """The name of the policy whose source it is, if it is one."""
+    if package := _PACKAGE.search(text):
+        yield package["name"].replace("_", "-")
 
 
 def _rego(folder: Path, limits: Limits) -> Sequence[Path]:
@@ -91,8 +96,9 @@ def _files(folders: Sequence[Path], limits: Limits) -> Mapping[str, Files]:
     for folder, paths in by_folder.items():
         sources: dict[str, list[SourceFile]] = {}
         for path in paths:
-            if not path.name.endswith(TESTS) and (package := _PACKAGE.search(text := _read(path, limits))):
-                sources.setdefault(package["name"].replace("_", "-"), []).append(SourceFile(path, text))
+            text = "" if path.name.endswith(TESTS) else _read(path, limits)
+            for name in _policies(text):
+                sources.setdefault(name, []).append(SourceFile(path, text))
         for name, own in sources.items():
             alone = len(sources) == 1
             found[name] = Files(
@@ -133,47 +139,14 @@ def _profiles(folders: Sequence[Path]) -> Mapping[str, Mapping[str, Mode]]:
     return {name: load_profile(folder, name).modes for folder in folders for name in profile_names(folder)}
 
 
-async def _compiled(
-    bundle: PolicyBundle, *, binary: Path, memory_bytes: int, limits: Limits
-) -> tuple[Sequence[PolicyInfo], Mapping[str, Mapping[str, Any]]]:
-    """The compiled policies, and ``custom`` of their METADATA by name."""
+async def _compiled(bundle: PolicyBundle, *, binary: Path, memory_bytes: int, limits: Limits) -> Sequence[PolicyInfo]:
     workspace = await asyncio.to_thread(Workspace)
     try:
         compiler = Compiler(binary=binary, limits=limits, memory_bytes=memory_bytes)
-        compiled, folder = await compiler.compile(bundle, workspace.path)
-        done = await run_opa(
-            binary,
-            ("inspect", "--annotations", "--format", "json", str(folder)),
-            seconds=limits.compile_seconds,
-            output_bytes=_INSPECTION_BYTES,
-        )
+        compiled, _ = await compiler.compile(bundle, workspace.path)
     finally:
         workspace.remove()
-    try:
-        inspection = msgspec.json.decode(done.stdout, type=_Inspection)
-    except msgspec.MsgspecError as error:
-        said = clean(done.stderr.decode("utf-8", "replace"), 300)
-        raise EngineMalformed(f"`opa inspect` ended with status {done.code}: {said}") from error
-    return compiled.policies, {
-        str(one.path[3].value).replace("_", "-"): one.annotations.get("custom", {})
-        for one in inspection.annotations
-        if tuple(part.value for part in one.path[1:3]) == POLICIES
-        and len(one.path) == 4
-        and one.annotations.get("scope") == "package"
-    }
-
-
-class _Part(msgspec.Struct):
-    value: str | int | float | bool | None = None
-
-
-class _Annotated(msgspec.Struct):
-    annotations: dict[str, Any]
-    path: list[_Part] = []
-
-
-class _Inspection(msgspec.Struct):
-    annotations: list[_Annotated] = []
+    return compiled.policies
 
 
 def _fault(path: Path, message: str) -> PolicyCompileError:

@@ -9,8 +9,10 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from portcullis.model.ruling import Origin
 from portcullis.policy.pages.model import Library, PolicyPage
 from portcullis.policy.pages.readme import is_relative, relinked
+from portcullis.text import clean
 
 INDEX = PurePosixPath("policies.md")
 FOLDER = PurePosixPath("policies")
@@ -18,6 +20,11 @@ FOLDER = PurePosixPath("policies")
 MARK = "<!-- Made by `portcullis pages`: "
 """How every page begins."""
 
+_ORIGINS = {
+    Origin.GATEKEEPER: "Gatekeeper",
+    Origin.ADMISSION: "OPA's admission control",
+    Origin.CONFTEST: "conftest",
+}
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&])")
 
 
@@ -82,8 +89,8 @@ def _rows(pages: tuple[PolicyPage, ...], profiled: bool) -> Iterator[str]:
     for page in pages:
         # Old links lead to a heading of this page.
         link = f'<a id="{page.name}"></a>[{page.name}]({FOLDER}/{page.name}.md)'
-        mode = f"{page.mode}, on request" if page.on_request else str(page.mode)
-        cells = [link, escaped(page.title), mode, page.severity, page.waits_for]
+        mode = f"{page.info.mode}, on request" if page.on_request else str(page.info.mode)
+        cells = [link, escaped(page.title), mode, page.info.severity, page.waits_for]
         if profiled:
             cells.append(escaped(", ".join(f"{profile}: {mode}" for profile, mode in page.profiles)))
         yield f"| {' | '.join(cells)} |"
@@ -104,7 +111,7 @@ def _page(page: PolicyPage, here: Path, places: dict[Path, Path]) -> str:
     parts.append("## In portcullis.yaml")
     for words, yaml in page.snippets:
         parts += [words, f"```yaml\n{yaml}```"]
-    if not page.exceptions:
+    if page.info.exceptions_forbidden:
         parts.append("The policy forbids exceptions to itself.")
     files = (*(source.path for source in page.sources), *page.tests)
     if links := [f"[{path.name}]({_relative(path, here)})" for path in files]:
@@ -117,18 +124,22 @@ def _facts(page: PolicyPage) -> Iterator[str]:
     yield "|---|---|"
     for name, value in facts(page):
         yield f"| {name} | {escaped(value)} |"
-    if page.docs:
-        yield f"| more | <{page.docs}> |"
+    if page.info.docs:
+        yield f"| more | <{page.info.docs}> |"
 
 
 def facts(page: PolicyPage) -> Iterator[tuple[str, str]]:
     """What stands at the head of a page."""
-    yield "default mode", f"{page.mode}, where it is asked for" if page.on_request else str(page.mode)
-    yield "severity", page.severity
+    yield "default mode", f"{page.info.mode}, where it is asked for" if page.on_request else str(page.info.mode)
+    yield "severity", page.info.severity
     yield "waits for", page.waits_for
-    if len(page.rules) > 1 or page.rules[:1] != ("deny",):
-        yield "rules", ", ".join(page.rules)
+    if len(page.info.rules) > 1 or page.info.rules[:1] != ("deny",):
+        yield "rules", ", ".join(page.info.rules)
     yield "category", page.category
     if page.profiles:
         yield "profiles", ", ".join(f"{name} ({mode})" for name, mode in page.profiles)
-    yield "exceptions", "possible" if page.exceptions else "forbidden"
+    if page.info.origin is not Origin.NATIVE:
+        yield "written for", _ORIGINS[page.info.origin]
+    if page.info.unsupported:
+        yield "not supported", clean(page.info.unsupported, 500)
+    yield "exceptions", "forbidden" if page.info.exceptions_forbidden else "possible"

@@ -62,22 +62,20 @@ class PolicyPage:
     lie, None where they are not files of their own.
     """
 
-    name: str
+    info: PolicyInfo
     title: str
-    description: str
-    severity: str
-    mode: Mode
-    rules: tuple[Mode, ...]
-    docs: str
     needs: tuple[str, ...]
     category: str
     on_request: bool
-    exceptions: bool
-    profiles: tuple[tuple[str, str], ...]
+    profiles: tuple[tuple[str, Mode], ...]
     readme: Readme
     folder: Path | None
     sources: tuple[SourceFile, ...]
     tests: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        return self.info.name
 
     @property
     def waits_for(self) -> str:
@@ -85,7 +83,7 @@ class PolicyPage:
 
     @property
     def introduction(self) -> str:
-        return self.readme.intro or self.description
+        return self.readme.intro or self.info.description
 
     @property
     def snippets(self) -> "tuple[tuple[str, str], ...]":
@@ -126,32 +124,25 @@ class Files:
 
 
 def policy_page(
-    info: PolicyInfo, custom: Mapping[str, object], files: Files, profiles: Mapping[str, Mapping[str, Mode]]
+    info: PolicyInfo, files: Files, profiles: Mapping[str, Mapping[str, Mode]], *, on_request: bool = False
 ) -> PolicyPage:
     """The page of a compiled policy.
 
     Args:
-        custom: ``custom`` of its METADATA.
         profiles: mode by policy, by profile.
+        on_request: whether it counts only where it is asked for.
 
     Raises:
         PolicyCompileError: its name is none that a file can have.
     """
     if not _FILE_NAME.fullmatch(info.name):
         raise PolicyCompileError((CompileProblem(clean(info.name, 200), 0, 0, "no name for a file of its own"),))
-    category = custom.get("category")
     return PolicyPage(
-        name=info.name,
+        info=info,
         title=clean(info.title, 200),
-        description=info.description,
-        severity=info.severity,
-        mode=info.mode,
-        rules=info.rules,
-        docs=info.docs,
         needs=_words(info.needs),
-        category=clean(category, _CATEGORY_CHARS) if isinstance(category, str) and category else _category(info.needs),
-        on_request=custom.get("onRequest") is True,
-        exceptions=not info.exceptions_forbidden,
+        category=clean(info.category, _CATEGORY_CHARS) or _category(info.needs),
+        on_request=on_request,
         profiles=tuple((name, modes[info.name]) for name, modes in sorted(profiles.items()) if info.name in modes),
         readme=files.readme,
         folder=files.folder,
@@ -174,7 +165,7 @@ def _category(needs: frozenset[Need]) -> str:
 
 
 def _snippets(page: PolicyPage) -> Iterator[tuple[str, str]]:
-    other = Mode.WARN if page.mode is Mode.DENY else Mode.DENY
+    other = Mode.WARN if page.info.mode is Mode.DENY else Mode.DENY
     name = page.name
     yield "Its mode, everywhere and in some namespaces:", _MODES.format(name=name, mode=other)
     parameters = f"policies:\n  parameters:\n    {name}:"
@@ -182,5 +173,5 @@ def _snippets(page: PolicyPage) -> Iterator[tuple[str, str]]:
         yield "Its parameters, with their defaults:", f"{parameters}\n{''.join(lines)}"
     if page.on_request:
         yield "It counts only where it is asked for. Parameters do that, also empty ones:", f"{parameters} {{}}\n"
-    if page.exceptions:
+    if not page.info.exceptions_forbidden:
         yield "An exception, which ends by itself:", _EXCEPTION.format(name=name)
