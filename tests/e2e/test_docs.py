@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ RUN = frozenset({"portcullis", "opa", "cosign", "openssl"})
 OTHERS = frozenset({"trivy", "curl", "docker", "kubectl", "helm"})
 """Programs of others, whose use is shown but not tested here. Those of a cluster are in test_install.py."""
 
-BEING_BUILT = frozenset({"test", "lint", "explain", "replay"})
+BEING_BUILT = frozenset({"explain", "replay"})
 """Commands of this version that may not be there yet; those that are there are run."""
 COMMANDS = frozenset(get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -198,6 +199,8 @@ def run(words: Sequence[str], folder: Path) -> None:
     program, *arguments = words
     if program == "portcullis" and arguments[0] in BEING_BUILT - COMMANDS:
         return
+    if arguments == ["test", "gatekeeper"] and find_spec("portcullis.policy.gatekeeper.load") is None:
+        return  # suites are run once templates are read
     if program == "make":
         done = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr

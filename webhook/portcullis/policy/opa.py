@@ -17,6 +17,7 @@ from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicyFailure,
 from portcullis.policy.answer import Answer, failed, read_answer, read_policy, undefined
 from portcullis.policy.client import OpaClient, Reply
 from portcullis.policy.compiler import Compiler
+from portcullis.policy.foreign import Known
 from portcullis.policy.plain import plain
 from portcullis.policy.room import Room
 from portcullis.policy.supervisor import OpaSupervisor
@@ -47,6 +48,7 @@ class OpaEngine:
         self._clock = clock
         self._limits = limits
         self._compiling = asyncio.Lock()
+        self._known = Known()
         self._room = Room(limits.engine_bytes)
 
     async def compile(self, bundle: PolicyBundle) -> CompiledBundle:
@@ -64,7 +66,10 @@ class OpaEngine:
         """
         async with self._compiling:
             compiler = Compiler(
-                binary=self._supervisor.binary(), limits=self._limits, memory_bytes=self._supervisor.memory_bytes
+                binary=self._supervisor.binary(),
+                limits=self._limits,
+                memory_bytes=self._supervisor.memory_bytes,
+                known=self._known,
             )
             workspace = await asyncio.to_thread(Workspace)
             try:
