@@ -87,8 +87,10 @@ through_shell(words) if {
 	}
 	regex.match(`^(?:/usr)?(?:/bin/)?(?:ba|da|a)?sh$`, words[0])
 	words[1] == "-c"
-	not regex.match(`^\s*exec\s`, words[2])
+	not replaces_shell(words)
 }
+
+replaces_shell(words) if regex.match(`^\s*exec\s`, words[2])
 
 said(i, written) := shell_form("ENTRYPOINT") if {
 	some j in platforms.of[written]

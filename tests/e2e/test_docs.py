@@ -35,6 +35,7 @@ PAGES = (
     "docs/coming-from-kyverno.md",
     "docs/coming-from-policy-controller.md",
     "docs/evidence.md",
+    "docs/explaining.md",
     "docs/keys.md",
     "docs/linting.md",
     "docs/operators.md",

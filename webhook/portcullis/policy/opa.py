@@ -108,7 +108,7 @@ class OpaEngine:
         failures = [undefined(name, "there is no such policy") for name in dict.fromkeys(policies) if name not in known]
         if not asked:
             return Ruling(judged=frozenset(), hits=(), failed=tuple(failures))
-        now_ns = _now_ns(document)
+        now_ns = decision_ns(document)
         seconds = deadline - self._clock.monotonic()
         if seconds <= 0:
             raise EngineTimeout("there was no time left to evaluate the policies")
@@ -231,7 +231,7 @@ class _Document(msgspec.Struct):
     time: _Time
 
 
-def _now_ns(document: bytes) -> int:
+def decision_ns(document: bytes) -> int:
     """``input.time.now`` in nanoseconds since 1970. Decoding also proves that the document is one JSON object,
     so that putting it into the question cannot change the question."""
     try:
