@@ -61,6 +61,21 @@ class Compiler:
             PolicyCompileError: with file, row and column.
             EngineUnavailable, EngineMalformed: OPA is not there or not as documented.
         """
+        folder = workspace / "bundle"
+        capabilities, foreign, files = await self.check(bundle, workspace)
+        modules = await self._modules(folder, workspace, files)
+        policies = await asyncio.to_thread(self._describe, modules, arities(capabilities), foreign)
+        asked = {policy.name: policy.rules for policy in policies if not policy.unsupported}
+        wrapper = render_wrapper(bundle.revision, asked, {policy.name for policy in foreign.policies})
+        await asyncio.to_thread((folder / "gate.rego").write_text, wrapper, "utf-8")
+        return CompiledBundle(bundle.revision, policies, (*bundle.remarks, *foreign.remarks)), folder
+
+    async def check(self, bundle: PolicyBundle, workspace: Path) -> "tuple[Mapping[str, Any], Foreign, _Files]":
+        """The first three steps of :meth:`compile`, which take most faults and half of its time.
+
+        Raises:
+            PolicyCompileError, EngineUnavailable, EngineMalformed: as there.
+        """
         folder, native = workspace / "bundle", workspace / "native"
         capabilities = await self._capabilities()
         foreign = await self._prepare(bundle, workspace / "parsed")
@@ -69,12 +84,7 @@ class Compiler:
         if foreign.policies or foreign.files:
             await self._check(native, workspace / "capabilities.json", files, strict=True)
         await self._check(folder, workspace / "capabilities.json", files, strict=not foreign.files)
-        modules = await self._modules(folder, workspace, files)
-        policies = await asyncio.to_thread(self._describe, modules, arities(capabilities), foreign)
-        asked = {policy.name: policy.rules for policy in policies if not policy.unsupported}
-        wrapper = render_wrapper(bundle.revision, asked, {policy.name for policy in foreign.policies})
-        await asyncio.to_thread((folder / "gate.rego").write_text, wrapper, "utf-8")
-        return CompiledBundle(bundle.revision, policies, (*bundle.remarks, *foreign.remarks)), folder
+        return capabilities, foreign, files
 
     async def _prepare(self, bundle: PolicyBundle, scratch: Path) -> Foreign:
         await asyncio.to_thread(scratch.mkdir, 0o700)

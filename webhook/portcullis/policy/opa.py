@@ -65,12 +65,7 @@ class OpaEngine:
             PolicyCompileError, EngineError: as :meth:`compile`.
         """
         async with self._compiling:
-            compiler = Compiler(
-                binary=self._supervisor.binary(),
-                limits=self._limits,
-                memory_bytes=self._supervisor.memory_bytes,
-                known=self._known,
-            )
+            compiler = self._compiler()
             workspace = await asyncio.to_thread(Workspace)
             try:
                 compiled, folder = await compiler.compile(bundle, workspace.path)
@@ -85,6 +80,28 @@ class OpaEngine:
         finally:
             if not prepared.served:
                 workspace.remove()
+
+    async def check(self, bundle: PolicyBundle) -> None:
+        """Whether OPA compiles it, which is half of :meth:`prepared` and waits for nobody.
+
+        Raises:
+            PolicyCompileError, EngineError: as :meth:`compile`.
+        """
+        workspace = await asyncio.to_thread(Workspace)
+        try:
+            await self._compiler().check(bundle, workspace.path)
+        except OSError as error:
+            raise _unwritable(error) from error
+        finally:
+            await asyncio.to_thread(workspace.remove)
+
+    def _compiler(self) -> Compiler:
+        return Compiler(
+            binary=self._supervisor.binary(),
+            limits=self._limits,
+            memory_bytes=self._supervisor.memory_bytes,
+            known=self._known,
+        )
 
     def binary(self) -> Path:
         """OPA. Raises EngineUnavailable where there is none."""
