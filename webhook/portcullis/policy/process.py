@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portcullis.errors import EngineMalformed, EngineUnavailable
-from portcullis.policy.client import OpaClient
+from portcullis.policy.client import Destination, OpaClient
 from portcullis.text import clean
 
 # argv: the parent's process id, then the program and its arguments. 1 is PR_SET_PDEATHSIG. The signal is tied to
@@ -91,7 +91,7 @@ class OpaServer:
         self._process: asyncio.subprocess.Process | None = None
         self._drains: list[asyncio.Task[None]] = []
         self._words = bytearray()
-        self.client = OpaClient(socket)
+        self.client = OpaClient(Destination(socket=socket))
 
     @property
     def pid(self) -> int:
