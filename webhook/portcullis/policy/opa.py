@@ -1,4 +1,4 @@
-"""The Engine over a supervised OPA."""
+"""The Engine over OPA, supervised or remote."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from portcullis.errors import EngineError, EngineMalformed, EngineTimeout, Engin
 from portcullis.limits import Limits
 from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicyFailure, PolicyInfo, RuleHit, Ruling
 from portcullis.policy.answer import Answer, failed, read_answer, read_policy, undefined
-from portcullis.policy.client import OpaClient, Reply
+from portcullis.policy.client import Reply
 from portcullis.policy.compiler import Compiler
 from portcullis.policy.room import Room
-from portcullis.policy.supervisor import OpaSupervisor
+from portcullis.policy.serving import Asked, Serving
 from portcullis.policy.workspace import Workspace
 from portcullis.policy.wrapper import ANSWER_PATH
 from portcullis.ports import Clock
@@ -29,13 +29,13 @@ class OpaEngine:
     """Implements the Engine port.
 
     Args:
-        supervisor: starts and keeps OPA; closed by whoever made it.
+        supervisor: serves the sets; closed by whoever made it.
         clock: ``monotonic`` is the scale of the deadlines.
         limits: ``engine_bytes``, ``engine_answer_bytes``, ``violations``, ``message_chars`` and the bounds of
             the compiler apply.
     """
 
-    def __init__(self, *, supervisor: OpaSupervisor, clock: Clock, limits: Limits) -> None:
+    def __init__(self, *, supervisor: Serving, clock: Clock, limits: Limits) -> None:
         self._supervisor = supervisor
         self._clock = clock
         self._limits = limits
@@ -91,7 +91,7 @@ class _Query:
     """The questions of one decision."""
 
     def __init__(
-        self, client: OpaClient, revision: str, now_ns: int, document: bytes, limits: Limits, room: Room
+        self, client: Asked, revision: str, now_ns: int, document: bytes, limits: Limits, room: Room
     ) -> None:
         self._client = client
         self._revision = revision

@@ -29,6 +29,14 @@ LONGEST_REQUEST_SECONDS = 30.0
 """What Kubernetes allows a webhook at most: so long the server of the previous set is kept."""
 
 
+def find_opa(chosen: Path | None) -> Path:
+    """The program: ``chosen``, or ``opa`` on PATH. Raises EngineUnavailable where there is none."""
+    found = chosen or shutil.which("opa")
+    if found is None or not Path(found).is_file():
+        raise EngineUnavailable(f"OPA was not found ({chosen or 'no opa on PATH'}); set opa.binary to its path")
+    return Path(found).resolve()
+
+
 class OpaSupervisor:
     """The OPA servers of this process. Belongs to the event loop that it is first used in.
 
@@ -60,6 +68,11 @@ class OpaSupervisor:
         return self._serving is not None and self._serving.healthy
 
     @property
+    def problem(self) -> str:
+        """Why the serving set cannot be asked now; "" where it can."""
+        return "" if self.healthy else "OPA is down and being started again"
+
+    @property
     def revision(self) -> str:
         """Of the serving set; "" before the first."""
         return self._serving.revision if self._serving is not None else ""
@@ -80,12 +93,7 @@ class OpaSupervisor:
 
     def binary(self) -> Path:
         """Raises EngineUnavailable where there is no OPA."""
-        found = self._chosen or shutil.which("opa")
-        if found is None or not Path(found).is_file():
-            raise EngineUnavailable(
-                f"OPA was not found ({self._chosen or 'no opa on PATH'}); set opa.binary to its path"
-            )
-        return Path(found).resolve()
+        return find_opa(self._chosen)
 
     async def serve(self, workspace: Workspace, bundle: Path, revision: str) -> None:
         """Starts a server over ``bundle``, has it prove that it answers from ``revision``, and makes it the
