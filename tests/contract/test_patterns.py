@@ -6,8 +6,8 @@ from itertools import product
 from pathlib import Path
 
 from portcullis.errors import ConfigError
-from portcullis.evidence.images import parse_pattern
 from portcullis.model.image import Repository
+from portcullis.model.imagepattern import parse_pattern
 
 GLOBS = Path(__file__).resolve().parents[2] / "policies" / "lib" / "globs.rego"
 

@@ -1,11 +1,13 @@
 """An Engine in the test's hands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from portcullis.model.json import JSONObject
 from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicyFailure, RuleHit, Ruling
 
 
@@ -19,13 +21,20 @@ class ScriptedEngine:
     silent: frozenset[str] = frozenset()
     asked: list[list[str]] = field(default_factory=list)
     documents: list[dict[str, Any]] = field(default_factory=list)
+    parameters: list[dict[str, JSONObject]] = field(default_factory=list)
 
     async def compile(self, bundle: PolicyBundle) -> CompiledBundle:
         raise NotImplementedError
 
     async def evaluate(
-        self, compiled: CompiledBundle, policies: Sequence[str], document: bytes, deadline: float
+        self,
+        compiled: CompiledBundle,
+        policies: Sequence[str],
+        document: bytes,
+        deadline: float,
+        parameters: Mapping[str, JSONObject] = MappingProxyType({}),
     ) -> Ruling:
+        self.parameters.append(dict(parameters))
         self.asked.append(list(policies))
         self.documents.append(msgspec.json.decode(document))
         if self.error is not None:

@@ -14,13 +14,13 @@ from portcullis.evidence.artifact import read_artifact
 from portcullis.evidence.attest import attest
 from portcullis.evidence.decode import decode_base64, parse_json
 from portcullis.evidence.dsse import pae
-from portcullis.evidence.images import parse_pattern
 from portcullis.evidence.refusal import EvidenceError
 from portcullis.evidence.times import parse_time
 from portcullis.evidence.verifier import AttestationVerifier
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.evidence import Carrier, CarrierKind, Rejected, Statement, Verified
 from portcullis.model.image import Descriptor, Digest, Manifest, Repository
+from portcullis.model.imagepattern import parse_pattern
 from vectors import attestations as made
 
 VERIFIER = AttestationVerifier(trust=made.trust(), limits=made.LIMITS)

@@ -18,6 +18,7 @@ from fakes import samples
 from fakes.engine import ScriptedEngine
 from fakes.registry import AMD64, MemoryRegistry, image_config
 from portcullis.admission.workloads import WorkloadReader
+from portcullis.decision.exceptions import Exceptions
 from portcullis.decision.modes import Modes
 from portcullis.errors import (
     EngineError,
@@ -56,7 +57,8 @@ from portcullis.model.ruling import (
     PolicyInfo,
     RuleHit,
 )
-from portcullis.ports import Inspector
+from portcullis.ports import Inspector, Namespaces
+from portcullis.standing import Current, Standing
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +105,16 @@ class Bench:
     modes: Modes = field(default_factory=Modes)
     policies: Sequence[str] = (EARLY, LATE, SCAN)
     inspector: Inspector | None = None
+    exceptions: Exceptions = field(default_factory=Exceptions)
+    namespaces: Namespaces | None = None
+
+    def standing(self) -> Standing:
+        return Standing(
+            compiled=CompiledBundle(revision="sha256:p", policies=tuple(info(name) for name in self.policies)),
+            modes=self.modes,
+            exceptions=self.exceptions,
+            config_revision="sha256:c",
+        )
 
     def gate(self, registry: Any = None) -> Gate:
         source = registry or self.registry
@@ -118,11 +130,10 @@ class Bench:
             inspector=self.inspector,
             catalogue=load_catalogue(()),
             engine=self.engine,
-            compiled=CompiledBundle(revision="sha256:p", policies=tuple(info(name) for name in self.policies)),
-            modes=self.modes,
+            standing=Current(self.standing()),
+            namespaces=self.namespaces,
             clock=Clock(),
             limits=DEFAULT_LIMITS,
-            config_revision="sha256:c",
         )
 
     async def decide(self, request: AdmissionRequest, seconds: float = 5.0, registry: Any = None) -> Decision:

@@ -9,7 +9,6 @@ import pytest
 from fakes.engine import ScriptedEngine
 from fakes.reviews import pod, request
 from portcullis.admission.workloads import WorkloadReader
-from portcullis.decision.modes import Modes
 from portcullis.errors import Denied, DigestMismatch, Malformed, NotFound, RegistryError, TooLarge, Unreachable
 from portcullis.evidence.gather import EvidenceGatherer
 from portcullis.evidence.signers import SignerKey
@@ -22,6 +21,7 @@ from portcullis.model.decision import Decision, Stage, Verdict
 from portcullis.model.evidence import PredicateClass
 from portcullis.model.ruling import CompiledBundle, Mode, Need, PolicyInfo
 from portcullis.server.clock import SystemClock
+from portcullis.standing import Current, Standing
 from vectors import attestations as made
 from vectors.scenes import CRITICAL, Scene, ago, keyed, twin_of
 
@@ -62,8 +62,7 @@ class Bench:
             inspector=None,
             catalogue=load_catalogue(()),
             engine=self.engine,
-            compiled=CompiledBundle(revision="sha256:p", policies=(SCAN,)),
-            modes=Modes(),
+            standing=Current(Standing(CompiledBundle(revision="sha256:p", policies=(SCAN,)))),
             clock=clock,
             limits=DEFAULT_LIMITS,
         )

@@ -5,15 +5,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from portcullis.decision import texts
-from portcullis.decision.modes import Modes
+from portcullis.decision.exceptions import Subject
 from portcullis.decision.verdict import conclude
 from portcullis.limits import Limits
-from portcullis.model.decision import Because, Decision, JudgedImage, Problem, Stage, UndecidedPolicy, Violation
+from portcullis.model.decision import (
+    Because,
+    Decision,
+    JudgedImage,
+    Problem,
+    Stage,
+    UndecidedPolicy,
+    Verdict,
+    Violation,
+)
 from portcullis.model.facts import ImageFacts
+from portcullis.model.image import Repository
+from portcullis.model.place import NamespaceFacts, Place
 from portcullis.model.request import AdmissionRequest
 from portcullis.model.ruling import Mode, PolicyInfo, RuleHit, Ruling
 from portcullis.model.workload import Container, Workload
 from portcullis.ports import Clock
+from portcullis.standing import Standing
 from portcullis.text import clean
 
 
@@ -22,10 +34,10 @@ class Case:
 
     Args:
         request: as it was asked.
-        modes: say what a violation does, and an undecided policy.
+        standing: says what a violation and an undecided policy do, and what is excepted.
     """
 
-    def __init__(self, request: AdmissionRequest, *, modes: Modes, clock: Clock, limits: Limits) -> None:
+    def __init__(self, request: AdmissionRequest, *, standing: Standing, clock: Clock, limits: Limits) -> None:
         self.id = str(uuid.uuid4())
         self.request = request
         self.now = clock.now()
@@ -33,7 +45,10 @@ class Case:
         self.workload: Workload | None = None
         self.images: Sequence[ImageFacts] = ()
         self.document = b""
-        self._modes = modes
+        self.namespace: NamespaceFacts | None = None
+        self.around: list[Problem] = []
+        """What of the cluster around the request could not be had."""
+        self._standing = standing
         self._clock = clock
         self._limits = limits
         self._started = clock.monotonic()
@@ -45,7 +60,12 @@ class Case:
     @property
     def refused(self) -> bool:
         """Whether a policy in mode deny is violated, whatever comes of the others."""
-        return any(violation.mode is Mode.DENY for violation in self._violations)
+        return any(violation.refuses for violation in self._violations)
+
+    @property
+    def place(self) -> Place:
+        """Where the request is made, by what is known now."""
+        return Place(self.request.namespace, self.namespace.labels if self.namespace is not None else None)
 
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:
@@ -63,7 +83,7 @@ class Case:
     def undecide(self, policies: Iterable[PolicyInfo], problems: Sequence[Problem]) -> None:
         """The policies were not judged: for those problems, or, with none, because another one refuses before."""
         for policy in policies:
-            mode = self._modes.strongest(policy, self.request.namespace)
+            mode = self._standing.modes.strongest(policy, self.place)
             self._undecided.append(UndecidedPolicy(policy=policy.name, mode=mode, problems=tuple(problems)))
 
     def give_up(self, policies: Iterable[PolicyInfo], problem: Problem) -> None:
@@ -87,7 +107,7 @@ class Case:
             self.note([problem])
             self.undecide([infos[name]], [problem])
 
-    def conclude(self, *, policy_revision: str, config_revision: str) -> Decision:
+    def conclude(self) -> Decision:
         """The decision on what is known now."""
         outcome = conclude(self._violations, self._undecided, person=self.request.user.is_person)
         elapsed = (self._clock.monotonic() - self._started) * 1000
@@ -99,7 +119,7 @@ class Case:
             id=self.id,
             verdict=outcome.verdict,
             code=outcome.code,
-            because=self.because,
+            because=self._because(outcome.verdict),
             message=texts.message(outcome, what, self._violations, self._undecided, self.id, self._limits),
             warnings=texts.warnings(self._violations, self._undecided, images, self._limits),
             retry_after_seconds=outcome.retry_after_seconds,
@@ -107,20 +127,36 @@ class Case:
             undecided=tuple(self._undecided),
             problems=tuple(self._problems),
             images=images,
-            policy_revision=policy_revision,
-            config_revision=config_revision,
+            policy_revision=self._standing.compiled.revision,
+            config_revision=self._standing.config_revision,
             decided_at=self.now,
             elapsed_ms=elapsed,
             timings={**self._timings, Stage.GATE: elapsed},
             document=self.document,
         )
 
+    def _because(self, verdict: Verdict) -> Because:
+        excepted = any(violation.exception and violation.mode is Mode.DENY for violation in self._violations)
+        if self.because is Because.JUDGED and verdict is Verdict.ADMITTED and excepted:
+            return Because.EXCEPTION
+        return self.because
+
     def _violation(self, policy: PolicyInfo, hit: RuleHit) -> Violation:
         container = self._container(hit)
         image = hit.image or (container.image if container is not None else "")
+        exception = None
+        if not policy.exceptions_forbidden:
+            subject = Subject(
+                policy=policy.name,
+                place=self.place,
+                kind=self.request.kind.kind,
+                name=self._name(),
+                image=self._repository(image),
+            )
+            exception = self._standing.exceptions.covering(subject, self.now)
         return Violation(
             policy=policy.name,
-            mode=self._modes.mode(policy, hit.rule, self.request.namespace),
+            mode=self._standing.modes.mode(policy, hit.rule, self.place),
             severity=policy.severity,
             msg=hit.msg,
             container=hit.container,
@@ -132,7 +168,19 @@ class Case:
             fix=hit.fix,
             docs=policy.docs,
             details=hit.details,
+            exception=exception.id if exception is not None else "",
+            excepted_until=exception.expires if exception is not None else None,
         )
+
+    def _name(self) -> str:
+        """Of the object; for one that the API server is still to name, what its name begins with."""
+        metadata = (self.request.object or {}).get("metadata")
+        generated = metadata.get("generateName") if isinstance(metadata, Mapping) else ""
+        return self.request.name or (generated if isinstance(generated, str) else "")
+
+    def _repository(self, written: str) -> Repository | None:
+        references = (image.reference for image in self.images if image.written == written)
+        return next((reference.repository for reference in references if reference is not None), None)
 
     def _container(self, hit: RuleHit) -> Container | None:
         """The container that a rule names. An image volume may have the name of a container: then the image tells."""

@@ -3,47 +3,58 @@
 The webhook, ``portcullis check``, the replay and the re-check all call :meth:`Gate.decide`.
 """
 
+import asyncio
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from portcullis.admission.unchanged import unchanged
 from portcullis.admission.workloads import WorkloadReader
 from portcullis.audit.redact import redact
 from portcullis.case import Case
-from portcullis.collecting import UNMET_BY, ImageCollector, container_facts, problem_of
-from portcullis.decision.modes import Modes
-from portcullis.errors import EngineError, PortcullisError
+from portcullis.collecting import REQUEST_NEEDS, UNMET_BY, ImageCollector, container_facts, problem_of
+from portcullis.errors import ClusterError, EngineError, PortcullisError
 from portcullis.evidence.marks import marks_of
 from portcullis.inspection.catalogue import Catalogue
 from portcullis.limits import Limits
 from portcullis.model.decision import Because, Decision, Problem, Stage
 from portcullis.model.image import Access
+from portcullis.model.place import Place
 from portcullis.model.request import AdmissionRequest
-from portcullis.model.ruling import CompiledBundle, Mode, Need, PolicyInfo
+from portcullis.model.ruling import Mode, Need, PolicyInfo
 from portcullis.model.workload import Unchanged, Workload
 from portcullis.policy.document import build_document
-from portcullis.ports import Clock, Engine, Gatherer, Inspector, Registry
+from portcullis.ports import Clock, Engine, Gatherer, Inspector, Namespaces, Registry
 from portcullis.reference.parse import parse_reference
 from portcullis.remembering import Remembering
+from portcullis.standing import Standing
 
 EVALUATION_SHARE = 0.25
 """Part of the remaining time that is kept for the evaluation when facts are collected."""
 
+NAMESPACE_SHARE = 0.3
+"""Part of the remaining time that the look for the labels of a namespace may take."""
+
 log = logging.getLogger(__name__)
 
 
+def no_inventory() -> Problem | None:
+    """Where the cluster is not watched."""
+    message = "no objects of the cluster are watched here (cluster.inventory)"
+    return Problem(Stage.INVENTORY, "inventory-unavailable", retryable=False, msg=message)
+
+
 class Gate:
-    """Decides requests by the policies of one compiled bundle.
+    """Decides requests by the policies that stand when it is asked.
 
     Args:
         reader: finds the pod in an object.
         registry, gatherer, inspector: where facts about images come from; without an inspector layers stay unread.
         catalogue: says what is a secret in the history of an image.
-        engine, compiled: what judges, and by which policies.
-        modes: the operator's modes.
+        engine, standing: what judges, and by which policies; asked for once per decision.
+        namespaces: the cluster's, None where it is not asked.
+        inventory: why ``data.inventory`` cannot be counted on now; None where it can.
         remembering: takes note of the scans that were seen; None for what remembers nothing.
-        config_revision: names the configuration in every decision.
     """
 
     def __init__(
@@ -55,13 +66,13 @@ class Gate:
         inspector: Inspector | None,
         catalogue: Catalogue,
         engine: Engine,
-        compiled: CompiledBundle,
-        modes: Modes,
+        standing: Callable[[], Standing],
         clock: Clock,
         limits: Limits,
+        namespaces: Namespaces | None = None,
+        inventory: Callable[[], Problem | None] = no_inventory,
         remembering: Remembering | None = None,
         default_registry: str = "docker.io",
-        config_revision: str = "",
     ) -> None:
         parse = functools.partial(parse_reference, default_registry=default_registry, limits=limits)
         self._collector = ImageCollector(
@@ -75,49 +86,53 @@ class Gate:
         )
         self._reader = reader
         self._engine = engine
-        self._compiled = compiled
-        self._modes = modes
+        self._standing = standing
         self._clock = clock
         self._limits = limits
+        self._namespaces = namespaces
+        self._inventory = inventory
         self._remembering = remembering
-        self._config_revision = config_revision
 
     async def decide(self, request: AdmissionRequest, deadline: float) -> Decision:
         """The decision on ``request``, before ``deadline`` (a Clock.monotonic instant).
 
         Never raises: a fault of ours leaves every policy undecided.
         """
-        case = Case(request, modes=self._modes, clock=self._clock, limits=self._limits)
+        standing = self._standing()
+        case = Case(request, standing=standing, clock=self._clock, limits=self._limits)
         try:
-            await self._judge(case, deadline)
+            await self._judge(case, standing, deadline)
         except PortcullisError as error:
-            case.give_up(self._compiled.policies, problem_of(error, Stage.ADMISSION))
+            case.give_up(standing.compiled.policies, problem_of(error, Stage.ADMISSION))
         except Exception:  # the last resort of a gate that must answer
             log.exception("decision failed", extra={"decision": case.id})
             message = "a fault in Portcullis itself; the log of the webhook tells more"
             problem = Problem(Stage.GATE, "internal-error", retryable=True, msg=message)
-            case.give_up(self._compiled.policies, problem)
+            case.give_up(standing.compiled.policies, problem)
         if self._remembering is not None:
             seen = [image.evidence for image in case.images if image.evidence is not None]
             self._remembering.note(case.request, marks_of(seen, case.now))
-        return case.conclude(policy_revision=self._compiled.revision, config_revision=self._config_revision)
+        return case.conclude()
 
     def enforces(self, namespace: str) -> bool:
         """Whether any policy is in mode deny there. Where none is, nothing is ever refused."""
-        return any(self._modes.strongest(policy, namespace) is Mode.DENY for policy in self._compiled.policies)
+        standing, place = self._standing(), Place(namespace)
+        return any(standing.modes.strongest(policy, place) is Mode.DENY for policy in standing.compiled.policies)
 
-    async def _judge(self, case: Case, deadline: float) -> None:
+    async def _judge(self, case: Case, standing: Standing, deadline: float) -> None:
         with case.timed(Stage.ADMISSION):
             request = redact(case.request)
             case.workload = workload = self._reader.read(request)
             change = unchanged(case.request, self._reader)
         written = [container.image for container in workload.containers]
-        early = [policy for policy in self._compiled.policies if policy.needs <= {Need.REQUEST}]
-        late = [policy for policy in self._compiled.policies if policy not in early]
+        policies = standing.compiled.policies
+        early = [policy for policy in policies if policy.needs <= REQUEST_NEEDS]
+        late = [policy for policy in policies if policy not in early]
         case.images = self._collector.name(written)
+        await self._look_around(case, standing, deadline)
 
         # Policies that read the request alone come first: they may refuse before a registry is asked.
-        await self._evaluate(case, request, workload, early, deadline)
+        await self._evaluate(case, standing, request, workload, early, deadline)
         if isinstance(change, Unchanged):
             case.because = Because.UNCHANGED
             return
@@ -133,31 +148,57 @@ class Gate:
             access = _access(request, workload)
             facts_by = deadline - remaining * EVALUATION_SHARE
             case.images = await self._collector.collect(written, needs, access, facts_by, request)
-        await self._evaluate(case, request, workload, late, deadline)
+        await self._evaluate(case, standing, request, workload, late, deadline)
+
+    async def _look_around(self, case: Case, standing: Standing, deadline: float) -> None:
+        """What somebody needs of the cluster around the request; what cannot be had is a problem."""
+        needs = frozenset[Need]().union(*(policy.needs for policy in standing.compiled.policies))
+        if case.request.namespace and (Need.NAMESPACE in needs or standing.by_labels):
+            with case.timed(Stage.NAMESPACE):
+                await self._find_namespace(case, deadline)
+        if Need.INVENTORY in needs and (problem := self._inventory()) is not None:
+            case.around.append(problem)
+
+    async def _find_namespace(self, case: Case, deadline: float) -> None:
+        if self._namespaces is None:
+            message = "the labels of namespaces are not known here: no cluster is asked (cluster.watch)"
+            case.around.append(_unknown_namespace(message, retryable=False))
+            return
+        remaining = deadline - self._clock.monotonic()
+        try:
+            async with asyncio.timeout(remaining * NAMESPACE_SHARE):
+                case.namespace = await self._namespaces.get(case.request.namespace)
+        except (ClusterError, TimeoutError) as error:
+            said = error.message if isinstance(error, ClusterError) else "the API server did not answer in time"
+            message = f"the labels of the namespace are not known: {said}"
+            case.around.append(_unknown_namespace(message, retryable=True))
 
     async def _evaluate(
         self,
         case: Case,
+        standing: Standing,
         request: AdmissionRequest,
         workload: Workload,
         policies: Sequence[PolicyInfo],
         deadline: float,
     ) -> None:
         """Asks the engine for the policies whose facts are all there; the others are undecided."""
-        problems = [problem for image in case.images for problem in image.problems]
+        problems = [*case.around, *(problem for image in case.images for problem in image.problems)]
         case.note(problems)
+        scoped = standing.modes.parameters_at(case.place)
         with case.timed(Stage.POLICY):
             case.document = build_document(
                 now=case.now,
                 request=request,
                 workload=workload,
+                namespace=case.namespace,
                 containers=container_facts(workload, case.images),
                 images=case.images,
                 limits=self._limits,
             )
             ready = []
             for policy in policies:
-                if unmet := _unmet(policy, problems):
+                if unmet := _unmet(policy, problems, unsure=scoped.unsure):
                     case.undecide([policy], unmet)
                 else:
                     ready.append(policy)
@@ -165,7 +206,8 @@ class Gate:
                 return
             names = [policy.name for policy in ready]
             try:
-                ruling = await self._engine.evaluate(self._compiled, names, case.document, deadline)
+                changed = {name: scoped.changed[name] for name in names if name in scoped.changed}
+                ruling = await self._engine.evaluate(standing.compiled, names, case.document, deadline, changed)
             except EngineError as error:
                 problem = problem_of(error, Stage.POLICY)
                 case.note([problem])
@@ -174,13 +216,15 @@ class Gate:
         case.take(ready, ruling)
 
 
-def _unmet(policy: PolicyInfo, problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """The problems that keep ``policy`` from being evaluated."""
-    unmet = tuple(problem for problem in problems if not policy.needs.isdisjoint(UNMET_BY[problem.stage]))
-    if Need.INVENTORY in policy.needs:
-        message = "this version of Portcullis does not watch the cluster"
-        unmet += (Problem(Stage.GATE, "inventory-unavailable", retryable=False, msg=message),)
-    return unmet
+def _unknown_namespace(message: str, *, retryable: bool) -> Problem:
+    return Problem(Stage.NAMESPACE, "namespace-unknown", retryable=retryable, msg=message)
+
+
+def _unmet(policy: PolicyInfo, problems: Sequence[Problem], *, unsure: Collection[str]) -> tuple[Problem, ...]:
+    """The problems that keep ``policy`` from being evaluated. One whose parameters are ``unsure`` needs the labels of
+    the namespace too."""
+    needs = policy.needs | {Need.NAMESPACE} if policy.name in unsure else policy.needs
+    return tuple(problem for problem in problems if not needs.isdisjoint(UNMET_BY[problem.stage]))
 
 
 def _access(request: AdmissionRequest, workload: Workload) -> Access:

@@ -21,6 +21,8 @@ from portcullis.model.image import (
     Repository,
     ResolvedImage,
 )
+from portcullis.model.json import JSONObject
+from portcullis.model.place import NamespaceFacts
 from portcullis.model.record import AuditRecord, RecordFilter
 from portcullis.model.ruling import CompiledBundle, PolicyBundle, Ruling
 
@@ -106,13 +108,27 @@ class Engine(Protocol):
         ...
 
     async def evaluate(
-        self, compiled: CompiledBundle, policies: Sequence[str], document: bytes, deadline: float
+        self,
+        compiled: CompiledBundle,
+        policies: Sequence[str],
+        document: bytes,
+        deadline: float,
+        parameters: Mapping[str, JSONObject] = ...,
     ) -> Ruling:
         """Evaluates the named policies over ``document`` (the policy input as JSON) until ``deadline``
         (a Clock.monotonic instant), after which the evaluation is cancelled inside the engine as well.
+        ``parameters`` take the place of the bundle's for the policies that they name.
 
         Raises only EngineError. A single policy that fails is in Ruling.failed, not an error of all.
         """
+        ...
+
+
+class Namespaces(Protocol):
+    """Namespaces as the API server knows them. Raises only ClusterError."""
+
+    async def get(self, name: str) -> NamespaceFacts:
+        """The namespace; ClusterError where it is not there, or not known just now."""
         ...
 
 

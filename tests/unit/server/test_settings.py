@@ -11,6 +11,14 @@ from portcullis.limits import Limits
 from portcullis.model.ruling import Mode
 from portcullis.server.settings import Settings, configuration_schema, load_settings
 
+SELECTING = (
+    "policies:\n  overrides: [{modes: {a: warn}, namespaceLabels: {matchExpressions: [{key: a, operator: In}]}}]"
+)
+SELECTED = "portcullis.yaml:2: policies.overrides.0.namespaceLabels.matchExpressions.0"
+MATCH = "portcullis.yaml:1: exceptions.0.match"
+EXCEPTION = (
+    "{id: EX-1, policies: [image-user], match: {namespaces: [a]}, reason: r, owner: o, expires: 2027-01-31T00:00:00Z}"
+)
 WHOLE = """
 server:
   address: 0.0.0.0
@@ -40,6 +48,19 @@ policies:
   modes: {"*": audit, image-user: deny}
   namespaces: {legacy: {image-user: warn}}
   parameters: {image-age: {maxDays: 90}}
+  profile: baseline
+  overrides:
+    - namespaces: ["dev-*"]
+      namespaceLabels: {matchExpressions: [{key: tier, operator: In, values: [a]}]}
+      modes: {image-user: warn}
+      parameters: {image-age: {maxDays: 365}}
+exceptions:
+  - id: EX-12
+    policies: [image-user]
+    match: {namespaces: [legacy], kinds: [Deployment], names: ["web-*"], images: ["registry.example/old/**"]}
+    reason: moves in January
+    owner: payments@example.com
+    expires: "2027-01-31T00:00:00Z"
 opa: {binary: /usr/bin/opa}
 audit: {database: "sqlite:///audit.db", journal: journal}
 cluster:
@@ -116,6 +137,38 @@ def test_nothing_gives_the_defaults(tmp_path: Path) -> None:
         (
             "trust:\n  rules: [{images: [a], accept: [{predicates: [sbom], signers: [ci]}]}]",
             "portcullis.yaml:1: trust: a rule names the signer 'ci', which signers does not have",
+        ),
+        (
+            "policies:\n  overrides: [{namespaces: [a]}]",
+            "portcullis.yaml:2: policies.overrides.0: modes or parameters say what holds there",
+        ),
+        (
+            "policies:\n  overrides: [{modes: {a: warn}}]",
+            "portcullis.yaml:2: policies.overrides.0: namespaces or namespaceLabels say for which namespaces",
+        ),
+        (
+            SELECTING.replace("In", "in"),
+            f"{SELECTED}.operator: 'In', 'NotIn', 'Exists' or 'DoesNotExist' is expected",
+        ),
+        (
+            SELECTING,
+            f"{SELECTED}: values go with In and NotIn, and with nothing else",
+        ),
+        (
+            f"exceptions: [{EXCEPTION}, {EXCEPTION}]",
+            "portcullis.yaml:1: exceptions: there are two exceptions with the id EX-1",
+        ),
+        (
+            f"exceptions: [{EXCEPTION.replace('{namespaces: [a]}', '{}')}]",
+            f"{MATCH}: one of namespaces, namespaceLabels, kinds, names, images is expected",
+        ),
+        (
+            f"exceptions: [{EXCEPTION.replace('2027-01-31T00:00:00Z', '2027-01-31')}]",
+            "portcullis.yaml:1: exceptions.0.expires: a time with its zone is expected, such as 2027-01-31T00:00:00Z",
+        ),
+        (
+            f"exceptions: [{EXCEPTION.replace('namespaces: [a]', 'images: [web]')}]",
+            f'{MATCH}.images.0: the image pattern "web" does not begin with a registry\'s host (docker.io for Docker Hub)',  # noqa: E501
         ),
         (
             "trust:\n  keys: {}",

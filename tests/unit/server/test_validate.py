@@ -17,14 +17,17 @@ from portcullis.limits import Limits
 from portcullis.model.decision import Decision, Verdict
 from portcullis.model.record import AuditRecord
 from portcullis.model.request import AdmissionRequest, Caller
+from portcullis.model.ruling import CompiledBundle
 from portcullis.server.app import Webhook
 from portcullis.server.recording import Recorder
 from portcullis.server.telemetry import Metrics, configure_logging
 from portcullis.server.validate import ReviewHandler
+from portcullis.standing import Current, Standing
 
 pytestmark = pytest.mark.anyio
 
 SEGMENT = "0123456789abcdef-secret"
+STANDING = Standing(CompiledBundle("sha256:p", ()), config_revision="c")
 LIMITS = Limits(review_bytes=20_000, review_head_bytes=2_000, body_seconds=0.2)
 GOOD = json.dumps(review(pod("registry.example/acme/web:1"))).encode()
 
@@ -65,9 +68,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         clock = SystemClock()
-        recorder = Recorder(
-            records=self.records, clock=clock, metrics=self.metrics, policy_revision="sha256:p", config_revision="c"
-        )
+        recorder = Recorder(records=self.records, clock=clock, metrics=self.metrics, standing=Current(STANDING))
         self.handler = ReviewHandler(
             gate=self.gate,
             recorder=recorder,
@@ -76,7 +77,7 @@ class Bench:
             metrics=self.metrics,
             path_segment=self.segment,
         )
-        self.app = Webhook(reviews=self.handler, policy_revision="sha256:p")
+        self.app = Webhook(reviews=self.handler, standing=Current(STANDING))
 
     async def post(self, body: bytes = GOOD, path: str = "/validate", **options: Any) -> Answered:
         return await call(self.app, path, [body], **options)

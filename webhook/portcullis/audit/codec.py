@@ -77,6 +77,8 @@ _VIOLATION: _Names = {
     "fix": "fix",
     "docs": "docs",
     "details": "details",
+    "exception": "exception",
+    "exceptedUntil": "excepted_until",
 }
 _UNDECIDED: _Names = {"policy": "policy", "mode": "mode", "problems": _Each("problems", _PROBLEM)}
 _DECISION: _Names = {

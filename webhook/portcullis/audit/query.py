@@ -40,7 +40,7 @@ def _source(query: RecordFilter) -> tuple[FromClause, ColumnElement[int]]:
 
     An image, a digest or a policy is rarer than a namespace or a user.
     """
-    by_image, by_policy = bool(query.image or query.digest), bool(query.policy)
+    by_image, by_policy = bool(query.image or query.digest), bool(query.policy or query.exception)
     source: FromClause = decisions
     sequence: ColumnElement[int] = decisions.c.sequence
     if by_policy:
@@ -66,6 +66,7 @@ def _conditions(query: RecordFilter, sequence: ColumnElement[int]) -> list[Colum
         (decisions.c.verdict, query.verdict),
         (images.c.digest, query.digest),
         (violations.c.policy, query.policy),
+        (violations.c.exception, query.exception),
     ):
         if wanted:
             conditions.append(column == key(wanted))

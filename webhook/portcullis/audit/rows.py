@@ -101,6 +101,13 @@ def _violation_rows(record: AuditRecord) -> Iterator[Row]:
             "mode": violation.mode.value,
             "severity": key(violation.severity),
             "undecided": False,
+            "exception": key(violation.exception),
         }
     for undecided in record.decision.undecided:
-        yield {"policy": key(undecided.policy), "mode": undecided.mode.value, "severity": "", "undecided": True}
+        yield {
+            "policy": key(undecided.policy),
+            "mode": undecided.mode.value,
+            "severity": "",
+            "undecided": True,
+            "exception": "",
+        }

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The newest migration: these tables."""
 
 
@@ -139,9 +139,12 @@ violations = Table(
     Column("mode", String(16), nullable=False),
     Column("severity", String(KEY_CHARS), nullable=False),
     Column("undecided", Boolean, nullable=False),
+    Column("exception", String(KEY_CHARS), nullable=False, server_default=""),
     Index(None, "policy", "decision"),
+    Index(None, "exception", "decision"),
 )
-"""Violated policies, and undecided ones with ``undecided`` set: both are what a policy did to a request."""
+"""Violated policies, and undecided ones with ``undecided`` set: both are what a policy did to a request.
+``exception`` is the id of what covers a violation, "" for none."""
 
 bundles = Table(
     "bundles",

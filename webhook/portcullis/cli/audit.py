@@ -55,6 +55,7 @@ def list_records(
     image: Annotated[str, typer.Option("--image", help="As written in the object.")] = "",
     digest: Annotated[str, typer.Option("--digest", help="That the image stood for.")] = "",
     policy: Annotated[str, typer.Option("--policy", help="That was violated or not evaluated.")] = "",
+    exception: Annotated[str, typer.Option("--exception", help="That covers a violation.")] = "",
     verdict: Annotated[VerdictOption | None, typer.Option("--verdict")] = None,
     since: Annotated[str, typer.Option("--since", help="7d, 12h, 30m, or RFC 3339.")] = "",
     until: Annotated[str, typer.Option("--until", help="The same.")] = "",
@@ -78,6 +79,7 @@ def list_records(
         image=image,
         digest=digest,
         policy=policy,
+        exception=exception,
         verdict=verdict.value if verdict is not None else "",
         limit=limit,
     )

@@ -103,6 +103,8 @@ def violation_json(violation: Violation) -> dict[str, Any]:
         "fix": violation.fix,
         "docs": violation.docs,
         "details": violation.details,
+        "exception": violation.exception,
+        "exceptedUntil": rfc3339(violation.excepted_until) if violation.excepted_until is not None else None,
     }
 
 
@@ -165,9 +167,9 @@ def why_text(decision: Decision) -> Text:
     """What refuses first: violations with places, words and remedy, then what could not be had; then the rest."""
     problems = by_problem(decision.undecided)
     blocking = [any(policy.mode is Mode.DENY for policy in policies) for _, policies in problems]
-    parts = [_violations_text(group) for group in _grouped(decision.violations, deny=True)]
+    parts = [_violations_text(group) for group in _grouped(decision.violations, refusing=True)]
     parts += [_problem_text(*pair) for pair, blocks in zip(problems, blocking, strict=True) if blocks]
-    parts += [_violations_text(group) for group in _grouped(decision.violations, deny=False)]
+    parts += [_violations_text(group) for group in _grouped(decision.violations, refusing=False)]
     parts += [_problem_text(*pair) for pair, blocks in zip(problems, blocking, strict=True) if not blocks]
     attached = {problem for problem, _ in problems}
     parts += [_problem_text(problem, []) for problem in decision.problems if problem not in attached]
@@ -186,12 +188,13 @@ def by_problem(undecided: Iterable[UndecidedPolicy]) -> list[tuple[Problem, list
     return list(waiting.items())
 
 
-def _grouped(violations: Sequence[Violation], *, deny: bool) -> list[list[Violation]]:
-    """Violations of one policy that have one remedy stand together."""
-    groups: dict[tuple[str, Mode, str], list[Violation]] = {}
+def _grouped(violations: Sequence[Violation], *, refusing: bool) -> list[list[Violation]]:
+    """Violations of one policy that have one remedy, and one exception, stand together."""
+    groups: dict[tuple[str, Mode, str, str], list[Violation]] = {}
     for violation in violations:
-        if (violation.mode is Mode.DENY) is deny:
-            groups.setdefault((violation.policy, violation.mode, violation.fix), []).append(violation)
+        if violation.refuses is refusing:
+            key = (violation.policy, violation.mode, violation.fix, violation.exception)
+            groups.setdefault(key, []).append(violation)
     return list(groups.values())
 
 
@@ -201,6 +204,9 @@ def _violations_text(violations: Sequence[Violation]) -> Text:
     text.append(clean(first.policy, NAME_CHARS), f"bold {_MODES[first.mode]}")
     if first.mode is not Mode.DENY:
         text.append(f" ({first.mode})", _MODES[first.mode])
+    if first.exception:
+        until = f" until {rfc3339(first.excepted_until, 'minutes')}" if first.excepted_until is not None else ""
+        text.append(f" (excepted by {clean(first.exception, NAME_CHARS)}{until})", "magenta")
     for violation in violations:
         place = _place(violation)
         text.append("\n").append(f"{place}: " if place else "", "dim")

@@ -109,7 +109,7 @@ async def _lint_policy(
     from portcullis.collecting import container_facts
     from portcullis.policy.document import build_document
 
-    case = Case(request, modes=parts.modes, clock=parts.clock, limits=parts.limits)
+    case = Case(request, standing=parts.current(), clock=parts.clock, limits=parts.limits)
     asked = [policy for policy in parts.compiled.policies if policy.name == LINT_POLICY]
     workload = WorkloadReader(limits=parts.limits).read(request)
     case.workload = workload
@@ -124,7 +124,7 @@ async def _lint_policy(
     )
     if asked:
         case.take(asked, await parts.engine.evaluate(parts.compiled, [LINT_POLICY], document, deadline))
-    return case.conclude(policy_revision=parts.compiled.revision, config_revision=parts.settings.revision)
+    return case.conclude()
 
 
 def _facts_of_no_image(report: "LintReport") -> "ImageFacts":

@@ -6,7 +6,6 @@ from xml.etree import ElementTree as ET
 
 from portcullis.cli.decisions import MESSAGE_CHARS, Judged, why_text
 from portcullis.model.decision import Verdict
-from portcullis.model.ruling import Mode
 from portcullis.text import clean
 
 
@@ -27,7 +26,7 @@ def _case(suite: ET.Element, one: Judged) -> None:
     name = one.title or one.source
     case = ET.SubElement(suite, "testcase", name=_xml(name), classname=_xml(one.source), time=f"{elapsed:.3f}")
     if one.verdict is Verdict.REFUSED and one.decision is not None:
-        denied = (violation.policy for violation in one.decision.violations if violation.mode is Mode.DENY)
+        denied = (violation.policy for violation in one.decision.violations if violation.refuses)
         refused = list(dict.fromkeys(denied))
         reasons = refused or list(dict.fromkeys(problem.reason for problem in one.decision.problems))
         outcome = ET.SubElement(case, "failure", type="refused", message=_xml(", ".join(reasons)))

@@ -9,6 +9,7 @@ from portcullis.cli.audit import audit
 from portcullis.cli.check import check
 from portcullis.cli.demo.command import demo
 from portcullis.cli.dockerfile import dockerfile
+from portcullis.cli.exceptions import exceptions
 from portcullis.cli.health import health
 from portcullis.cli.inspect import inspect
 from portcullis.cli.report import report
@@ -29,6 +30,7 @@ app = typer.Typer(
 for command in (serve, demo, check, inspect, dockerfile, report, verify, attest, health, schema, version):
     app.command()(command)
 app.add_typer(audit, name="audit")
+app.add_typer(exceptions, name="exceptions")
 
 
 def main() -> None:

@@ -20,7 +20,6 @@ from portcullis.cli.decisions import (
 )
 from portcullis.model.decision import Decision, Verdict
 from portcullis.model.record import AuditRecord
-from portcullis.model.ruling import Mode
 from portcullis.text import clean
 from portcullis.times import rfc3339
 
@@ -80,7 +79,7 @@ def records_table(records: Sequence[AuditRecord], width: int) -> Table:
 
 def reasons_text(decision: Decision) -> Text:
     """In few words: the policies that refuse, else why facts are missing, else why it was admitted."""
-    refusing = _names(violation.policy for violation in decision.violations if violation.mode is Mode.DENY)
+    refusing = _names(violation.policy for violation in decision.violations if violation.refuses)
     if refusing:
         return Text(refusing)
     if decision.verdict is not Verdict.ADMITTED:

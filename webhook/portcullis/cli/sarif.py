@@ -61,7 +61,10 @@ def _results(judged: Judged) -> Iterator[dict[str, Any]]:
     if judged.decision is None:
         return
     for violation in judged.decision.violations:
-        yield _result(judged, violation.policy, violation.mode, _words(violation), violation.container)
+        result = _result(judged, violation.policy, violation.mode, _words(violation), violation.container)
+        if violation.exception:  # SARIF 2.1.0, 3.35: reviewers see it, and gates do not count it
+            result["suppressions"] = [{"kind": "external", "justification": f"exception {violation.exception}"}]
+        yield result
     for policy in judged.decision.undecided:
         if policy.problems:  # one without was not asked, since the request is refused already
             yield _result(judged, policy.policy, policy.mode, _undecided_words(policy), "")

@@ -44,6 +44,15 @@ def violation_line(violation: Violation, limits: Limits) -> str:
     return " ".join(part for part in (f"[{violation.policy}]", f"{where}:" if where else "", says, fix) if part)
 
 
+def excepted_line(violation: Violation, limits: Limits) -> str:
+    """``[policy] excepted by EX-12 until …: container "web" (image): what is wrong.``"""
+    where = subject(violation)
+    until = f" until {rfc3339(violation.excepted_until, 'minutes')}" if violation.excepted_until is not None else ""
+    says = sentence(clean(violation.msg, limits.message_chars)) or "violated."
+    parts = (f"[{violation.policy}]", f"excepted by {violation.exception}{until}:", f"{where}:" if where else "", says)
+    return " ".join(part for part in parts if part)
+
+
 def problem_line(problem: Problem, policies: Sequence[str], limits: Limits) -> str:
     """``[reason] image …: what could not be had. Not evaluated without it: …``"""
     image = f"image {clean(problem.image, IMAGE_CHARS)}:" if problem.image else ""
@@ -71,7 +80,7 @@ def message(
     """The refusal, several lines; "" where the request is admitted. ``what`` names the workload."""
     if outcome.code not in (REFUSED, OUTAGE, PENDING):
         return ""
-    denies = [violation for violation in violations if violation.mode is Mode.DENY]
+    denies = [violation for violation in violations if violation.refuses]
     blocked = [policy for policy in undecided if policy.mode is Mode.DENY]
     lines = [violation_line(violation, limits) for violation in denies]
     lines += [problem_line(problem, policies, limits) for problem, policies in _by_problem(blocked)]
@@ -103,16 +112,23 @@ def warnings(
     images: Sequence[JudgedImage],
     limits: Limits,
 ) -> tuple[str, ...]:
-    """One line per image of which only older facts could be had, per violation in mode warn and per problem of a
-    policy in mode warn, within what the API server shows (256 characters each, 4,096 in all)."""
+    """One line per image of which only older facts could be had, per violation in mode warn, per one that would refuse
+    but for an exception, and per problem of a policy in mode warn, within what the API server shows (256 characters
+    each, 4,096 in all)."""
     lines = [stale_line(image, image.stale_since) for image in images if image.stale_since is not None]
-    lines += [violation_line(violation, limits) for violation in violations if violation.mode is Mode.WARN]
+    lines += [excepted_line(violation, limits) for violation in violations if _is_excepted(violation)]
+    warned = [violation for violation in violations if violation.mode is Mode.WARN and not violation.exception]
+    lines += [violation_line(violation, limits) for violation in warned]
     waiting = [policy for policy in undecided if policy.mode is Mode.WARN]
     lines += [problem_line(problem, policies, limits) for problem, policies in _by_problem(waiting)]
     shown = lines[: limits.warnings]
     if len(lines) > len(shown):
         shown[-1] = f"… and {len(lines) - len(shown) + 1} more warnings in the audit log"
     return tuple(clean(line, limits.warning_chars) for line in shown)
+
+
+def _is_excepted(violation: Violation) -> bool:
+    return bool(violation.exception) and violation.mode is not Mode.AUDIT
 
 
 def _by_problem(undecided: Iterable[UndecidedPolicy]) -> list[tuple[Problem, list[str]]]:

@@ -2,7 +2,7 @@
 
 Design rules 3 and 4:
 
-1. A violation in mode deny refuses: 403.
+1. A violation in mode deny that no exception covers refuses: 403.
 2. Else an undecided policy in mode deny decides by its problems: one that will not go away by waiting refuses
    (403, with the problem's reason); else one that may is an outage (503); else all are pending (429).
 3. Else the request is admitted, with warnings and a record. With nothing in deny the gate never refuses.
@@ -32,7 +32,7 @@ class Outcome:
 
 def conclude(violations: Sequence[Violation], undecided: Sequence[UndecidedPolicy], *, person: bool) -> Outcome:
     """The outcome of one request. ``person`` says that a human's client will repeat a 429 by itself."""
-    if any(violation.mode is Mode.DENY for violation in violations):
+    if any(violation.refuses for violation in violations):
         return Outcome(Verdict.REFUSED, REFUSED)
     problems = [problem for policy in undecided if policy.mode is Mode.DENY for problem in policy.problems]
     if any(not problem.retryable for problem in problems):

@@ -33,7 +33,6 @@ from portcullis.evidence.artifact import (
     signed_form,
 )
 from portcullis.evidence.found import Bounds, Discovered, Found, Place
-from portcullis.evidence.images import ImagePattern, parse_pattern
 from portcullis.evidence.kept import Kept
 from portcullis.evidence.refusal import (
     ATTESTATION_SUBJECT_MISMATCH,
@@ -44,6 +43,7 @@ from portcullis.evidence.refusal import (
 from portcullis.limits import Limits
 from portcullis.model.evidence import CarrierKind
 from portcullis.model.image import Access, Descriptor, Digest, Manifest, Repository, ResolvedImage
+from portcullis.model.imagepattern import ImagePattern, parse_pattern
 from portcullis.model.stale import stale_since
 from portcullis.ports import Registry
 from portcullis.tasks import aside, together

@@ -23,8 +23,13 @@ _NAMING = frozenset({"trivy-json", "grype-json", "clair-json"})
 
 
 def require_fact_of(fact: ReadFact, image: ResolvedImage, subject: Digest) -> Platform | None:
-    """As :func:`require_report_of`, of anything that was read. What names no image, as a linter's report does, is bound
-    by the statement's subject alone."""
+    """The platform that ``fact`` is about, None for the whole image.
+
+    What names no image, as a linter's report does, is bound by the statement's subject alone.
+
+    Raises:
+        ReportError: it is about something else than ``image``, or than what ``subject`` names.
+    """
     signed = platform_of(subject, image)
     named = _named(fact)
     about = [one for one in image.platforms if one.digest in named or one.config_digest in named]

@@ -12,13 +12,13 @@ from datetime import timedelta
 from types import MappingProxyType
 
 from portcullis.errors import ConfigError
-from portcullis.evidence.images import ImagePattern, parse_pattern
 from portcullis.evidence.keys import TrustedKey, load_trusted
 from portcullis.evidence.predicates import Classes, classes_of, is_report
 from portcullis.evidence.refusal import ATTESTATION_QUORUM, ATTESTATION_UNTRUSTED, EvidenceError, shown
 from portcullis.evidence.signers import ConfiguredSigner, KeylessSigner, NotationSigner, SignerKey
 from portcullis.model.evidence import PredicateClass, Signer
 from portcullis.model.image import Repository
+from portcullis.model.imagepattern import ImagePattern, parse_pattern
 
 __all__ = ["Accept", "Acceptance", "SignerKey", "Trust", "TrustRule"]
 

@@ -20,6 +20,8 @@ class Verdict(StrEnum):
 class Because(StrEnum):
     JUDGED = "judged"
     UNCHANGED = "unchanged"
+    EXCEPTION = "exception"
+    """Admitted although a policy in deny is violated, because exceptions cover that."""
 
 
 class Stage(StrEnum):
@@ -29,6 +31,8 @@ class Stage(StrEnum):
     REFERENCE = "reference"
     REGISTRY = "registry"
     INSPECTION = "inspection"
+    NAMESPACE = "namespace"
+    INVENTORY = "inventory"
     USER = "user"
     """Inspection too, but of what only the user of the image is known by."""
     PACKAGES = "packages"
@@ -70,6 +74,13 @@ class Violation:
     fix: str = ""
     docs: str = ""
     details: JSONObject = dataclasses.field(default_factory=dict)
+    exception: str = ""
+    """The id of the exception that covers it; then it refuses nothing, whatever its mode."""
+    excepted_until: datetime | None = None
+
+    @property
+    def refuses(self) -> bool:
+        return self.mode is Mode.DENY and not self.exception
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class RecordFilter:
     image: str = ""
     digest: str = ""
     policy: str = ""
+    exception: str = ""
     verdict: str = ""
     before: int | None = None
     limit: int = field(default=50)

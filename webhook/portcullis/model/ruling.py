@@ -30,7 +30,10 @@ class Need(StrEnum):
     ATTESTATIONS = "attestations"
     COMPONENTS = "components"
     """The components of SBOMs, likewise."""
+    NAMESPACE = "namespace"
+    """Labels and annotations of the request's namespace, as the API server knows them."""
     INVENTORY = "inventory"
+    """Objects of the cluster, at ``data.inventory``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class PolicyInfo:
     docs: str
     needs: frozenset[Need]
     rules: tuple[Mode, ...]
+    exceptions_forbidden: bool = False
+    """Its author lets no exception be made from it."""
 
 
 @dataclass(frozen=True, slots=True)

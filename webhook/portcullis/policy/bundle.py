@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +23,9 @@ from portcullis.text import clean
 
 POLICIES = ("portcullis", "policies")
 LIBRARY = ("portcullis", "lib")
+
+BUILTIN = "builtin"
+"""The name that paths of built-in policies begin with."""
 
 FOLDER_DEPTH = 10
 """Folders within folders. Guards against links in circles; mounted ConfigMaps are full of links."""
@@ -49,6 +52,7 @@ def load_bundle(
     parameters: Mapping[str, JSONObject],
     enabled: Sequence[str] | None,
     limits: Limits,
+    profile: Collection[str] | None = None,
 ) -> PolicyBundle:
     """Reads every ``*.rego`` in the folders and below, tests (``*_test.rego``) and hidden names left out.
 
@@ -58,6 +62,8 @@ def load_bundle(
         parameters: by policy name; what Rego sees as ``data.portcullis.parameters``.
         enabled: names of the policies to take (``image-user``); None or none at all takes all of them but those
             that say ``onRequest: true`` in their METADATA and that the parameters do not name.
+        profile: where there is one, the built-in policies that count; those of other folders count beside them, and
+            ``enabled`` adds to both.
         limits: ``policy_bytes``, ``policy_files``, ``policy_set_bytes`` and ``policies`` bound what is read.
 
     Raises:
@@ -76,7 +82,7 @@ def load_bundle(
                 raise _fault(name, f"the policies exceed the limit policySetBytes ({limits.policy_set_bytes})")
             found.append(_module(name, text))
     _check_places(found)
-    wanted = _wanted(found, enabled, parameters, limits)
+    wanted = _wanted(found, enabled, parameters, limits, profile)
     sources = tuple(
         PolicySource(module.path, module.text) for module in found if not module.policy or module.policy in wanted
     )
@@ -113,6 +119,10 @@ class _Module:
     on_request: bool = False
 
     @property
+    def builtin(self) -> bool:
+        return self.path.startswith(f"{BUILTIN}/")
+
+    @property
     def policy(self) -> str:
         return policy_name(self.package)
 
@@ -134,7 +144,7 @@ def _labelled(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     builtin = builtin_policies()
     for folder in folders:
         absolute = folder.resolve()
-        base = "builtin" if absolute == builtin else absolute.name or "policies"
+        base = BUILTIN if absolute == builtin else absolute.name or "policies"
         label, number = base, 2
         while label in taken:
             label, number = f"{base}-{number}", number + 1
@@ -216,15 +226,24 @@ def _check_places(modules: Sequence[_Module]) -> None:
 
 
 def _wanted(
-    modules: Sequence[_Module], enabled: Sequence[str] | None, parameters: Mapping[str, JSONObject], limits: Limits
+    modules: Sequence[_Module],
+    enabled: Sequence[str] | None,
+    parameters: Mapping[str, JSONObject],
+    limits: Limits,
+    profile: Collection[str] | None,
 ) -> frozenset[str]:
     there = {module.policy for module in modules if module.policy}
-    for what, names in (("policies.enabled", enabled or ()), ("policies.parameters", parameters)):
+    named = (("policies.enabled", enabled or ()), ("policies.parameters", parameters), ("the profile", profile or ()))
+    for what, names in named:
         for name in names:
             if name not in there:
                 raise _fault(what, f"there is no policy named {clean(str(name), 100)!r}")
     on_request = {module.policy for module in modules if module.on_request} - set(parameters)
-    wanted = frozenset(enabled) if enabled else frozenset(there - on_request)
+    if profile is not None:
+        own = {module.policy for module in modules if module.policy and not module.builtin}
+        wanted = frozenset(own - on_request) | frozenset(profile) | frozenset(enabled or ())
+    else:
+        wanted = frozenset(enabled) if enabled else frozenset(there - on_request)
     if len(wanted) > limits.policies:
         raise _fault("policies", f"{len(wanted)} policies; the limit policies is {limits.policies}")
     return wanted

@@ -22,7 +22,7 @@ from portcullis.errors import EngineMalformed, EngineUnavailable
 CONNECTIONS = 64
 """To one OPA. More requests wait here instead of thrashing there."""
 
-PROBE = b'{"input":{"evaluate":[],"now_ns":0,"document":{}}}'
+PROBE = b'{"input":{"evaluate":[],"now_ns":0,"parameters":{},"document":{}}}'
 """Asks for nothing: the answer holds the revision."""
 
 

@@ -142,6 +142,7 @@ class Compiler:
                     docs=metadata.docs,
                     needs=closed(derive_needs(rules, own, known) | metadata.needs),
                     rules=verdict_rules(own),
+                    exceptions_forbidden=metadata.exceptions_forbidden,
                 )
             )
         if problems:

@@ -15,6 +15,7 @@ from portcullis.limits import Limits
 from portcullis.model.contents import Application, Contents, ContentsStatus, Finding, FindingClass, Package
 from portcullis.model.facts import ContainerFacts, ImageFacts
 from portcullis.model.image import BuildStep, ImageConfig, ImageUser, PlatformImage
+from portcullis.model.place import NamespaceFacts
 from portcullis.model.request import AdmissionRequest
 from portcullis.model.workload import Workload
 from portcullis.policy.attested import evidence_of
@@ -26,6 +27,7 @@ def build_document(
     now: datetime,
     request: AdmissionRequest,
     workload: Workload,
+    namespace: NamespaceFacts | None = None,
     containers: Sequence[ContainerFacts],
     images: Sequence[ImageFacts],
     limits: Limits,
@@ -36,6 +38,7 @@ def build_document(
         now: the one instant of this decision, with its time zone.
         request: already redacted; ``raw`` becomes ``input.request`` as it is.
         workload: read from the redacted request.
+        namespace: of the request, None where it is not known or nobody reads its labels.
         containers: every container and image volume, in the order of the object.
         images: facts per image as written; each key of ``input.images`` is such a text.
         limits: ``document_bytes`` bounds the result.
@@ -49,7 +52,7 @@ def build_document(
         "time": {"now": time_text(now)},
         "request": request.raw,
         "workload": _workload(workload),
-        "namespace": {"name": request.namespace},
+        "namespace": _namespace(request.namespace, namespace),
         "containers": [_container(facts, known.get(facts.container.image)) for facts in containers],
         "images": {written: _image(image, now) for written, image in known.items()},
     }
@@ -57,6 +60,12 @@ def build_document(
     if len(content) > limits.document_bytes:
         raise TooLarge(f"the policy input has {len(content)} bytes; the limit documentBytes is {limits.document_bytes}")
     return content
+
+
+def _namespace(name: str, facts: NamespaceFacts | None) -> JSON:
+    if facts is None:
+        return {"name": name, "labels": None, "annotations": None}
+    return {"name": name, "labels": dict(facts.labels), "annotations": dict(facts.annotations)}
 
 
 def _tri_state(root: bool | None) -> bool | str:

@@ -64,7 +64,7 @@ _CONFIG = _leaf(Need.CONFIG)
 _USER = _leaf(Need.USER)
 _CONTENTS = _leaf(Need.CONTENTS)
 _ATTESTATIONS = _leaf(Need.ATTESTATIONS)
-_INVENTORY = _leaf(Need.INVENTORY)
+_NAMESPACE = _leaf(Need.NAMESPACE)
 
 _CONTAINER = _record(
     Need.REQUEST,
@@ -109,7 +109,7 @@ _IMAGE_FACTS = _record(
 INPUT = _record(
     Need.REQUEST,
     **_fields(_REQUEST, "time", "request", "workload"),
-    namespace=_record(Need.REQUEST, name=_REQUEST, labels=_INVENTORY, annotations=_INVENTORY),
+    namespace=_record(Need.REQUEST, name=_REQUEST, labels=_NAMESPACE, annotations=_NAMESPACE),
     containers=Node({Need.REQUEST}, each=_CONTAINER),
     images=Node({Need.REQUEST}, each=_IMAGE_FACTS),
 )

@@ -13,6 +13,7 @@ from portcullis.text import clean
 DEFAULT_SEVERITY = Severity.MEDIUM
 SEVERITIES = tuple(severity for severity in Severity if severity is not Severity.UNKNOWN)
 
+_FORBIDDEN = "forbidden"
 _TITLE_CHARS = 200
 _DESCRIPTION_CHARS = 4000
 _DOCS_CHARS = 500
@@ -28,6 +29,7 @@ class Metadata:
     mode: Mode
     docs: str
     needs: frozenset[Need]
+    exceptions_forbidden: bool = False
 
 
 def read_metadata(name: str, modules: Sequence[Module]) -> Metadata:
@@ -68,6 +70,7 @@ class _Reader:
             mode=Mode(self._one_of(custom, "mode", tuple(Mode), Mode.DENY)),
             docs=self._docs(annotation, custom),
             needs=self._needs(custom),
+            exceptions_forbidden=self._exceptions_forbidden(custom),
         )
         if self._problems:
             raise PolicyCompileError(tuple(self._problems))
@@ -102,6 +105,11 @@ class _Reader:
             self._wrong("docs", "must be an http or https address")
             return ""
         return docs
+
+    def _exceptions_forbidden(self, custom: Mapping[str, Any]) -> bool:
+        if "exceptions" in custom and custom["exceptions"] != _FORBIDDEN:
+            self._wrong("exceptions", f"is something else than {_FORBIDDEN!r}, the one thing that it can say")
+        return "exceptions" in custom
 
     def _needs(self, custom: Mapping[str, Any]) -> frozenset[Need]:
         value = custom.get("needs", [])

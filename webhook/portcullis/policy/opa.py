@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import msgspec
 
 from portcullis.errors import EngineError, EngineMalformed, EngineTimeout, EngineUnavailable
 from portcullis.limits import Limits
+from portcullis.model.json import JSONObject
 from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicyFailure, PolicyInfo, RuleHit, Ruling
 from portcullis.policy.answer import Answer, failed, read_answer, read_policy, undefined
 from portcullis.policy.client import Reply
 from portcullis.policy.compiler import Compiler
+from portcullis.policy.plain import plain
 from portcullis.policy.room import Room
 from portcullis.policy.serving import Asked, Serving
 from portcullis.policy.workspace import Workspace
@@ -23,6 +27,7 @@ ALONE_AT_ONCE = 4
 """Policies asked one by one at the same time, after all together failed."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_PARAMETERS: Mapping[str, JSONObject] = MappingProxyType({})
 
 
 class OpaEngine:
@@ -60,7 +65,12 @@ class OpaEngine:
             return compiled
 
     async def evaluate(
-        self, compiled: CompiledBundle, policies: Sequence[str], document: bytes, deadline: float
+        self,
+        compiled: CompiledBundle,
+        policies: Sequence[str],
+        document: bytes,
+        deadline: float,
+        parameters: Mapping[str, JSONObject] = _NO_PARAMETERS,
     ) -> Ruling:
         """See :class:`portcullis.ports.Engine`."""
         known = {policy.name: policy for policy in compiled.policies}
@@ -74,7 +84,8 @@ class OpaEngine:
             raise EngineTimeout("there was no time left to evaluate the policies")
         try:
             async with asyncio.timeout(seconds), self._supervisor.client(compiled.revision) as client:
-                query = _Query(client, compiled.revision, now_ns, document, self._limits, self._room)
+                question = _Question(now_ns, msgspec.json.encode(parameters, enc_hook=plain), document)
+                query = _Query(client, compiled.revision, question, self._limits, self._room)
                 outcomes = await query.together(asked)
         except TimeoutError as error:
             raise EngineTimeout(f"the policies were not evaluated within {seconds:.1f} s") from error
@@ -87,16 +98,30 @@ class OpaEngine:
 Outcome = tuple[RuleHit, ...] | PolicyFailure
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked, but for the names of the policies."""
+
+    now_ns: int
+    parameters: bytes
+    document: bytes
+
+    def body(self, names: Sequence[str]) -> bytes:
+        """The document goes as it is: it is large, and it is what is recorded."""
+        parts = (
+            *(b'{"input":{"evaluate":', msgspec.json.encode(names), b',"now_ns":%d' % self.now_ns),
+            *(b',"parameters":', self.parameters, b',"document":', self.document, b"}}"),
+        )
+        return b"".join(parts)
+
+
 class _Query:
     """The questions of one decision."""
 
-    def __init__(
-        self, client: Asked, revision: str, now_ns: int, document: bytes, limits: Limits, room: Room
-    ) -> None:
+    def __init__(self, client: Asked, revision: str, question: _Question, limits: Limits, room: Room) -> None:
         self._client = client
         self._revision = revision
-        self._now_ns = now_ns
-        self._document = document
+        self._question = question
         self._limits = limits
         self._room = room
 
@@ -123,11 +148,9 @@ class _Query:
 
     async def _ask(self, policies: Sequence[PolicyInfo]) -> Answer | str:
         """OPA's answer, or why the evaluation failed."""
-        names = msgspec.json.encode([policy.name for policy in policies])
-        # The document goes as it is: it is large, and it is what is recorded.
-        parts = (b'{"input":{"evaluate":', names, b',"now_ns":%d,"document":' % self._now_ns, self._document, b"}}")
-        async with self._room.take(len(self._document)):
-            reply = await self._client.query(ANSWER_PATH, b"".join(parts), self._limits.engine_answer_bytes)
+        body = self._question.body([policy.name for policy in policies])
+        async with self._room.take(len(self._question.document)):
+            reply = await self._client.query(ANSWER_PATH, body, self._limits.engine_answer_bytes)
         if reply is None:
             return f"the answer exceeds the limit engineAnswerBytes ({self._limits.engine_answer_bytes})"
         if reply.status == 500:

@@ -55,14 +55,12 @@ def document_schema() -> Schema:
                 "variables and of Secrets are replaced."
             ),
             workload=_workload(),
-            # Open, because labels and annotations join the name once the cluster is watched.
-            namespace={
-                "type": "object",
-                "description": "The namespace of the request.",
-                "properties": {"name": text('"" for objects outside namespaces.')},
-                "required": ["name"],
-                "additionalProperties": True,
-            },
+            namespace=record(
+                "The namespace of the request, as the API server knows it.",
+                name=text('"" for objects outside namespaces.'),
+                labels=opened("Its labels; null where no policy reads them, or they are not known.", null=True),
+                annotations=opened("Likewise.", null=True),
+            ),
             containers=listed("Every container and image volume of the pod, in the order of the object.", _container()),
             images={
                 "type": "object",

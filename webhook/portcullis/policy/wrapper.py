@@ -1,8 +1,9 @@
 """The Rego that asks the policies: one module of our own in every set.
 
 One query judges a document by any of the policies. OPA's input is ``{"evaluate": [names], "now_ns": N,
-"document": {…}}``; within the policies, and within all that they call, ``input`` is the document and
-``time.now_ns()`` is N. The answer carries the revision, so that every single answer proves what it came from.
+"parameters": {…}, "document": {…}}``; within the policies, and within all that they call, ``input`` is the document,
+``time.now_ns()`` is N, and policies that ``parameters`` names have these. The answer carries the revision, so that
+every single answer proves what it came from.
 """
 
 import json
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from portcullis.model.ruling import Mode
 
-WRAPPER_VERSION = 1
+WRAPPER_VERSION = 2
 """Part of every revision; to be raised with any change of what :func:`render_wrapper` makes."""
 
 ANSWER_PATH = "portcullis/gate/answer"
@@ -23,7 +24,13 @@ answer := {{"revision": {revision}, "results": judged}} if {{
 	judged := results with input as input.document
 		with time.now_ns as input.now_ns
 		with data.portcullis.call.evaluate as input.evaluate
+		with data.portcullis.parameters as parameters
 }}
+
+parameters := object.union(
+	object.remove(data.portcullis.parameters, object.keys(input.parameters)),
+	input.parameters,
+)
 """
 
 _RULE = """

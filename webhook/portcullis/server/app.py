@@ -6,6 +6,7 @@ import functools
 import gc
 import signal
 import sys
+from collections.abc import Callable
 
 import structlog
 import uvloop
@@ -28,6 +29,7 @@ from portcullis.server.settings import Settings
 from portcullis.server.telemetry import Metrics, configure_logging
 from portcullis.server.tls import ServerTls, pair_source
 from portcullis.server.validate import ReviewHandler
+from portcullis.standing import Standing
 from portcullis.text import clean
 
 log = structlog.get_logger(__name__)
@@ -36,13 +38,13 @@ log = structlog.get_logger(__name__)
 class Webhook:
     """The application of the webhook port: reviews go straight to their handler, all else to FastAPI."""
 
-    def __init__(self, *, reviews: ReviewHandler, policy_revision: str) -> None:
+    def __init__(self, *, reviews: ReviewHandler, standing: Callable[[], Standing]) -> None:
         self.reviews = reviews
         self.api = FastAPI(title="Portcullis", docs_url=None, redoc_url=None, openapi_url=None)
 
         @self.api.get("/version")
         async def version() -> dict[str, str]:
-            return {"version": __version__, "policyRevision": policy_revision}
+            return {"version": __version__, "policyRevision": standing().compiled.revision}
 
         @self.api.exception_handler(HTTPException)
         async def not_found(_: Request, error: HTTPException) -> Response:
@@ -64,8 +66,7 @@ def create_app(parts: Parts, metrics: Metrics) -> Webhook:
         records=parts.records,
         clock=parts.clock,
         metrics=metrics,
-        policy_revision=parts.compiled.revision,
-        config_revision=parts.settings.revision,
+        standing=parts.current,
     )
     reviews = ReviewHandler(
         gate=parts.gate,
@@ -75,7 +76,7 @@ def create_app(parts: Parts, metrics: Metrics) -> Webhook:
         metrics=metrics,
         path_segment=parts.settings.server.path_segment.get_secret_value(),
     )
-    return Webhook(reviews=reviews, policy_revision=parts.compiled.revision)
+    return Webhook(reviews=reviews, standing=parts.current)
 
 
 def serve(settings: Settings) -> None:

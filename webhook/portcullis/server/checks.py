@@ -76,7 +76,13 @@ def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics
     metrics.gauge("opa_restarts", "Starts of the serving OPA after its first.").set_function(
         lambda: float(parts.supervisor.restarts)
     )
-    metrics.gauge("policies", "Policies in use.").set(len(parts.compiled.policies))
+    metrics.gauge("policies", "Policies in use.").set_function(lambda: float(len(parts.compiled.policies)))
+    metrics.gauge_by(
+        "exception_expires_seconds",
+        "When an exception ends (Unix time).",
+        "exception",
+        lambda: {one.id: one.expires.timestamp() for one in parts.current.standing.exceptions.all},
+    )
     if registrar.active:
         metrics.gauge("registered", "Whether the cluster calls this gate and trusts its certificate.").set_function(
             lambda: float(registrar.registered)

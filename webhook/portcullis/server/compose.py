@@ -16,6 +16,7 @@ from portcullis.audit.database import database_path
 from portcullis.audit.journal import Journal
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.writer import AuditLog
+from portcullis.decision.exceptions import Exceptions
 from portcullis.decision.modes import ANY_POLICY, Modes
 from portcullis.errors import ConfigError, RecordsError
 from portcullis.evidence.gather import EvidenceGatherer
@@ -25,18 +26,22 @@ from portcullis.limits import Limits
 from portcullis.model.ruling import CompiledBundle, PolicyBundle
 from portcullis.policy.bundle import builtin_policies, load_bundle
 from portcullis.policy.opa import OpaEngine
-from portcullis.policy.supervisor import OpaSupervisor
+from portcullis.policy.profiles import load_profile
+from portcullis.policy.serving import Serving
 from portcullis.ports import Bundles, Clock, Engine, Gatherer, Keychain
 from portcullis.registry.facts import CachingRegistry
 from portcullis.server.caching import KeptFacts, keeping
 from portcullis.server.clock import SystemClock
 from portcullis.server.credentials import open_keychain
+from portcullis.server.engines import serving_of
 from portcullis.server.inspecting import catalogue_of, inspecting
 from portcullis.server.network import host_rules_of
 from portcullis.server.registries import open_registry
+from portcullis.server.scoping import forbidden_exceptions, unknown_policies
 from portcullis.server.secretkeys import with_keys_of_cluster
 from portcullis.server.settings import Settings
 from portcullis.server.trusting import Trusting, gatherer_of, trusting
+from portcullis.standing import Current, Standing
 
 POLICIES_KIND = "policies"
 CONFIGURATION_KIND = "configuration"
@@ -58,13 +63,17 @@ class Parts:
     trusting: Trusting
     gatherer: EvidenceGatherer
     inspector: LayerInspector | None
-    supervisor: OpaSupervisor
+    supervisor: Serving
     engine: Engine
-    compiled: CompiledBundle
-    modes: Modes
+    current: Current
     gate: Gate
     records: AuditLog | None
     bundles: Bundles | None
+
+    @property
+    def compiled(self) -> CompiledBundle:
+        """Of the set that stands now."""
+        return self.current.standing.compiled
 
 
 @asynccontextmanager
@@ -88,11 +97,11 @@ async def compose(
         EngineError: OPA does not start.
         ClusterError: a signer's key lies in a Secret, and the API server does not answer.
     """
-    settings = await with_keys_of_cluster(settings)
+    settings = with_profile(await with_keys_of_cluster(settings))
     limits = settings.bounds()
     clock = SystemClock()
     verifying = trusting(settings, limits)
-    bundle = _bundle(settings, limits)
+    bundle = bundle_of(settings, limits)
     reader = WorkloadReader(custom=_custom_kinds(settings), limits=limits)
     hosts = host_rules_of(settings)
     catalogue = catalogue_of(settings, limits)
@@ -120,11 +129,11 @@ async def compose(
                 limits=limits,
             )
         )
-        supervisor = OpaSupervisor(binary=settings.opa.binary, limits=limits)
+        supervisor = serving_of(settings, limits)
         stack.push_async_callback(supervisor.aclose)
         engine = OpaEngine(supervisor=supervisor, clock=clock, limits=limits)
         compiled = await engine.compile(bundle)
-        modes = _modes(settings, {policy.name for policy in compiled.policies})
+        current = Current(standing_of(settings, compiled))
         gate = Gate(
             reader=reader,
             registry=registry,
@@ -132,13 +141,11 @@ async def compose(
             inspector=inspector,
             catalogue=catalogue,
             engine=engine,
-            compiled=compiled,
-            modes=modes,
+            standing=current,
             clock=clock,
             limits=limits,
             remembering=kept.remembering,
             default_registry=settings.registries.default,
-            config_revision=settings.revision,
         )
         bundles = store.bundles if store is not None else None
         if bundles is not None:
@@ -159,8 +166,7 @@ async def compose(
             inspector=inspector,
             supervisor=supervisor,
             engine=engine,
-            compiled=compiled,
-            modes=modes,
+            current=current,
             gate=gate,
             records=records,
             bundles=bundles,
@@ -214,13 +220,30 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def _bundle(settings: Settings, limits: Limits) -> PolicyBundle:
+def with_profile(settings: Settings) -> Settings:
+    """The same with the profile that it names written out.
+
+    Raises:
+        ConfigError: there is no such profile.
+    """
+    name = settings.policies.profile
+    return settings.with_profile(load_profile(builtin_policies(), name)) if name else settings
+
+
+def bundle_of(settings: Settings, limits: Limits) -> PolicyBundle:
+    """The policies of the folders that the configuration names.
+
+    Raises:
+        PolicyCompileError: names the file and what is wrong with it.
+    """
+    profile = settings.policies.profile
     folders: list[Path] = [builtin_policies()] if settings.policies.builtin else []
     return load_bundle(
         [*folders, *settings.policies.folders],
         parameters=settings.policies.parameters,
         enabled=settings.policies.enabled or None,
         limits=limits,
+        profile=load_profile(builtin_policies(), profile).modes if profile else None,
     )
 
 
@@ -231,14 +254,38 @@ def _custom_kinds(settings: Settings) -> list[CustomKind]:
     ]
 
 
-def _modes(settings: Settings, names: Collection[str]) -> Modes:
-    """A mode for a policy that does not exist would be a misspelt one, which stays in its default."""
-    tables = {"policies.modes": settings.policies.modes}
-    tables |= {f"policies.namespaces.{name}": table for name, table in settings.policies.namespaces.items()}
-    for key, table in tables.items():
-        for name in table:
-            if name != ANY_POLICY and name not in names:
-                close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-                hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(names)) or 'none'}"
-                raise ConfigError(f"{key}.{name[:80]}: there is no such policy in use; {hint}")
-    return Modes(modes=settings.policies.modes, namespaces=settings.policies.namespaces)
+def standing_of(settings: Settings, compiled: CompiledBundle) -> Standing:
+    """What the gate judges by: the policies with what the configuration says of them.
+
+    Raises:
+        ConfigError: it speaks of a policy that is not in use (a misspelt one would stay in its default), or makes an
+            exception where the policy forbids any.
+    """
+    _require_known(settings, {policy.name for policy in compiled.policies})
+    for exception, policy in forbidden_exceptions(settings.exceptions, compiled.policies):
+        raise ConfigError(f"exceptions: {exception}: the policy {policy} allows no exception (custom.exceptions)")
+    policies = settings.policies
+    return Standing(
+        compiled=compiled,
+        modes=Modes(
+            modes=policies.modes,
+            namespaces=policies.namespaces,
+            overrides=tuple(section.override() for section in policies.overrides),
+            parameters=policies.parameters,
+        ),
+        exceptions=Exceptions(tuple(section.exception() for section in settings.exceptions)),
+        config_revision=settings.revision,
+    )
+
+
+def _require_known(settings: Settings, names: Collection[str]) -> None:
+    policies = settings.policies
+    tables: dict[str, Collection[str]] = {"policies.modes": policies.modes}
+    tables |= {f"policies.namespaces.{name}": table for name, table in policies.namespaces.items()}
+    for at, override in enumerate(policies.overrides):
+        tables |= {f"policies.overrides.{at}.{key}": table for key, table in override.tables()}
+    tables |= {f"exceptions.{exception.id}.policies": exception.policies for exception in settings.exceptions}
+    for key, name in unknown_policies(tables, {*names, ANY_POLICY}):
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(names)) or 'none'}"
+        raise ConfigError(f"{key}.{name[:80]}: there is no such policy in use; {hint}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -13,6 +13,7 @@ from portcullis.model.record import AuditRecord
 from portcullis.model.request import AdmissionRequest, Caller
 from portcullis.ports import Clock, Records
 from portcullis.server.telemetry import Metrics
+from portcullis.standing import Standing
 from portcullis.text import clean
 
 NAME_CHARS = 260
@@ -28,7 +29,7 @@ class Recorder:
 
     Args:
         records: the audit log.
-        policy_revision, config_revision: name what was in force, in records of what never came to a decision.
+        standing: what is in force, in records of what never came to a decision.
     """
 
     def __init__(
@@ -37,14 +38,12 @@ class Recorder:
         records: Records,
         clock: Clock,
         metrics: Metrics,
-        policy_revision: str,
-        config_revision: str,
+        standing: Callable[[], Standing],
     ) -> None:
         self._records = records
         self._clock = clock
         self._metrics = metrics
-        self._policy_revision = policy_revision
-        self._config_revision = config_revision
+        self._standing = standing
 
     async def keep(self, request: AdmissionRequest, decision: Decision, deadline: float) -> None:
         """Returns once the decision is durable, and logs it.
@@ -91,7 +90,7 @@ class Recorder:
             raise RecordsError("the audit log did not answer in time") from None
 
     def _refusal(self, code: int, reason: str, message: str) -> Decision:
-        retryable = code not in (400, 413)
+        retryable, standing = code not in (400, 413), self._standing()
         return Decision(
             id=str(uuid.uuid4()),
             verdict=Verdict.UNDECIDED if retryable else Verdict.REFUSED,
@@ -104,8 +103,8 @@ class Recorder:
             undecided=(),
             problems=(Problem(Stage.ADMISSION, reason, retryable=retryable, msg=message),),
             images=(),
-            policy_revision=self._policy_revision,
-            config_revision=self._config_revision,
+            policy_revision=standing.compiled.revision,
+            config_revision=standing.config_revision,
             decided_at=self._clock.now(),
             elapsed_ms=0.0,
             timings={},

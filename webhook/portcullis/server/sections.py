@@ -21,6 +21,7 @@ from portcullis.limits import Limits
 from portcullis.model.image import Platform
 from portcullis.model.ruling import Mode
 from portcullis.reference.parse import parse_registry
+from portcullis.server.scoping import OverrideSection
 from portcullis.server.sectionbase import ConfigPath, Section
 
 _SQLITE = "sqlite:///"
@@ -216,12 +217,18 @@ class Policies(Section):
     folders: tuple[ConfigPath, ...] = ()
     """Folders of policies beside the built-in ones."""
     builtin: bool = True
+    profile: Annotated[str, Field(pattern=r"^([a-z0-9]+(-[a-z0-9]+)*)?$")] = ""
+    """A list of built-in policies with their modes: baseline, restricted or python-service. Of the built-in policies
+    only those count then, and those of ``enabled``; ``modes`` and ``parameters`` go before what the profile says."""
     enabled: tuple[str, ...] = ()
     """Names of the policies that count; empty means all."""
     modes: dict[str, Mode] = Field(default_factory=dict)
     """Mode by policy name, ``*`` for every policy."""
     namespaces: dict[str, dict[str, Mode]] = Field(default_factory=dict)
     """The same by namespace, which wins."""
+    overrides: tuple[OverrideSection, ...] = ()
+    """Modes and parameters for namespaces by glob and label; the first that says something of a policy counts.
+    ``namespaces`` goes before them, ``modes`` and ``parameters`` after."""
     parameters: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     """Settings by policy name; each policy's page says which it knows."""
 

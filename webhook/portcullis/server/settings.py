@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
+from portcullis.decision.modes import ANY_POLICY
 from portcullis.errors import ConfigError
 from portcullis.limits import DEFAULT_LIMITS, Limits
+from portcullis.policy.profiles import Profile
 from portcullis.server import sections
 from portcullis.server.environment import overlay
 from portcullis.server.files import read_bounded, read_small
+from portcullis.server.scoping import ExceptionSection, distinct_ids
 from portcullis.server.sectionbase import Section
 from portcullis.server.sections import LimitsModel, PlatformText
 from portcullis.server.strictyaml import Lines, Location, Rules, StrictYamlError, load_documents
@@ -40,6 +43,8 @@ class Settings(Section):
     registries: sections.Registries = sections.Registries()
     trust: TrustSection = TrustSection()
     policies: sections.Policies = sections.Policies()
+    exceptions: tuple[ExceptionSection, ...] = ()
+    """What is let through for a while, by whom and why."""
     opa: sections.Opa = sections.Opa()
     inspection: sections.Inspection = sections.Inspection()
     audit: sections.Audit = sections.Audit()
@@ -47,6 +52,12 @@ class Settings(Section):
     platforms: tuple[PlatformText, ...] = ()
     """Those that images are judged for; none means those of the cluster's nodes, else linux/amd64 and linux/arm64."""
     limits: LimitsModel = LimitsModel()  # type: ignore[valid-type]
+
+    @field_validator("exceptions")
+    @classmethod
+    def _distinct(cls, exceptions: tuple[ExceptionSection, ...]) -> tuple[ExceptionSection, ...]:
+        distinct_ids(exceptions)
+        return exceptions
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> "Settings":
@@ -61,6 +72,15 @@ class Settings(Section):
         """The limits as the rest of the program takes them."""
         limits: sections.LimitsSection = self.limits
         return limits.bounds()
+
+    def with_profile(self, profile: Profile) -> "Settings":
+        """The same with the modes and parameters of the profile below those that it says itself, as if they were
+        written out."""
+        policies = self.policies
+        modes = policies.modes if ANY_POLICY in policies.modes else {**profile.modes, **policies.modes}
+        names = [*profile.parameters, *(name for name in policies.parameters if name not in profile.parameters)]
+        parameters = {name: {**profile.parameters.get(name, {}), **policies.parameters.get(name, {})} for name in names}
+        return self._changed(policies=policies.model_copy(update={"modes": modes, "parameters": parameters}))
 
     def with_policy_folders(self, folders: Sequence[Path]) -> "Settings":
         """The same with more policy folders, which come after those of the file."""

@@ -119,6 +119,9 @@ class Metrics:
         self._decisions = self._counter("decisions", "Decisions.", "verdict", "code", "because")
         self._problems = self._counter("problems", "Facts that could not be had.", "stage", "reason")
         self._violations = self._counter("violations", "Violations by policy.", "policy", "mode")
+        self._excepted = self._counter(
+            "violations_excepted", "Violations that an exception covers.", "policy", "exception"
+        )
         self._answers = self._counter("http_answers", "Answers on the webhook port.", "status")
         self._shed = self._counter("reviews_shed", "Reviews refused because too many were in flight.")
         self._unrecorded = self._counter("decisions_unrecorded", "Decisions that could not be recorded.", "answered")
@@ -164,6 +167,8 @@ class Metrics:
         for violation in decision.violations:
             # Policy names are those of the compiled set, so they are few.
             self._violations.labels(violation.policy, str(violation.mode)).inc()
+            if violation.exception:  # as are the ids of exceptions: those of the configuration
+                self._excepted.labels(violation.policy, violation.exception).inc()
         self.stages(decision.timings)
 
     def problem(self, problem: Problem) -> None:

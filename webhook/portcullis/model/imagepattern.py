@@ -1,4 +1,4 @@
-"""Image patterns of trust rules: globs over the segments of ``registry/repository``.
+"""Image patterns of trust rules and exceptions: globs over the segments of ``registry/repository``.
 
 ``registry.example/acme/**`` and not ``registry.example/acme*``: a prefix of text would also cover
 ``registry.example/acme-evil``. Segments are compared whole, so a pattern cannot be half of a name.
@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from portcullis.errors import ConfigError
-from portcullis.evidence.refusal import shown
 from portcullis.model.image import Repository
+from portcullis.text import clean
 
 _SEGMENTS = 64
+_SHOWN_CHARS = 120
 _GLOBS = frozenset({"*", "**"})
 # As references tell a host from a first path segment (distribution/reference, normalize.go).
 _HOST = re.compile(r"localhost|(?=.*[.:])[A-Za-z0-9.:\[\]-]+")
@@ -41,7 +42,7 @@ def parse_pattern(text: str) -> ImagePattern:
     """
     segments = tuple(text.lower().split("/"))
     if fault := _fault(segments):
-        raise ConfigError(f"the image pattern {shown(text)} {fault}")
+        raise ConfigError(f'the image pattern "{clean(text, _SHOWN_CHARS)}" {fault}')
     return ImagePattern(text, segments)
 
 

@@ -1,0 +1,14 @@
+"""Which exception covers a violation."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("violations", sa.Column("exception", sa.String(256), nullable=False, server_default=""))
+    op.create_index("ix_violations_exception_decision", "violations", ["exception", "decision"])
