@@ -53,6 +53,8 @@ def _over_network(address: str, ca_file: Path | None, headers: Callable[[], Mapp
         return Destination(base=address, headers=headers)
     try:
         pem = read_small(ca_file, "opa.caFile") if ca_file is not None else None
+        if pem is not None and not pem.strip():
+            raise ValueError("nothing, which would mean the authorities of the system")
         return Destination(base=address, tls=ssl.create_default_context(cadata=pem), headers=headers)
     except ConfigError as error:
         raise EngineUnavailable(error.message) from error
