@@ -118,7 +118,7 @@ async def test_what_is_changed_there_is_put_back(other: OtherOpa) -> None:
 
 
 async def test_sets_that_nobody_uses_are_removed(other: OtherOpa) -> None:
-    rhythm = {"probe_seconds": 0.05, "renew_seconds": 0.05, "forgotten_seconds": 0.4}
+    rhythm: dict[str, Any] = {"probe_seconds": 0.05, "renew_seconds": 0.05, "forgotten_seconds": 0.4}
     await call(other, "PUT", "policies/mine", "package mine\na := 1")
     await call(other, "PUT", f"data/{SEEN}", json.dumps({"mine": {"word": "x", "modules": 3}, "portcullis_x": 1}))
     async with engine_over(other.serving()) as gone:

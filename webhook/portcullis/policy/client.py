@@ -55,10 +55,11 @@ class _Client(AsyncOpaClient):  # type: ignore[misc]  # the library has no types
 
     async def _init_session(self) -> None:
         where = self._destination
-        if where.socket is not None:
-            self._connector = aiohttp.UnixConnector(path=str(where.socket), limit=CONNECTIONS)
-        else:
-            self._connector = aiohttp.TCPConnector(ssl=where.tls or True, limit=CONNECTIONS)
+        self._connector: aiohttp.BaseConnector = (
+            aiohttp.UnixConnector(path=str(where.socket), limit=CONNECTIONS)
+            if where.socket is not None
+            else aiohttp.TCPConnector(ssl=where.tls or True, limit=CONNECTIONS)
+        )
         # No time limit here: whoever asks has a deadline, and cancels.
         self._session = aiohttp.ClientSession(
             connector=self._connector, timeout=aiohttp.ClientTimeout(total=None), trust_env=False

@@ -243,7 +243,7 @@ class Opa(Section):
     binary: ConfigPath | None = None
     """The opa program; without it, the one on PATH. Needed with an address too: policies are checked here."""
     address: str = ""
-    """``https://host:port``, ``http://127.0.0.1:port`` or ``unix:///path`` of an OPA that others run, which is believed."""
+    """``https://host:port``, ``http://127.0.0.1:port`` or ``unix:///path`` of an OPA of others; it is believed."""
     insecure: bool = False
     """Plain HTTP to another machine is allowed: whoever stands between can answer for OPA."""
     token_file: ConfigPath | None = None
