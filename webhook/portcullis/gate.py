@@ -198,7 +198,7 @@ class Gate:
             )
             ready = []
             for policy in policies:
-                if unmet := _unmet(policy, problems, unsure=scoped.unsure):
+                if unmet := unmet_of(policy, problems, unsure=scoped.unsure):
                     case.undecide([policy], unmet)
                 else:
                     ready.append(policy)
@@ -220,7 +220,7 @@ def _unknown_namespace(message: str, *, retryable: bool) -> Problem:
     return Problem(Stage.NAMESPACE, "namespace-unknown", retryable=retryable, msg=message)
 
 
-def _unmet(policy: PolicyInfo, problems: Sequence[Problem], *, unsure: Collection[str]) -> tuple[Problem, ...]:
+def unmet_of(policy: PolicyInfo, problems: Sequence[Problem], *, unsure: Collection[str]) -> tuple[Problem, ...]:
     """The problems that keep ``policy`` from being evaluated. One whose parameters are ``unsure`` needs the labels of
     the namespace too."""
     needs = policy.needs | {Need.NAMESPACE} if policy.name in unsure else policy.needs

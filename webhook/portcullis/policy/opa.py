@@ -95,6 +95,16 @@ class OpaEngine:
         return Ruling(judged=judged, hits=tuple(hits), failed=tuple(failures))
 
 
+def question_body(names: Sequence[str], document: bytes, parameters: Mapping[str, JSONObject]) -> bytes:
+    """One question as JSON: what the wrapper takes for ``input``.
+
+    Raises:
+        EngineMalformed: the document is no JSON object, or has no time.
+    """
+    question = _Question(_now_ns(document), msgspec.json.encode(parameters, enc_hook=plain), document)
+    return question.input(names)
+
+
 Outcome = tuple[RuleHit, ...] | PolicyFailure
 
 
@@ -106,11 +116,11 @@ class _Question:
     parameters: bytes
     document: bytes
 
-    def body(self, names: Sequence[str]) -> bytes:
+    def input(self, names: Sequence[str]) -> bytes:
         """The document goes as it is: it is large, and it is what is recorded."""
         parts = (
-            *(b'{"input":{"evaluate":', msgspec.json.encode(names), b',"now_ns":%d' % self.now_ns),
-            *(b',"parameters":', self.parameters, b',"document":', self.document, b"}}"),
+            *(b'{"evaluate":', msgspec.json.encode(names), b',"now_ns":%d' % self.now_ns),
+            *(b',"parameters":', self.parameters, b',"document":', self.document, b"}"),
         )
         return b"".join(parts)
 
@@ -148,7 +158,7 @@ class _Query:
 
     async def _ask(self, policies: Sequence[PolicyInfo]) -> Answer | str:
         """OPA's answer, or why the evaluation failed."""
-        body = self._question.body([policy.name for policy in policies])
+        body = b'{"input":' + self._question.input([policy.name for policy in policies]) + b"}"
         async with self._room.take(len(self._question.document)):
             reply = await self._client.query(ANSWER_PATH, body, self._limits.engine_answer_bytes)
         if reply is None:
