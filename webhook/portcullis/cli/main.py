@@ -12,6 +12,7 @@ from portcullis.cli.dockerfile import dockerfile
 from portcullis.cli.exceptions import exceptions
 from portcullis.cli.health import health
 from portcullis.cli.inspect import inspect
+from portcullis.cli.replay import replay
 from portcullis.cli.report import report
 from portcullis.cli.schema import schema
 from portcullis.cli.serve import serve
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, demo, check, inspect, dockerfile, report, verify, attest, health, schema, version):
+for command in (serve, demo, check, inspect, dockerfile, report, verify, attest, replay, health, schema, version):
     app.command()(command)
 app.add_typer(audit, name="audit")
 app.add_typer(exceptions, name="exceptions")

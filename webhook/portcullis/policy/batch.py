@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from portcullis.errors import EngineError, EngineUnavailable
+from portcullis.errors import EngineError, EngineMalformed, EngineUnavailable
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
 from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicyFailure, Ruling
@@ -41,7 +41,7 @@ ALONE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One document and by which policies it is judged; ``parameters`` as in :meth:`portcullis.ports.Engine.evaluate`."""
+    """A document and by which policies it is judged; ``parameters`` as in :meth:`portcullis.ports.Engine.evaluate`."""
 
     policies: Sequence[str]
     document: bytes
@@ -77,7 +77,10 @@ class BatchEngine:
 
     async def _together(self, compiled: CompiledBundle, questions: Sequence[Asked]) -> list[Ruling] | None:
         """None where the answer is not one to each question."""
-        bodies = [question_body(one.policies, one.document, one.parameters) for one in questions]
+        try:
+            bodies = [question_body(one.policies, one.document, one.parameters) for one in questions]
+        except EngineMalformed:
+            return None
         body = b'{"input":{"questions":[' + b",".join(bodies) + b"]}}"
         limit = self._limits.engine_answer_bytes
         reply: Reply | None = None

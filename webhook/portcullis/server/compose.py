@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -23,7 +23,7 @@ from portcullis.evidence.gather import EvidenceGatherer
 from portcullis.gate import Gate
 from portcullis.inspection.inspector import LayerInspector
 from portcullis.limits import Limits
-from portcullis.model.ruling import CompiledBundle, PolicyBundle
+from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicySource
 from portcullis.policy.bundle import builtin_policies, load_bundle
 from portcullis.policy.opa import OpaEngine
 from portcullis.policy.profiles import load_profile
@@ -178,6 +178,35 @@ def bundle_document(bundle: PolicyBundle) -> bytes:
     sources = [{"path": source.path, "text": source.text} for source in bundle.sources]
     document = {"sources": sources, "parameters": dict(bundle.parameters)}
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def read_bundle(revision: str, content: bytes) -> PolicyBundle:
+    """The policy set that :func:`bundle_document` wrote.
+
+    Raises:
+        ConfigError: it is none, or not the one of that revision.
+    """
+    try:
+        tree = json.loads(content)
+        sources = tuple(PolicySource(source["path"], source["text"]) for source in tree["sources"])
+        bundle = PolicyBundle(sources, tree["parameters"], revision)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ConfigError(f"what is stored under {revision[:80]} is no policy set") from error
+    return bundle
+
+
+def read_standing(revision: str, content: bytes, compiled: CompiledBundle) -> Standing:
+    """What the stored configuration ``revision`` says of the policies.
+
+    Raises:
+        ConfigError: it says something that this version does not understand.
+    """
+    try:
+        tree = json.loads(content)
+        kept = {key: tree[key] for key in ("policies", "exceptions") if key in tree}
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ConfigError(f"what is stored under {revision[:80]} is no configuration") from error
+    return replace(standing_of(Settings.from_tree(kept), compiled), config_revision=revision)
 
 
 async def _open_audit(

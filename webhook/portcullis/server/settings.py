@@ -86,6 +86,12 @@ class Settings(Section):
         """The same with more policy folders, which come after those of the file."""
         return self._changed(policies=self.policies.model_copy(update={"folders": (*self.policies.folders, *folders)}))
 
+    def only_policy_folders(self, folders: Sequence[Path]) -> "Settings":
+        """The same with the policies of these folders and no others."""
+        return self._changed(
+            policies=self.policies.model_copy(update={"builtin": False, "enabled": (), "folders": tuple(folders)})
+        )
+
     def effective(self) -> dict[str, Any]:
         """All of it as JSON, defaults included and secrets left out; public keys are written out, because a
         decision hangs on the key and not on the name of its file.
