@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,7 @@ async def run_opa(binary: Path, arguments: Sequence[str], *, seconds: float, out
         EngineUnavailable: it cannot be started or does not end in ``seconds``.
         EngineMalformed: it writes more than ``output_bytes``.
     """
-    process = await _spawn(binary, arguments, memory_bytes=0)
+    process = await _spawn(binary, arguments, {})
     assert process.stdout is not None
     assert process.stderr is not None
     try:
@@ -81,13 +81,18 @@ class OpaServer:
         socket: where it listens; in a directory that only we can enter.
         memory_bytes: GOMEMLIMIT, at which Go collects garbage harder. Processors are not limited: Go follows
             the cgroup by itself.
+        garbage_percent: GOGC: by how much the heap may grow before garbage is collected; 0 is Go's own, 100.
     """
 
-    def __init__(self, *, binary: Path, bundle: Path, socket: Path, memory_bytes: int) -> None:
+    def __init__(
+        self, *, binary: Path, bundle: Path, socket: Path, memory_bytes: int, garbage_percent: int = 0
+    ) -> None:
         self._binary = binary
         self._bundle = bundle
         self._socket = socket
-        self._memory_bytes = memory_bytes
+        self._environment = {"GOMEMLIMIT": str(memory_bytes)} if memory_bytes else {}
+        if garbage_percent:
+            self._environment["GOGC"] = str(garbage_percent)
         self._process: asyncio.subprocess.Process | None = None
         self._drains: list[asyncio.Task[None]] = []
         self._words = bytearray()
@@ -113,7 +118,7 @@ class OpaServer:
             *("--bundle", str(self._bundle), "--skip-version-check", "--log-level", "error"),
             *("--shutdown-grace-period", "1"),
         ]
-        self._process = await _spawn(self._binary, arguments, memory_bytes=self._memory_bytes)
+        self._process = await _spawn(self._binary, arguments, self._environment)
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None
             self._drains.append(asyncio.create_task(self._drain(stream)))
@@ -158,10 +163,7 @@ class OpaServer:
         return clean(self._words.decode("utf-8", "replace"), 500) or "it said nothing"
 
 
-async def _spawn(binary: Path, arguments: Sequence[str], *, memory_bytes: int) -> asyncio.subprocess.Process:
-    environment = {"TZ": "UTC"}
-    if memory_bytes:
-        environment["GOMEMLIMIT"] = str(memory_bytes)
+async def _spawn(binary: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), str(binary)),
@@ -169,7 +171,7 @@ async def _spawn(binary: Path, arguments: Sequence[str], *, memory_bytes: int) -
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=environment,
+            env={"TZ": "UTC", **environment},
             start_new_session=True,  # a Ctrl-C at the terminal is ours to handle, and OPA ends after us
         )
     except OSError as error:

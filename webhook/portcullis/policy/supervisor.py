@@ -45,6 +45,7 @@ class OpaSupervisor:
         limits: ``engine_start_seconds`` and ``engine_answer_bytes`` apply.
         memory_bytes: GOMEMLIMIT of each server; None takes what fits this container (memory.py).
         keep_seconds: how long the server of the previous set still answers after a switch.
+        garbage_percent: GOGC of each server; 0 is Go's own.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class OpaSupervisor:
         limits: Limits,
         memory_bytes: int | None = None,
         keep_seconds: float = LONGEST_REQUEST_SECONDS,
+        garbage_percent: int = 0,
     ) -> None:
         self._chosen = binary
         self._limits = limits
         self._memory_bytes = memory_goal() if memory_bytes is None else memory_bytes
         self._keep_seconds = keep_seconds
+        self._garbage_percent = garbage_percent
         self._serving: _Kept | None = None
         self._previous: dict[_Kept, asyncio.Task[None]] = {}
 
@@ -103,7 +106,9 @@ class OpaSupervisor:
             EngineUnavailable: it does not start.
             EngineMalformed: it answers from something else.
         """
-        kept = _Kept(self.binary(), workspace, bundle, revision, self._limits, self._memory_bytes)
+        kept = _Kept(
+            self.binary(), workspace, bundle, revision, self._limits, self._memory_bytes, self._garbage_percent
+        )
         await kept.start()
         before, self._serving = self._serving, kept
         if before is not None:
@@ -149,7 +154,14 @@ class _Kept:
     """The server of one set, started again whenever it ends by itself."""
 
     def __init__(
-        self, binary: Path, workspace: Workspace, bundle: Path, revision: str, limits: Limits, memory_bytes: int
+        self,
+        binary: Path,
+        workspace: Workspace,
+        bundle: Path,
+        revision: str,
+        limits: Limits,
+        memory_bytes: int,
+        garbage_percent: int,
     ) -> None:
         self.revision = revision
         self.hurry = asyncio.Event()
@@ -159,7 +171,8 @@ class _Kept:
         self._workspace = workspace
         self._bundle = bundle
         self._limits = limits
-        self._memory_bytes = memory_goal() if memory_bytes is None else memory_bytes
+        self._memory_bytes = memory_bytes
+        self._garbage_percent = garbage_percent
         self._server: OpaServer | None = None
         self._starts = 0
         self._leases = 0
@@ -212,6 +225,7 @@ class _Kept:
             bundle=self._bundle,
             socket=self._workspace.path / f"opa-{self._starts}.sock",
             memory_bytes=self._memory_bytes,
+            garbage_percent=self._garbage_percent,
         )
         await server.start(self._limits.engine_start_seconds)
         try:
