@@ -35,7 +35,7 @@ demo: setup ## the whole gate on this machine: registry, images, attestations, O
 
 .PHONY: test
 test: setup ## unit, property and contract tests
-	@$(PYTHON) tests/tools/install.py opa crane registry referrers-registry
+	@$(PYTHON) tests/tools/install.py opa regal crane registry referrers-registry
 	@$(RUN) pytest -n $(WORKERS) $(ARGS)
 
 .PHONY: e2e
@@ -57,6 +57,16 @@ bench: setup ## figures: a table, and build/bench.json
 	@$(PYTHON) tests/tools/install.py opa crane
 	@$(RUN) python tests/bench/run.py $(ARGS)
 
+.PHONY: mutate
+mutate: setup ## do the tests of policies fail without a condition? all, or ARGS='image-user pss-*'
+	@$(PYTHON) tests/tools/install.py opa
+	@PYTHONPATH=tests $(RUN) python -m mutation.run --workers $(WORKERS) $(ARGS)
+
+.PHONY: docs
+docs: setup ## the pages of the policies: docs/policies.md and docs/policies/
+	@$(PYTHON) tests/tools/install.py opa
+	@$(RUN) portcullis pages policies --output docs --format markdown
+
 .PHONY: fuzz
 fuzz: setup ## atheris over the readers of layers, a minute each
 	@for target in tar decompress layer; do \
@@ -65,7 +75,7 @@ fuzz: setup ## atheris over the readers of layers, a minute each
 
 .PHONY: lint
 lint: setup ## format, lint, types, layers, dependencies, Rego, Dockerfile
-	@$(PYTHON) tests/tools/install.py opa
+	@$(PYTHON) tests/tools/install.py opa regal
 	@$(RUN) ruff format --check .
 	@$(RUN) ruff check .
 	@$(RUN) mypy
@@ -74,6 +84,7 @@ lint: setup ## format, lint, types, layers, dependencies, Rego, Dockerfile
 	@$(RUN) hadolint Dockerfile
 	@opa fmt --list --fail policies >/dev/null || { opa fmt --diff policies; exit 1; }
 	@opa check --strict policies --ignore testdata
+	@$(RUN) portcullis lint policies --regal required --strict
 
 .PHONY: fmt
 fmt: setup ## formats Python and Rego

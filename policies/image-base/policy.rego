@@ -7,6 +7,7 @@
 # custom:
 #   severity: high
 #   mode: deny
+#   category: image
 package portcullis.policies.image_base
 
 import rego.v1

@@ -7,6 +7,7 @@
 # custom:
 #   severity: medium
 #   mode: deny
+#   category: image
 package portcullis.policies.image_build_tools
 
 import rego.v1

@@ -7,6 +7,7 @@
 # custom:
 #   severity: low
 #   mode: warn
+#   category: image
 package portcullis.policies.image_history
 
 import rego.v1
@@ -414,7 +415,8 @@ assigned(step) := split(regex.replace(step.createdBy, `^(?:RUN\s+)?\|[0-9]+\s`, 
 }
 
 assigned(step) := "" if {
-	not step.instruction in {"ARG", "ENV"}
+	instruction := step.instruction
+	not instruction in {"ARG", "ENV"}
 	not with_arguments(step)
 }
 

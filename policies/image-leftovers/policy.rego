@@ -7,6 +7,7 @@
 # custom:
 #   severity: low
 #   mode: warn
+#   category: image
 package portcullis.policies.image_leftovers
 
 import rego.v1
@@ -47,7 +48,7 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	some "vcs" in classes
+	"vcs" in classes
 	some i in containers.all
 	judged := contents.judged(look("vcs"), containers.image(i))
 	violation := containers.violation(i, object.union(judged.place, {
@@ -58,7 +59,7 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	some "caches" in classes
+	"caches" in classes
 	some i in containers.all
 	judged := contents.judged(look("caches"), containers.image(i))
 	violation := containers.violation(i, object.union(judged.place, {
@@ -69,7 +70,7 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	some "tests" in classes
+	"tests" in classes
 	some i in containers.all
 	judged := contents.judged(look("tests"), containers.image(i))
 	violation := containers.violation(i, object.union(judged.place, {

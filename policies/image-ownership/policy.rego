@@ -7,6 +7,7 @@
 # custom:
 #   severity: medium
 #   mode: warn
+#   category: image
 package portcullis.policies.image_ownership
 
 import rego.v1

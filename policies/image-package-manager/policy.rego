@@ -7,6 +7,7 @@
 # custom:
 #   severity: low
 #   mode: warn
+#   category: image
 package portcullis.policies.image_package_manager
 
 import rego.v1
@@ -54,7 +55,7 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	some "downloadTools" in classes
+	"downloadTools" in classes
 	some i in containers.all
 	judged := contents.judged(look("downloadTools"), containers.image(i))
 	violation := containers.violation(i, object.union(judged.place, {

@@ -6,6 +6,7 @@
 # custom:
 #   severity: critical
 #   mode: deny
+#   category: image
 package portcullis.policies.image_secrets
 
 import rego.v1

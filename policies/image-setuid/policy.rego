@@ -7,6 +7,7 @@
 # custom:
 #   severity: medium
 #   mode: warn
+#   category: image
 package portcullis.policies.image_setuid
 
 import rego.v1

@@ -6,6 +6,7 @@
 # custom:
 #   severity: medium
 #   mode: deny
+#   category: image
 package portcullis.policies.image_shell
 
 import rego.v1

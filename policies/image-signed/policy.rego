@@ -6,6 +6,7 @@
 # custom:
 #   severity: high
 #   mode: audit
+#   category: evidence
 package portcullis.policies.image_signed
 
 import rego.v1

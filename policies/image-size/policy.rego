@@ -6,6 +6,7 @@
 # custom:
 #   severity: low
 #   mode: warn
+#   category: image
 package portcullis.policies.image_size
 
 import rego.v1

@@ -6,6 +6,7 @@
 # custom:
 #   severity: high
 #   mode: deny
+#   category: image
 package portcullis.policies.image_source
 
 import rego.v1

@@ -6,6 +6,7 @@
 # custom:
 #   severity: high
 #   mode: deny
+#   category: image
 package portcullis.policies.image_user
 
 import rego.v1
@@ -89,7 +90,8 @@ said(i) := {
 default place(_) := {}
 
 place(i) := {"platform": blamed[0].platform, "digest": blamed[0].digest} if {
-	not input.containers[i].user.source in {"container", "pod"}
+	source := input.containers[i].user.source
+	not source in {"container", "pod"}
 	written := containers.image(i)
 	input.images[written].isIndex == true
 	blamed := [{"platform": platform, "digest": digest} |

@@ -175,7 +175,7 @@ tally(excess, most) := concat(" and ", [part |
 	part := sprintf("%d %s (%v allowed)", [count(excess[severity]), severity, most[severity]])
 ])
 
-worst(excess) := sort(union({found | some _, found in excess}))
+worst(excess) := sort(union({found | some found in excess}))
 
 vulnerable(written, k, most, found, labels) := {
 	"reason": "vulnerabilities",

@@ -6,6 +6,7 @@
 # custom:
 #   severity: medium
 #   mode: audit
+#   category: evidence
 package portcullis.policies.lint_required
 
 import rego.v1

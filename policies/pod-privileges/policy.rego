@@ -6,6 +6,7 @@
 # custom:
 #   severity: high
 #   mode: deny
+#   category: pod
 package portcullis.policies.pod_privileges
 
 import rego.v1

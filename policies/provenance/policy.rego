@@ -6,6 +6,7 @@
 # custom:
 #   severity: high
 #   mode: audit
+#   category: evidence
 package portcullis.policies.provenance
 
 import rego.v1

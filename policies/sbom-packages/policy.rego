@@ -7,6 +7,7 @@
 # custom:
 #   severity: medium
 #   mode: warn
+#   category: evidence
 #   onRequest: true
 package portcullis.policies.sbom_packages
 

@@ -6,6 +6,7 @@
 # custom:
 #   severity: medium
 #   mode: audit
+#   category: evidence
 package portcullis.policies.sbom_required
 
 import rego.v1

@@ -6,6 +6,7 @@
 # custom:
 #   severity: high
 #   mode: deny
+#   category: evidence
 package portcullis.policies.scan_fresh
 
 import rego.v1

@@ -7,6 +7,7 @@
 # custom:
 #   severity: critical
 #   mode: deny
+#   category: evidence
 package portcullis.policies.scan_required
 
 import rego.v1

@@ -7,6 +7,7 @@
 # custom:
 #   severity: critical
 #   mode: deny
+#   category: evidence
 package portcullis.policies.scan_severity
 
 import rego.v1

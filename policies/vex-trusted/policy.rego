@@ -6,6 +6,7 @@
 # custom:
 #   severity: medium
 #   mode: warn
+#   category: evidence
 package portcullis.policies.vex_trusted
 
 import rego.v1
@@ -74,8 +75,9 @@ blamed[written][fault] contains label if {
 faults(finding) := {"expired"} if vex.ended(finding)
 
 faults(finding) := {fault |
+	mark := finding.vex
 	some fault in ["stranger", "stale", "unjustified"]
-	not good(fault, finding.vex)
+	not good(fault, mark)
 } if {
 	vex.aside(finding)
 }

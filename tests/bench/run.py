@@ -23,7 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import evidence  # this and the next two beside this file
+import authoring  # this and the next three beside this file
+import evidence
 import inspection
 import layers
 from rich.console import Console
@@ -247,6 +248,10 @@ async def measure(requests: int, names: list[str]) -> tuple[list[Figure], dict[s
         attested, more_ratios = await asyncio.to_thread(evidence.figures, console)
         figures |= {one.name: Figure.of(one.name, list(one.values), one.unit) for one in attested}
         ratios |= more_ratios
+    if wanted("authoring"):
+        saved, more_ratios = await asyncio.to_thread(authoring.figures, console)
+        figures |= {name: Figure.of(name, values) for name, values in saved.items()}
+        ratios |= more_ratios
     if {"warm", "opa"} <= figures.keys():
         ratios["warm decision / bare OPA (medians)"] = figures["warm"].median / figures["opa"].median
     if {"warm16", "opa"} <= figures.keys():
@@ -257,7 +262,9 @@ async def measure(requests: int, names: list[str]) -> tuple[list[Figure], dict[s
 def main() -> None:
     arguments = argparse.ArgumentParser(description="figures of Portcullis on this machine")
     arguments.add_argument("--requests", type=int, default=1000)
-    arguments.add_argument("names", nargs="*", help="warm, warm16, opa, insert, layers, walk, evidence; all without")
+    arguments.add_argument(
+        "names", nargs="*", help="warm, warm16, opa, insert, layers, walk, evidence, authoring; all without"
+    )
     chosen = arguments.parse_args()
     figures, ratios = asyncio.run(measure(chosen.requests, chosen.names))
     table = Table("figure", "unit", "median", "p99", "min", "max", "n")

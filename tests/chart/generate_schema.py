@@ -17,6 +17,7 @@ TARGET = CHART / "values.schema.json"
 OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
     "Cluster": ("webhook",),
+    "Policies": ("configMaps",),
 }
 """By definition of the configuration's schema: the keys that the chart sets. templates/_guards.tpl names them too."""
 
@@ -195,6 +196,16 @@ def chart_values() -> dict[str, Schema]:
         "global": {"type": "object", "description": "Of a parent chart; not read."},
         "profile": text("Whether policies may refuse.", choices=["audit", "enforce"]),
         "policyConfigMaps": listed(text(pattern=SUBDOMAIN), "ConfigMaps with Rego policies."),
+        "policies": closed(
+            {
+                "configMaps": closed(
+                    {
+                        "enabled": flag("Whether ConfigMaps with the label portcullis.dev/policy are policies."),
+                        "namespaces": listed(text(pattern=LABEL), "Where, beside the release's own namespace."),
+                    }
+                )
+            }
+        ),
         "webhook": webhook(),
         "tls": closed(
             {

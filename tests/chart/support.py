@@ -75,8 +75,14 @@ def container_of(values: Mapping[str, Any] | None = None) -> Object:
 
 
 def webhook_of(values: Mapping[str, Any] | None = None) -> Object:
-    (webhook,) = objects(values)["ValidatingWebhookConfiguration"]["webhooks"]
-    return dict(webhook)
+    """The one that judges workloads."""
+    return webhooks_of(values)["gate.portcullis.dev"]
+
+
+def webhooks_of(values: Mapping[str, Any] | None = None) -> dict[str, Object]:
+    """By name."""
+    found = objects(values)["ValidatingWebhookConfiguration"]["webhooks"]
+    return {webhook["name"]: dict(webhook) for webhook in found}
 
 
 def configuration_of(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> Object:

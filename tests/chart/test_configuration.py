@@ -9,6 +9,7 @@ import pytest
 from chart.generate_schema import OWNED
 from chart.support import CHART, CI_FILES, NAMESPACE, configuration_of, container_of, objects, pod_of, values_of
 from portcullis.decision.modes import Modes
+from portcullis.model.place import Place
 from portcullis.model.ruling import Mode, PolicyInfo
 from portcullis.server.settings import Settings, load_settings
 
@@ -17,6 +18,10 @@ SERVICE = f"portcullis.{NAMESPACE}.svc"
 HOSTILE = {
     "modes": {"*": "deny", "image-user": "deny"},
     "namespaces": {"shop": {"*": "deny", "image-user": "deny"}},
+    "overrides": [
+        {"namespaces": ["*"], "modes": {"*": "deny"}},
+        {"namespaces": ["shop"], "modes": {"image-user": "deny"}, "parameters": {"image-user": {"allowed": [1]}}},
+    ],
 }
 """Everything by which an operator makes policies refuse."""
 
@@ -51,8 +56,10 @@ def strongest(settings: Settings, namespace: str) -> Mode:
         needs=frozenset(),
         rules=(Mode.DENY,),
     )
-    modes = Modes(modes=settings.policies.modes, namespaces=settings.policies.namespaces)
-    return modes.strongest(policy, namespace)
+    policies = settings.policies
+    overrides = tuple(section.override() for section in policies.overrides)
+    modes = Modes(modes=policies.modes, namespaces=policies.namespaces, overrides=overrides)
+    return modes.strongest(policy, Place(namespace))
 
 
 @pytest.mark.parametrize("file", CI_FILES, ids=lambda file: file.stem)
@@ -81,6 +88,7 @@ def test_the_defaults(read: Any) -> None:
 def test_what_the_operator_sets_arrives_whole() -> None:
     values = ci("enforce")
     found = configuration_of(values)
+    found["policies"].pop("configMaps")  # the chart's own
     for section in ("registries", "trust", "policies", "platforms", "limits"):
         assert found[section] == values["config"][section], section
     assert found["cluster"]["podSpecPaths"] == values["config"]["cluster"]["podSpecPaths"]
@@ -109,7 +117,9 @@ def test_profile_audit_never_refuses(namespace: str, read: Any) -> None:
 
 
 def test_profile_enforce_leaves_the_modes_to_the_policies() -> None:
-    assert "policies" not in configuration_of({"profile": "enforce"})
+    assert configuration_of({"profile": "enforce"})["policies"] == {"configMaps": {"namespaces": []}}
+    off = {"profile": "enforce", "policies": {"configMaps": {"enabled": False}}}
+    assert "policies" not in configuration_of(off)
 
 
 def test_a_given_certificate(read: Any) -> None:

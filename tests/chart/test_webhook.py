@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 import yaml
 
-from chart.support import CHART, NAMESPACE, container_of, helm, objects, pod_of, values_of, webhook_of
+from chart.support import (
+    CHART,
+    NAMESPACE,
+    container_of,
+    helm,
+    objects,
+    pod_of,
+    rendered,
+    values_of,
+    webhook_of,
+    webhooks_of,
+)
 from portcullis.admission.workloads import POD_SPEC_PATHS
 
 BASE64 = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n").decode()
@@ -125,7 +136,7 @@ def test_the_service_leads_to_the_pod() -> None:
     assert labels["team"] == "x"
 
 
-def test_the_gate_may_look_after_its_webhook_configuration_read_its_pod_list_nodes_and_nothing_else() -> None:
+def test_what_the_gate_may_do_in_the_cluster_and_nothing_else() -> None:
     found = objects()
     assert found["ClusterRole"]["rules"] == [
         {
@@ -135,13 +146,18 @@ def test_the_gate_may_look_after_its_webhook_configuration_read_its_pod_list_nod
             "verbs": ["get", "patch"],
         },
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
     ]
     assert found["ClusterRoleBinding"]["roleRef"] == {
         "apiGroup": "rbac.authorization.k8s.io",
         "kind": "ClusterRole",
         "name": found["ClusterRole"]["metadata"]["name"],
     }
-    assert found["Role"]["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+    assert found["Role"]["rules"] == [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch", "patch"]},
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+    ]
     assert found["Role"]["metadata"]["namespace"] == NAMESPACE
     assert found["RoleBinding"]["roleRef"] == {
         "apiGroup": "rbac.authorization.k8s.io",
@@ -177,8 +193,9 @@ def _signers(**secrets: dict[str, str]) -> dict[str, Any]:
 def test_the_gate_may_read_the_secrets_of_its_signers_and_no_others(
     values: dict[str, Any], names: list[str] | None
 ) -> None:
-    pods, *others = objects(values)["Role"]["rules"]
-    assert pods["resources"] == ["pods"]
+    rules = objects(values)["Role"]["rules"]
+    assert rules[0]["resources"] == ["pods"]
+    others = [rule for rule in rules[1:] if rule["resources"] not in (["configmaps"], ["events"])]
     rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": ["get"]}
     assert others == ([] if names is None else [rule])
 
@@ -262,3 +279,37 @@ def test_notes_of_an_upgrade_do_not_speak_of_the_first_installation(tmp_path: Pa
 
 def test_the_rescue_of_the_readme_is_that_of_the_notes() -> None:
     assert RESCUE in (CHART / "README.md").read_text("utf-8")
+
+
+def test_config_maps_with_policies_are_checked_when_they_are_applied() -> None:
+    webhook = webhooks_of()["policies.portcullis.dev"]
+    assert webhook["failurePolicy"] == "Ignore"
+    assert webhook["sideEffects"] == "None"
+    assert webhook["clientConfig"]["service"]["path"] == "/validate-policies"
+    assert webhook["objectSelector"] == {"matchLabels": {"portcullis.dev/policy": "true"}}
+    (expression,) = webhook["namespaceSelector"]["matchExpressions"]
+    assert expression == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [NAMESPACE]}
+    (rule,) = webhook["rules"]
+    assert (rule["apiGroups"], rule["resources"], rule["scope"]) == ([""], ["configmaps"], "Namespaced")
+
+
+def test_without_them_nobody_may_read_config_maps() -> None:
+    off = {"policies": {"configMaps": {"enabled": False}}}
+    assert set(webhooks_of(off)) == {"gate.portcullis.dev"}
+    assert objects(off)["Role"]["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+
+
+def test_each_namespace_with_policies_has_a_role_of_its_own() -> None:
+    documents = yaml.safe_load_all(rendered({"policies": {"configMaps": {"namespaces": ["team", NAMESPACE]}}}))
+    roles = {one["metadata"]["namespace"]: one for one in documents if one and one["kind"] == "Role"}
+    assert set(roles) == {NAMESPACE, "team"}
+    assert {resource for rule in roles["team"]["rules"] for resource in rule["resources"]} == {"configmaps", "events"}
+
+
+def test_the_inventory_may_be_read_and_namespaces_need_not() -> None:
+    listed = [{"group": "networking.k8s.io", "resource": "ingresses"}, {"resource": "services"}]
+    rules = objects({"config": {"cluster": {"inventory": listed, "watch": {"namespaces": False}}}})["ClusterRole"]
+    found = [(rule["apiGroups"], rule["resources"], rule["verbs"]) for rule in rules["rules"]]
+    assert (["networking.k8s.io"], ["ingresses"], ["list", "watch"]) in found
+    assert ([""], ["services"], ["list", "watch"]) in found
+    assert not any("namespaces" in resources for _, resources, _ in found)

@@ -27,7 +27,7 @@ from portcullis.errors import (
 )
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.json import JSONObject
-from portcullis.model.ruling import CompiledBundle, Mode, Need, PolicySource, RuleHit, Ruling
+from portcullis.model.ruling import CompiledBundle, Mode, Need, Origin, PolicySource, Rego, RuleHit, Ruling
 from portcullis.policy.bundle import builtin_policies, load_bundle
 from portcullis.policy.opa import OpaEngine
 from portcullis.policy.supervisor import OpaSupervisor
@@ -113,7 +113,9 @@ async def test_compiled_policies_say_what_they_are(opa_binary: Path) -> None:
             # METADATA
             # title: Images run as a non-root user
             # description: The process must not be uid 0.
-            # custom: {severity: high, mode: warn, docs: "https://example.test/image-user"}
+            # custom:
+            #   {severity: high, mode: warn, docs: "https://example.test/image-user",
+            #   category: image, exceptions: forbidden, readsSecrets: true}
             package portcullis.policies.image_user
 
             deny contains "root" if { some c in input.containers; not c.user.root == false }
@@ -129,10 +131,13 @@ async def test_compiled_policies_say_what_they_are(opa_binary: Path) -> None:
     assert (policy.name, policy.title, policy.severity) == ("image-user", "Images run as a non-root user", "high")
     assert (policy.mode, policy.docs) == (Mode.WARN, "https://example.test/image-user")
     assert policy.description == "The process must not be uid 0."
+    assert (policy.category, policy.exceptions_forbidden, policy.reads_secrets) == ("image", True, True)
     assert policy.rules == (Mode.DENY, Mode.AUDIT)
     assert policy.needs == {Need.REQUEST, Need.IMAGE, Need.CONFIG, Need.USER}
     assert (other.name, other.title, other.severity, other.mode) == ("names", "names", "medium", Mode.DENY)
     assert other.needs == {Need.REQUEST}
+    assert (other.category, other.exceptions_forbidden, other.reads_secrets) == ("", False, False)
+    assert (other.origin, other.rego, other.unsupported) == (Origin.NATIVE, Rego.V1, "")
 
 
 BROKEN: dict[str, tuple[str, int, int, str]] = {
@@ -157,7 +162,7 @@ BROKEN: dict[str, tuple[str, int, int, str]] = {
     "nested": ('deny.a contains "x"', 2, 1, "deny must be a set"),
     "function": ("warn(x) := x", 2, 1, "warn must be a set"),
     "no-verdict": ("denied contains 1", 1, 1, "defines none of deny, warn, audit"),
-    "stranger-data": ('deny contains "x" if data.inventory.a', 2, 1, "data.inventory.a is out of reach"),
+    "stranger-data": ('deny contains "x" if data.kubernetes.a', 2, 1, "data.kubernetes.a is out of reach"),
     "other-policy": ('deny contains "x" if data.portcullis.policies.names.deny', 2, 1, "out of reach"),
     "wrapper": ('deny contains "x" if data.portcullis.call.evaluate', 2, 1, "out of reach"),
     "no-such-library": (
@@ -186,6 +191,10 @@ BAD_METADATA = {
     "mode": ("mode: refuse", "mode"),
     "needs": ("needs: [everything]", "needs"),
     "docs": ("docs: javascript:alert(1)", "docs"),
+    "exceptions": ("exceptions: allowed", "exceptions"),
+    "exceptions-null": ("exceptions:", "exceptions"),
+    "secrets": ("readsSecrets: maybe", "readsSecrets"),
+    "category": ("category: [image]", "category"),
 }
 
 
@@ -388,6 +397,20 @@ async def test_parameters(running: Running) -> None:
     bundle = opa.bundle(source, parameters={"a-b": {"words": ["one", "two"]}})
     async with running() as engine:
         assert messages(await judge(engine, await engine.compile(bundle))) == ["one", "two"]
+
+
+async def test_parameters_of_a_question_take_the_place_of_the_bundles(opa_binary: Path) -> None:
+    """For the policies that it names, wholly; for the next question the bundle's count again."""
+    word = 'deny contains data.portcullis.parameters["{0}"].words[_]'
+    sources = [opa.policy(name, word.format(name)) for name in ("a-b", "other", "none")]
+    bundle = opa.bundle(*sources, parameters={"a-b": {"words": ["one"], "more": 1}, "other": {"words": ["two"]}})
+    async with opa.running(opa_binary) as engine:
+        compiled = await engine.compile(bundle)
+        names = ("a-b", "other", "none")
+        changed: dict[str, JSONObject] = {"a-b": {"words": ["three"]}, "none": {"words": ["four"]}}
+        ruling = await engine.evaluate(compiled, names, DOCUMENT, soon(), changed)
+        assert sorted(messages(ruling)) == ["four", "three", "two"]
+        assert sorted(messages(await judge(engine, compiled))) == ["one", "two"]
 
 
 FAILING: dict[str, tuple[str, str]] = {

@@ -78,8 +78,7 @@ def shop(release: Installed) -> Iterator[Installed]:
 
 
 def webhook(gate: Installed) -> dict[str, Any]:
-    (found,) = gate.cluster.api.get(CONFIGURATION)["webhooks"]
-    return dict(found)
+    return gate.webhook()
 
 
 def test_install_audit_enforce_upgrade_uninstall(shop: Installed) -> None:

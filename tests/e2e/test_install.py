@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from e2e.cluster.gate import CHART, CONFIGURATIONS, NAMESPACE, RELEASE, Installed
+from e2e.cluster.gate import CHART, NAMESPACE, RELEASE, Installed
 from e2e.cluster.objects import container, workload
 from e2e.cluster.programs import until
 from e2e.cluster.registry import GOOD, ROOT
@@ -87,8 +87,7 @@ def test_the_section_is_installed_as_it_is_written(release: Installed, tmp_path:
 
 
 def webhook(release: Installed) -> dict[str, dict[str, str]]:
-    (found,) = release.cluster.api.get(f"{CONFIGURATIONS}/{RELEASE}")["webhooks"]
-    return dict(found)
+    return release.webhook()
 
 
 @pytest.mark.parametrize("words", [NAMESPACE, RELEASE])

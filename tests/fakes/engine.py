@@ -1,6 +1,7 @@
 """An Engine in the test's hands."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +26,9 @@ class ScriptedEngine:
 
     async def compile(self, bundle: PolicyBundle) -> CompiledBundle:
         raise NotImplementedError
+
+    def hold(self, compiled: CompiledBundle) -> AbstractContextManager[None]:
+        return nullcontext()
 
     async def evaluate(
         self,

@@ -560,8 +560,12 @@ UNSIGNED = UNATTESTED | UNSCANNED
 ALL = INSIDE | UNSIGNED | {"image-user", "image-pinned", "image-age"}
 
 
+UNSAID = frozenset({"pss-drop-capabilities", "pss-non-root", "pss-privilege-escalation", "pss-seccomp-required"})
+"""What level restricted of the Pod Security Standards wants to be said, and a plain pod does not say."""
+
+
 def one(image: ImageFacts, user: ImageUser, violates: frozenset[str]) -> Sample:
-    return Sample((ContainerFacts(container(image.written), container_user(user)),), (image,), violates)
+    return Sample((ContainerFacts(container(image.written), container_user(user)),), (image,), violates | UNSAID)
 
 
 SAMPLES: Mapping[str, Sample] = {
@@ -587,7 +591,9 @@ SAMPLES: Mapping[str, Sample] = {
             ),
         ),
         (CLEAN,),
-        frozenset({"image-user", "pod-privileges"}),
+        UNSAID
+        | {"image-user", "pod-privileges", "pss-host-namespaces", "pss-host-path", "pss-non-root-user"}
+        | {"pss-privileged", "pss-volume-types"},
         {
             "hostNetwork": True,
             "volumes": [
@@ -599,7 +605,7 @@ SAMPLES: Mapping[str, Sample] = {
     "nothing-fetched": Sample(
         (ContainerFacts(container(PINNED_TEXT := str(PINNED)), container_user(NAMED)),),
         (ImageFacts(written=PINNED_TEXT, reference=PINNED),),
-        INSIDE | UNSIGNED | {"image-history", "image-user", "image-age"},
+        INSIDE | UNSIGNED | UNSAID | {"image-history", "image-user", "image-age"},
     ),
     "no-pod": Sample((), (), frozenset()),
 }

@@ -86,6 +86,14 @@ PROGRAMS = (
         },
     ),
     Program(
+        name="regal",
+        version="0.42.0",
+        package="github.com/open-policy-agent/regal",
+        version_command=("version",),
+        module="regal",
+        stamp=("github.com/open-policy-agent/regal/pkg/version.Version=0.42.0",),
+    ),
+    Program(
         name="crane",
         version="0.22.1",
         package="github.com/google/go-containerregistry/cmd/crane",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from portcullis.errors import (
     DeadlineExceeded,
@@ -67,6 +68,25 @@ def container_facts(workload: Workload, images: Sequence[ImageFacts]) -> list[Co
         ContainerFacts(container, container_user(container, pod_spec, users.get(container.image)))
         for container in workload.containers
     ]
+
+
+class Collector(Protocol):
+    """Tells of the images of one request. For each distinct text, in order."""
+
+    def name(self, images: Collection[str]) -> tuple[ImageFacts, ...]:
+        """What the texts alone say."""
+        ...
+
+    async def collect(
+        self,
+        images: Collection[str],
+        needs: Collection[Need],
+        access: Access,
+        deadline: float,
+        request: AdmissionRequest | None = None,
+    ) -> tuple[ImageFacts, ...]:
+        """What is needed of each, until ``deadline``; a fact that cannot be had is a problem of its image."""
+        ...
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from portcullis.admission.unchanged import unchanged
 from portcullis.admission.workloads import WorkloadReader
 from portcullis.audit.redact import redact
 from portcullis.case import Case
-from portcullis.collecting import REQUEST_NEEDS, UNMET_BY, ImageCollector, container_facts, problem_of
+from portcullis.collecting import REQUEST_NEEDS, UNMET_BY, Collector, ImageCollector, container_facts, problem_of
 from portcullis.errors import ClusterError, EngineError, PortcullisError
 from portcullis.evidence.marks import marks_of
 from portcullis.inspection.catalogue import Catalogue
@@ -55,6 +55,7 @@ class Gate:
         namespaces: the cluster's, None where it is not asked.
         inventory: why ``data.inventory`` cannot be counted on now; None where it can.
         remembering: takes note of the scans that were seen; None for what remembers nothing.
+        collector: tells of images in the place of registry, gatherer and inspector, where facts were recorded.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class Gate:
         inventory: Callable[[], Problem | None] = no_inventory,
         remembering: Remembering | None = None,
         default_registry: str = "docker.io",
+        collector: Collector | None = None,
     ) -> None:
         parse = functools.partial(parse_reference, default_registry=default_registry, limits=limits)
-        self._collector = ImageCollector(
+        self._collector: Collector = collector or ImageCollector(
             parse=parse,
             registry=registry,
             gatherer=gatherer,
@@ -101,7 +103,8 @@ class Gate:
         standing = self._standing()
         case = Case(request, standing=standing, clock=self._clock, limits=self._limits)
         try:
-            await self._judge(case, standing, deadline)
+            with self._engine.hold(standing.compiled):
+                await self._judge(case, standing, deadline)
         except PortcullisError as error:
             case.give_up(standing.compiled.policies, problem_of(error, Stage.ADMISSION))
         except Exception:  # the last resort of a gate that must answer

@@ -278,6 +278,35 @@ class Limits:
     message_chars: int = 2000
     """Text of one violation."""
 
+    policy_test_seconds: float = 30.0
+    """The tests that lie beside new policies, all of them; those of the whole library take five."""
+    policy_source_bytes: int = 16 * MIB
+    """One OPA bundle as it is downloaded, unpacked, and all ConfigMaps with policies together."""
+    policy_source_files: int = 2000
+    """Entries of one OPA bundle, and ConfigMaps with policies."""
+
+    # -- tests of policies ---------------------------------------------------------------------------------
+    test_seconds: float = 30.0
+    """One Rego test; those of the library that take long, with thousands of findings, take two seconds."""
+    test_run_seconds: float = 900.0
+    """All Rego tests of one run together."""
+    test_output_bytes: int = 128 * MIB
+    """What OPA writes of one run: 200 bytes for each test, and traces of those that failed, documents and all."""
+    fixture_bytes: int = 4 * MIB
+    """One file of fixtures; facts in it are better kept in files of their own."""
+    fixtures: int = 5000
+    """Fixtures of one run."""
+
+    # -- the cluster -------------------------------------------------------------------------------------
+    watched_namespaces: int = 20_000
+    """Namespaces whose labels and annotations are kept; clusters of 10,000 exist."""
+    watched_namespace_bytes: int = 64 * MIB
+    """These, as JSON."""
+    inventory_objects: int = 20_000
+    """Objects of ``data.inventory``."""
+    inventory_bytes: int = 16 * MIB
+    """These, as JSON; each OPA takes about ten times as much for them, and while policies change there are two."""
+
     # -- connections of the webhook port -------------------------------------------------------------------
     head_bytes: int = 32 * KIB
     """Request line and headers; the API server sends about 300 bytes."""

@@ -5,6 +5,7 @@ Registry that holds a Registry.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
@@ -105,6 +106,11 @@ class Engine(Protocol):
             PolicyCompileError: with file, row and column; what was served before is still served.
             EngineError: the engine is not there.
         """
+        ...
+
+    def hold(self, compiled: CompiledBundle) -> AbstractContextManager[None]:
+        """Keeps a set that is served until the end of the block, also when another takes its place meanwhile: a
+        decision ends with the set that it began with."""
         ...
 
     async def evaluate(

@@ -182,6 +182,9 @@ def begin(
         found = read_document(decision.document)
     except OtherDocument as error:
         return Inexact(OTHER_DOCUMENT, str(error))
+    raw = sorted({one.name for set_ in (standing.compiled, recorded) for one in set_.policies if one.reads_secrets})
+    if raw:
+        return Inexact(RAW_VALUES, ", ".join(raw[:3]))
     if inexact := _around_missing(record, found, standing):
         return inexact
     return Rejudgement(record, found, standing, limits).without(_fetched(record, recorded))

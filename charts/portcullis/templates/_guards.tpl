@@ -28,7 +28,8 @@
       "server.healthPort" "set ports.health instead"
       "server.tls" "set tls.existingSecret instead"
       "server.pathSegment" "the webhook calls /validate"
-      "cluster.webhook" "set webhook.standDown instead" -}}
+      "cluster.webhook" "set webhook.standDown instead"
+      "policies.configMaps" "set policies.configMaps of the chart instead" -}}
 {{- range $key, $instead := $owned -}}
 {{- $words := splitList "." $key -}}
 {{- if hasKey (index $.Values.config (first $words) | default dict) (last $words) -}}

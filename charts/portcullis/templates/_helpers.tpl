@@ -44,6 +44,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- concat (list "kube-system" .Release.Namespace) .Values.webhook.exemptNamespaces | uniq | toJson -}}
 {{- end -}}
 
+{{/* Namespaces whose ConfigMaps may be policies, as a JSON list. */}}
+{{- define "portcullis.policyNamespaces" -}}
+{{- concat (list .Release.Namespace) .Values.policies.configMaps.namespaces | uniq | toJson -}}
+{{- end -}}
+
+{{/* What the gate does with ConfigMaps that are policies: it watches them, and says on them what is wrong. */}}
+{{- define "portcullis.policyRules" -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list, watch, patch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
+
 {{/* Secrets of the release's namespace that hold keys of signers, as a JSON list. */}}
 {{- define "portcullis.signerSecrets" -}}
 {{- $names := list -}}
@@ -71,7 +86,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $config = mergeOverwrite (dict "audit" (dict "database" "sqlite:////var/lib/portcullis/audit.db")) $config $own -}}
 {{- $policies := $config.policies | default dict -}}
 {{- if eq .Values.profile "audit" -}}
-{{- $policies = set (omit $policies "namespaces") "modes" (dict "*" "audit") -}}
+{{- $overrides := list -}}
+{{- range $override := $policies.overrides -}}
+{{- if hasKey $override "parameters" -}}
+{{- $overrides = append $overrides (omit $override "modes") -}}
+{{- end -}}
+{{- end -}}
+{{- $policies = set (omit $policies "namespaces" "overrides") "modes" (dict "*" "audit") -}}
+{{- if $overrides -}}
+{{- $policies = set $policies "overrides" $overrides -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.policies.configMaps.enabled -}}
+{{- $policies = set $policies "configMaps" (dict "namespaces" .Values.policies.configMaps.namespaces) -}}
 {{- end -}}
 {{- $folders := $policies.folders | default list -}}
 {{- range .Values.policyConfigMaps -}}

@@ -61,6 +61,11 @@ class Installed:
             },
         }
 
+    def webhook(self) -> dict[str, Any]:
+        """The entry of the webhook configuration that judges workloads."""
+        webhooks = self.cluster.api.get(f"{CONFIGURATIONS}/{RELEASE}")["webhooks"]
+        return next(dict(webhook) for webhook in webhooks if webhook["name"] == WEBHOOK)
+
     @property
     def records(self) -> list[dict[str, Any]]:
         """Every decision in the audit logs on the volumes of the release, oldest first."""
@@ -96,8 +101,7 @@ def prepared(cluster: Cluster, registry: SampleRegistry) -> Iterator[Installed]:
 
 def assert_joined(installed: Installed) -> None:
     """Every request of this cluster that a rule covers has its record; the webhook was there all the time."""
-    configuration = installed.cluster.api.get(f"{CONFIGURATIONS}/{RELEASE}")
-    (webhook,) = configuration["webhooks"]
+    webhook = installed.webhook()
     (exempt,) = webhook["namespaceSelector"]["matchExpressions"]
     ids = {record["id"] for record in installed.records}
     assert unmatched(installed.cluster.audit_events(), ids, webhook["rules"], exempt["values"]) == []

@@ -46,7 +46,7 @@ def test_the_sections_of_a_document() -> None:
     made = document(samples.SAMPLES["clean"])
     assert set(made) == {"time", "request", "workload", "namespace", "containers", "images"}
     assert made["time"] == {"now": "2026-11-24T12:00:00.000000Z"}
-    assert made["namespace"] == {"name": "shop"}
+    assert made["namespace"] == {"name": "shop", "labels": None, "annotations": None}
     assert made["request"]["operation"] == "CREATE"
     assert made["workload"]["podSpec"] == made["request"]["object"]["spec"]["template"]["spec"]
     assert list(made["images"]) == [made["containers"][0]["image"]]

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from portcullis.model.ruling import Need
-from portcullis.policy.inputs import ANYTHING, INPUT, Node, closed
+from portcullis.policy.inputs import ANYTHING, EVERY_NEED, INPUT, Node, closed
 from portcullis.policy.schema import document_schema
 
 REQUEST, IMAGE, CONFIG = Need.REQUEST, Need.IMAGE, Need.CONFIG
-CONTENTS, ATTESTATIONS, INVENTORY = Need.CONTENTS, Need.ATTESTATIONS, Need.INVENTORY
+CONTENTS, ATTESTATIONS, NAMESPACE = Need.CONTENTS, Need.ATTESTATIONS, Need.NAMESPACE
 USER, PACKAGES = Need.USER, Need.PACKAGES
 
 
@@ -49,9 +49,9 @@ def test_every_field_of_the_document_is_known() -> None:
     [
         ("time.now", {REQUEST}, {REQUEST}),
         ("request.object.spec.images", {REQUEST}, {REQUEST}),
-        ("namespace", {REQUEST}, {REQUEST, INVENTORY}),
+        ("namespace", {REQUEST}, {REQUEST, NAMESPACE}),
         ("namespace.name", {REQUEST}, {REQUEST}),
-        ("namespace.labels.team", {INVENTORY}, {INVENTORY}),
+        ("namespace.labels.team", {NAMESPACE}, {NAMESPACE}),
         ("containers", {REQUEST}, {REQUEST, IMAGE, USER}),
         ("containers.0", {REQUEST}, {REQUEST, IMAGE, USER}),
         ("containers.0.pinned", {REQUEST}, {REQUEST}),
@@ -68,8 +68,8 @@ def test_every_field_of_the_document_is_known() -> None:
         ("images.a.platforms.0.user.root", {USER}, {USER}),
         ("images.a.platforms.0.layerList.0.digest", {CONFIG}, {CONFIG}),
         ("images.a.scans.0.complete", {ATTESTATIONS}, {ATTESTATIONS}),
-        ("images.a.nothing", set(Need), set(Need)),
-        ("nothing", set(Need), set(Need)),
+        ("images.a.nothing", EVERY_NEED, EVERY_NEED),
+        ("nothing", EVERY_NEED, EVERY_NEED),
     ],
 )
 def test_what_stands_behind_a_field(path: str, own: set[Need], below: set[Need]) -> None:
@@ -78,7 +78,7 @@ def test_what_stands_behind_a_field(path: str, own: set[Need], below: set[Need])
 
 
 def test_the_whole_input() -> None:
-    assert INPUT.below == set(Need)
+    assert INPUT.below == EVERY_NEED
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_whole_input() -> None:
         ({CONTENTS}, {REQUEST, IMAGE, CONTENTS}),
         ({PACKAGES}, {REQUEST, IMAGE, CONTENTS, PACKAGES}),
         ({ATTESTATIONS}, {REQUEST, IMAGE, ATTESTATIONS}),
-        ({INVENTORY}, {REQUEST, INVENTORY}),
+        ({NAMESPACE}, {REQUEST, NAMESPACE}),
     ],
 )
 def test_needs_rest_on_others(needs: set[Need], expected: set[Need]) -> None:

@@ -25,8 +25,8 @@ ATTESTED = IMAGE | {Need.ATTESTATIONS}
 CONTENTS = IMAGE | {Need.CONTENTS}
 COMPONENTS = ATTESTED | {Need.COMPONENTS}
 PACKAGES = CONTENTS | {Need.PACKAGES}
-INVENTORY = REQUEST | {Need.INVENTORY}
-ALL = frozenset(Need)
+NAMESPACE = REQUEST | {Need.NAMESPACE}
+ALL = frozenset(Need) - {Need.INVENTORY}
 
 EVIDENCE = ("attestations", "scans", "evaluations", "sboms", "vex", "provenance", "lint")
 
@@ -73,7 +73,7 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     "platform-contents": ('deny contains "x" if count(input.images[_].platforms[_].contents.shells) > 0', CONTENTS),
     "problems": ('deny contains "x" if { some p in input.images[_].problems; p.reason == "a" }', IMAGE),
     "namespace-name": ('deny contains "x" if input.namespace.name == "a"', REQUEST),
-    "namespace-labels": ('deny contains "x" if input.namespace.labels.team', INVENTORY),
+    "namespace-labels": ('deny contains "x" if input.namespace.labels.team', NAMESPACE),
     "time": ("deny contains input.time.now", REQUEST),
     "clock": ('deny contains "x" if time.now_ns() > 5', REQUEST),
     "own-object": ('deny contains "x" if input.request.object.spec.user.root', REQUEST),
@@ -147,7 +147,7 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     "dynamic-section": ('deny contains "x" if input[x] == 1', ALL),
     "dynamic-section-part": (
         'deny contains "x" if { some s in input.workload.labels; count(input[s]) > 2 }',
-        REQUEST | INVENTORY,
+        REQUEST | NAMESPACE,
     ),
     "keys": ('deny contains "x" if "user" in object.keys(input.containers[0])', USER),
     "keys-of-images": ('deny contains "x" if "nginx" in object.keys(input.images)', REQUEST),
@@ -215,8 +215,8 @@ CASES: dict[str, tuple[str, frozenset[Need]]] = {
     ),
     "lib-pair": ('deny contains "x" if data.portcullis.lib.shared.pair(input.containers[0])[1].root', USER),
     "lib-inner": ('deny contains "x" if data.portcullis.lib.shared.inner.deep["a"].isIndex', IMAGE),
-    "lib-whole": ('deny contains "x" if json.marshal(data.portcullis.lib.shared) == "a"', ALL - {Need.INVENTORY}),
-    "lib-dynamic": ('deny contains "x" if data.portcullis.lib.shared[_] == 1', ALL - {Need.INVENTORY}),
+    "lib-whole": ('deny contains "x" if json.marshal(data.portcullis.lib.shared) == "a"', ALL - {Need.NAMESPACE}),
+    "lib-dynamic": ('deny contains "x" if data.portcullis.lib.shared[_] == 1', ALL - {Need.NAMESPACE}),
     # -- with
     "with-input": (
         'deny contains "x" if { some c in input.containers; bad with input as {"c": c} }\nbad if input.c.user.root',
@@ -335,7 +335,7 @@ def without_image(document: dict[str, Any]) -> None:
         image.update(digest="changed", isIndex="changed", platforms=[], problems=["changed"])
 
 
-def without_inventory(document: dict[str, Any]) -> None:
+def without_labels(document: dict[str, Any]) -> None:
     document["namespace"] = {"name": document["namespace"]["name"], "labels": {"team": "changed"}}
 
 
@@ -347,7 +347,7 @@ REMOVED: dict[Need, Callable[[dict[str, Any]], None]] = {
     Need.PACKAGES: without_packages,
     Need.ATTESTATIONS: without_attestations,
     Need.COMPONENTS: without_components,
-    Need.INVENTORY: without_inventory,
+    Need.NAMESPACE: without_labels,
 }
 
 

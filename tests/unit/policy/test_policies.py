@@ -3,14 +3,14 @@
 import copy
 import json
 import re
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fakes import samples
+from fakes.judging import FOLDER, POLICIES, SOURCES, judge, mutants, opa
 from portcullis.limits import DEFAULT_LIMITS, MIB
 from portcullis.model.ruling import Mode
 from portcullis.policy.bundle import load_bundle
@@ -19,9 +19,8 @@ from portcullis.policy.schema import document_schema
 
 pytestmark = pytest.mark.opa
 
-FOLDER = Path(__file__).resolve().parents[3] / "policies"
-POLICIES = sorted(path.parent.name for path in FOLDER.glob("*/policy.rego"))
-SOURCES = sorted(path for path in FOLDER.rglob("*.rego") if not path.name.endswith("_test.rego"))
+NO_POLICIES = ("--ignore", "testdata", "--ignore", "profiles")
+"""OPA would take the files there for data."""
 COVERAGE = 95.0
 
 THREE_STATES = """package portcullis.policies.known
@@ -46,10 +45,6 @@ deny contains "nothing of it is an error to OPA's type checker" if {
 BUILTINS_WITHOUT_PLACE = ("http.send", "net.lookup", "opa.runtime", "rand.", "time.now_ns")
 
 
-def opa(binary: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([binary, *arguments], cwd=FOLDER, input=stdin, capture_output=True, timeout=280, check=False)
-
-
 def test_the_policies_of_this_version() -> None:
     assert sorted(DESCRIBED) == POLICIES
 
@@ -64,7 +59,16 @@ def test_a_folder_holds_policy_tests_and_readme(name: str) -> None:
 # What each policy is by default, and which facts it waits for.
 INSIDE = {"request", "image", "config", "contents"}
 SIGNED = {"request", "image", "attestations"}
+PSS_SEVERITIES = {
+    "critical": ("host-process", "privileged"),
+    "high": (
+        *("apparmor", "capabilities", "host-namespaces", "host-path", "host-probes", "non-root", "non-root-user"),
+        *("proc-mount", "seccomp", "selinux", "sysctls"),
+    ),
+    "medium": ("drop-capabilities", "host-ports", "privilege-escalation", "seccomp-required", "volume-types"),
+}
 DESCRIBED = {
+    **{f"pss-{name}": ("deny", severity, {"request"}) for severity, names in PSS_SEVERITIES.items() for name in names},
     "image-age": ("warn", "low", {"request", "image", "config"}),
     "image-pinned": ("warn", "medium", {"request"}),
     "image-source": ("deny", "high", {"request"}),
@@ -137,12 +141,12 @@ def test_check(opa_binary: Path, tmp_path: Path) -> None:
 
 
 def test_rego_tests(opa_binary: Path) -> None:
-    done = opa(opa_binary, "test", ".", "--ignore", "testdata", "--timeout", "60s", "--verbose")
+    done = opa(opa_binary, "test", ".", *NO_POLICIES, "--timeout", "60s", "--verbose")
     assert done.returncode == 0, done.stdout.decode()
 
 
 def test_coverage(opa_binary: Path) -> None:
-    done = opa(opa_binary, "test", ".", "--ignore", "testdata", "--timeout", "60s", "--coverage", "--format", "json")
+    done = opa(opa_binary, "test", ".", *NO_POLICIES, "--timeout", "60s", "--coverage", "--format", "json")
     assert done.returncode == 0, done.stdout.decode()
     report = json.loads(done.stdout)
     print(f"coverage of the policies by their tests: {report['coverage']:.1f} %")
@@ -157,46 +161,6 @@ def test_coverage(opa_binary: Path) -> None:
 def test_no_network_clock_or_chance(source: Path) -> None:
     text = source.read_text("utf-8")
     assert not [builtin for builtin in BUILTINS_WITHOUT_PLACE if builtin in text]
-
-
-def judge(
-    binary: Path, documents: Mapping[str, Any], parameters: Mapping[str, Any], policies: Sequence[str] = POLICIES
-) -> dict[str, dict[str, Any]]:
-    """Violations per document and policy, in one run, strict about failing builtins as the gate is.
-
-    A policy that is undefined for a document is missing in the answer.
-    """
-    query = (
-        "{name: rulings | some name, document in input.documents; "
-        "parameters := input.parameters; policies := input.policies; "
-        "rulings := {policy: found | some policy in policies; found := data.portcullis.policies[policy].deny} "
-        "  with input as document with data.portcullis.parameters as parameters}"
-    )
-    sources = [argument for path in SOURCES for argument in ("--data", str(path))]
-    done = opa(
-        binary,
-        "eval",
-        "--strict-builtin-errors",
-        "--stdin-input",
-        "--format",
-        "json",
-        *sources,
-        query,
-        stdin=json.dumps(
-            {
-                "documents": documents,
-                "parameters": parameters,
-                "policies": [name.replace("-", "_") for name in policies],
-            }
-        ).encode(),
-    )
-    assert done.returncode == 0, [
-        (error.get("message"), error.get("location")) for error in json.loads(done.stdout)["errors"]
-    ]
-    answer: dict[str, dict[str, Any]] = json.loads(done.stdout)["result"][0]["expressions"][0]["value"]
-    return {
-        name: {policy.replace("_", "-"): found for policy, found in rulings.items()} for name, rulings in answer.items()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -225,31 +189,6 @@ def test_every_violation_is_fit_for_people(opa_binary: Path, documents: dict[str
                     assert not words.endswith("."), where
                     assert "%!" not in words, where
                 assert violation.get("container", "web") in {"web", "files"}, where
-
-
-JUNK: tuple[object, ...] = (None, True, -7, "junk", [], [None], {})
-
-
-def mutants(document: Any) -> Iterator[tuple[str, Any]]:
-    """The document with one value replaced by junk, or left out, each in turn."""
-    for path in list(places(document)):
-        for junk in (*JUNK, ...):
-            changed = copy.deepcopy(document)
-            parent = changed
-            for step in path[:-1]:
-                parent = parent[step]
-            if junk is ...:
-                del parent[path[-1]]
-            else:
-                parent[path[-1]] = junk
-            yield f"{'/'.join(map(str, path))} := {junk!r}", changed
-
-
-def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        yield (*at, key)
-        yield from places(child, (*at, key))
 
 
 EVIDENCE = ("attestations", "scans", "evaluations", "lint", "sboms", "provenance", "vex")
@@ -367,7 +306,9 @@ def test_junk_anywhere_never_stops_a_policy(
     for name in names:
         tried |= {f"{name} {where}": mutant for where, mutant in mutants(bare(documents[name]))}
     assert len(tried) > 1000
-    judged = sorted(set(POLICIES) - set(READ_INSIDE) - set(READ_SIGNED))
+    # The policies on pods have a test of their own, with a pod that says all they read (test_podsecurity.py).
+    pods = {name for name in POLICIES if name.startswith("pss-")}
+    judged = sorted(set(POLICIES) - set(READ_INSIDE) - set(READ_SIGNED) - pods)
     rulings = judge(opa_binary, tried, parameters, judged)
     assert set(rulings) == set(tried)
     assert [where for where, ruling in rulings.items() if set(ruling) != set(judged)] == []
@@ -478,20 +419,20 @@ def test_the_examples_for_authors_work(opa_binary: Path, tmp_path: Path) -> None
         assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
 
 
-def test_the_page_of_policies_names_every_parameter_and_reason() -> None:
-    page = (DOCS / "policies.md").read_text("utf-8")
-    sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, flags=re.MULTILINE | re.DOTALL))
-    for name in POLICIES:
+def test_the_pages_of_policies_name_every_parameter_and_reason() -> None:
+    pages = {name: (DOCS / "policies" / f"{name}.md").read_text("utf-8") for name in POLICIES}
+    index = (DOCS / "policies.md").read_text("utf-8")
+    for name, page in pages.items():
         source = (FOLDER / name / "policy.rego").read_text("utf-8")
         parameters = re.findall(r'"(\w+)": \{"type":', source)
         for word in {*parameters, *reasons(source)}:
-            assert f"`{word}`" in sections[name], f"{name}: {word}"
+            assert f"`{word}`" in page, f"{name}: {word}"
         if name in READ_SIGNED:
             for word in {word for library in libraries(source) for word in reasons(library)}:
-                shared = ("scan-required", "scan-severity", "What was signed", name)
-                assert any(f"`{word}`" in sections[section] for section in shared), f"{name}: {word}"
+                shared = (pages["scan-required"], pages["scan-severity"], index, page)
+                assert any(f"`{word}`" in text for text in shared), f"{name}: {word}"
         mode, severity, _ = DESCRIBED[name]
-        assert f"| [{name}](#{name}) | {mode} | {severity} |" in page
+        assert re.search(rf"\[{name}\]\(policies/{name}\.md\) \| [^|]+ \| {mode}[^|]* \| {severity} \|", index), name
 
 
 def reasons(source: str) -> set[str]:

@@ -1,114 +1,91 @@
-"""Moving Rego, against the trees of the real OPA."""
+"""Moving Rego by the positions that OPA reports."""
 
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from portcullis.policy.relocate import Moves, RelocationError, bare, moved, relocate
+from portcullis.policy.relocate import ImmovableError, Move, relocate
 
 pytestmark = pytest.mark.opa
 
-MOVES: Moves = {("portcullis",): ("portcullis_1f",), ("inventory",): ("portcullis_1f", "inventory")}
+MOVE = Move('p.main["K-1"]', 'p.lib["K-1"]')
 
-MOVED = {
-    "package": ("package portcullis.policies.a", "package portcullis_1f.policies.a"),
-    "package with a bracket": ('package portcullis["p"].a', 'package portcullis_1f["p"].a'),
-    "import": ("import data.portcullis.lib.a", "import data.portcullis_1f.lib.a"),
-    "import with an alias": ("import data.portcullis.lib.a as b", "import data.portcullis_1f.lib.a as b"),
-    "import of the root": (
-        "import data.portcullis\np := portcullis.x",
-        "import data.portcullis_1f as portcullis\np := portcullis.x",
+
+def parsed(binary: Path, folder: Path, text: str, *, old: bool) -> Any:
+    path = folder / "a.rego"
+    path.write_text(text)
+    command = [str(binary), "parse", "--format", "json", "--json-include", "locations,-comments", str(path)]
+    done = subprocess.run([*command, *(["--v0-compatible"] if old else [])], capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+# `@` stands where the package gets its prefix, `~` where a reference does.
+MOVED: dict[str, tuple[bool, str]] = {
+    "package": (False, "package @a.b"),
+    "package-brackets": (False, 'package @a["b-c"].d'),
+    "package-comment": (False, "# package a\npackage @a # a"),
+    "import": (False, "package @a\nimport data~.lib.x as y"),
+    "import-others": (True, "package @a\nimport future.keywords.in\nimport input.b"),
+    "inventory": (False, "package @a\nx := data.inventory.b"),
+    "inventory-brackets": (False, 'package @a\nx := data["inventory"]'),
+    "body": (True, 'package @a\nd[m] { m := data~.lib.x[data~.y]; "data.lib" == data~["lib"].z } # data.lib'),
+    "calls": (True, "package @a\nf(x) = data~.g(x) { data~.h(data~.i) } else = data~.j { true }"),
+    "characters": (
+        False,
+        'package @a\nx if {\n\t"é\U0001f600" == "y"; data~.lib.z }\r\n# ü\nq := `data.lib`\nz := data~.lib.z',
     ),
-    "import of another": (
-        "import data.inventory\np := inventory.x",
-        "import data.portcullis_1f.inventory\np := inventory.x",
-    ),
-    "other imports": ("import input.portcullis\nimport rego.v1", "import input.portcullis\nimport rego.v1"),
-    "call": ("p := data.portcullis.lib.f(1)", "p := data.portcullis_1f.lib.f(1)"),
-    "brackets": ('p := data["portcullis"].x', "p := data.portcullis_1f.x"),
-    "brackets with blanks": ('p := data[ "portcullis" ].x', "p := data.portcullis_1f.x"),
-    "raw string": ("p := data[`portcullis`].x", "p := data.portcullis_1f.x"),
-    "longer": ('p := data.inventory["a"]', 'p := data.portcullis_1f.inventory["a"]'),
-    "two in a row": (
-        "p := [data.portcullis.a, data.inventory.b]",
-        "p := [data.portcullis_1f.a, data.portcullis_1f.inventory.b]",
-    ),
-    "behind other characters": ('p := ["é𝄞", data.portcullis.a]', 'p := ["é𝄞", data.portcullis_1f.a]'),
-    "within": ("p := data.x[data.portcullis.a]", "p := data.x[data.portcullis_1f.a]"),
-    "with": (
-        "p if data.portcullis.a with data.portcullis.b as data.portcullis.c",
-        "p if data.portcullis_1f.a with data.portcullis_1f.b as data.portcullis_1f.c",
-    ),
-    "template": ('p := $"{data.portcullis.a} data.portcullis.b"', 'p := $"{data.portcullis_1f.a} data.portcullis.b"'),
-    "head": ("p[data.portcullis.a] := 1", "p[data.portcullis_1f.a] := 1"),
-    "by a variable below": (
-        "p contains x if data.portcullis.policies[x]",
-        "p contains x if data.portcullis_1f.policies[x]",
-    ),
-    "every": (
-        "p if every x in data.portcullis.a { x == data.inventory.b }",
-        "p if every x in data.portcullis_1f.a { x == data.portcullis_1f.inventory.b }",
-    ),
-    "texts and comments": (
-        'p := "data.portcullis.a" # data.portcullis.a',
-        'p := "data.portcullis.a" # data.portcullis.a',
-    ),
-    "no data": ("p := input.data.portcullis", "p := input.data.portcullis"),
-    "rows": ("p := [\n\n  data.portcullis.a,\n]", "p := [\n\n  data.portcullis_1f.a,\n]"),
+    "templates": (False, 'package @a\nx := $"{data~.lib.x} data.lib.x {input.y}"'),
+    "with": (False, "package @a\nx if data~.y with data~.z as 1 with input as data~.q"),
+    "else-braces": (False, "package @a\nx if input.a else := 2 if { data~.lib.y }"),
+    "names-alike": (True, "package @a\ndata_x = 1\nmy_data = 2\nx { input.data.y; data_x == my_data }"),
+    "every": (False, "package @a\nx if { every k, v in data~.y { v == {z | some z in data~.q} } }"),
 }
 
 
-def parse(text: str, opa_binary: Path, folder: Path) -> dict[str, object]:
-    path = folder / "a.rego"
-    path.write_text(text, encoding="utf-8")
-    arguments = ["parse", "--format", "json", "--json-include", "locations", str(path)]
-    done = subprocess.run([str(opa_binary), *arguments], capture_output=True, check=True, timeout=60)
-    tree: dict[str, object] = json.loads(done.stdout)
-    return tree
-
-
-def module(text: str) -> str:
-    return text if text.startswith("package") else f"package other\n{text}"
-
-
 @pytest.mark.parametrize("name", MOVED)
-def test_moved(name: str, opa_binary: Path, tmp_path: Path) -> None:
-    before, after = map(module, MOVED[name])
-    tree = parse(before, opa_binary, tmp_path)
-    result = relocate(before, tree, MOVES)
-    assert result == after
-    assert bare(parse(result, opa_binary, tmp_path)) == moved(tree, MOVES)
+def test_moved(opa_binary: Path, tmp_path: Path, name: str) -> None:
+    old, marked = MOVED[name]
+    text = marked.replace("@", "").replace("~", "")
+    moved = relocate(text, parsed(opa_binary, tmp_path, text, old=old), MOVE)
+    assert moved.text == marked.replace("@", f"{MOVE.package}.").replace("~", f".{MOVE.data}")
+    assert parsed(opa_binary, tmp_path, moved.text, old=old)
 
 
-@pytest.mark.parametrize(
-    ("text", "row"),
-    [
-        ("p := data", 2),
-        ("p := 1\nq contains x if data[x].y", 3),
-        ("p := data[input.x]", 2),
-        ('p := data[\n"portcullis"].x', 3),
-        ('p := data["portcullis"\n].x', 2),
-    ],
-)
-def test_what_cannot_be_moved_says_where(text: str, row: int, opa_binary: Path, tmp_path: Path) -> None:
-    source = module(text)
-    with pytest.raises(RelocationError) as caught:
-        relocate(source, parse(source, opa_binary, tmp_path), MOVES)
-    assert caught.value.row == row
+IMMOVABLE: dict[str, tuple[bool, str, int, int]] = {
+    "whole": (False, "package a\nx := data", 2, 6),
+    "argument": (True, "package a\n\nf(data) = data.x { true }", 3, 3),
+    "walked": (False, "package a\nx if walk(data, [p, v])", 2, 11),
+    "assigned": (True, "package a\nx { data := 1 }", 2, 5),
+    "else-without-braces": (False, "package a\nx if input.a else := 2 if data.lib.y", 2, 14),
+}
 
 
-def test_another_text(opa_binary: Path, tmp_path: Path) -> None:
-    tree = parse(module("p := data.portcullis.a"), opa_binary, tmp_path)
-    for other in ("package other", "package other\np := data_portcullis"):
-        with pytest.raises(RelocationError, match="not that of the text"):
-            relocate(other, tree, MOVES)
+@pytest.mark.parametrize("name", IMMOVABLE)
+def test_what_cannot_be_moved_is_refused_with_its_place(opa_binary: Path, tmp_path: Path, name: str) -> None:
+    old, text, row, column = IMMOVABLE[name]
+    with pytest.raises(ImmovableError) as caught:
+        relocate(text, parsed(opa_binary, tmp_path, text, old=old), MOVE)
+    assert (caught.value.row, caught.value.column) == (row, column)
 
 
-def test_the_longest_old_path_wins(opa_binary: Path, tmp_path: Path) -> None:
-    text = module("p := [data.lib.a.x, data.lib.b]")
-    moves = {("lib",): ("one",), ("lib", "a"): ("two", "three-four")}
-    assert relocate(text, parse(text, opa_binary, tmp_path), moves) == module(
-        'p := [data.two["three-four"].x, data.one.b]'
-    )
+def test_columns_and_messages_are_told_as_they_were_written(opa_binary: Path, tmp_path: Path) -> None:
+    text = "package a\nx := data.lib.y + data.lib.z"
+    moved = relocate(text, parsed(opa_binary, tmp_path, text, old=False), MOVE)
+    line = moved.text.split("\n")[1]
+    assert [moved.column(2, column) for column in (1, 6, line.index("+") + 1, line.rindex("data") + 1)] == [
+        1,
+        6,
+        17,
+        19,
+    ]
+    assert moved.column(2, line.index("[") + 1) == 10
+    assert moved.as_written('data.p.lib["K-1"].lib.y and data.p.lib.K-1.lib.z') == "data.lib.y and data.lib.z"
+
+
+def test_a_tree_of_another_text_is_noticed(opa_binary: Path, tmp_path: Path) -> None:
+    tree = parsed(opa_binary, tmp_path, "package a\nx := data.lib.y", old=False)
+    with pytest.raises(ImmovableError, match="does not stand where OPA says"):
+        relocate("package a\nx := input.lib.y", tree, MOVE)

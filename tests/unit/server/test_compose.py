@@ -12,11 +12,18 @@ from fakes.reviews import pod, request
 from portcullis.errors import ConfigError, RecordsError
 from portcullis.model.decision import Verdict
 from portcullis.model.image import Access, Anonymous, Credential, Repository
+from portcullis.model.ruling import Mode
 from portcullis.ports import Bundles
 from portcullis.server.compose import compose
 from portcullis.server.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.opa, pytest.mark.usefixtures("opa_binary")]
+
+
+EXCEPTION = (
+    "{id: EX-1, policies: [image-user], match: {namespaces: [shop]}, reason: r, owner: o, "
+    "expires: 2126-01-31T00:00:00Z}"
+)
 
 
 def settings(folder: Path, text: str = "") -> Settings:
@@ -97,6 +104,15 @@ async def test_credentials_are_read_from_their_files(tmp_path: Path) -> None:
         ("policies: {namespaces: {shop: {nothing: audit}}}", r"policies\.namespaces\.shop\.nothing: .*there are "),
         ("policies: {enabled: [image-user], modes: {image-age: warn}}", r"policies\.modes\.image-age: "),
         (
+            "policies: {overrides: [{namespaces: [a], modes: {image-usr: audit}}]}",
+            r"policies\.overrides\.0\.modes\.image-usr: .* did you mean image-user\?",
+        ),
+        (
+            f"exceptions: [{EXCEPTION.replace('image-user', 'image-usr')}]",
+            r"exceptions\.EX-1\.policies\.image-usr: .* did you mean image-user\?",
+        ),
+        ("policies: {profile: strict}", r"policies\.profile: there is no profile 'strict'; there are "),
+        (
             "registries: {hosts: {r.example: {username: a, passwordFile: nowhere}}}",
             r"registries\.hosts\.r\.example\.passwordFile: .*cannot be read",
         ),
@@ -117,3 +133,44 @@ async def test_recording_needs_a_place(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"audit\.database is missing"):
         async with compose(Settings(), with_audit=True):
             pass
+
+
+FORBIDDING = """
+# METADATA
+# custom: {exceptions: forbidden}
+package portcullis.policies.strict
+
+deny contains "always"
+"""
+
+
+async def test_no_exception_is_made_where_the_policy_forbids_any(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "policy.rego").write_text(FORBIDDING)
+    text = f"policies: {{builtin: false, folders: [mine]}}\nexceptions: [{EXCEPTION.replace('image-user', 'strict')}]"
+    with pytest.raises(ConfigError, match=r"exceptions: EX-1: the policy strict allows no exception"):
+        async with compose(settings(tmp_path, text), with_audit=False):
+            pass
+
+
+async def test_modes_and_exceptions_of_the_configuration_are_those_of_the_gate(tmp_path: Path) -> None:
+    """The same request, which image-pinned and image-user refuse, in three namespaces."""
+    text = f"""
+policies:
+  enabled: [image-pinned]
+  modes: {{image-pinned: deny}}
+  overrides: [{{namespaces: ["dev-*"], modes: {{"*": audit}}}}]
+exceptions: [{EXCEPTION.replace("image-user", "image-pinned")}]
+"""
+    async with compose(settings(tmp_path, text), with_audit=False) as parts:
+        found = {}
+        for namespace in ("prod", "dev-1", "shop"):
+            asked = request(pod("registry.example/web:1"), namespace=namespace)
+            decision = await parts.gate.decide(asked, parts.clock.monotonic() + 20)
+            (violation,) = decision.violations
+            found[namespace] = (decision.verdict, violation.mode, violation.exception)
+    assert found == {
+        "prod": (Verdict.REFUSED, Mode.DENY, ""),
+        "dev-1": (Verdict.ADMITTED, Mode.AUDIT, ""),
+        "shop": (Verdict.ADMITTED, Mode.DENY, "EX-1"),
+    }

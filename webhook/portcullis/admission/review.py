@@ -11,7 +11,7 @@ sends none of them. An integer inside 64 bits stays the integer that it is, also
 import json
 import re
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import accumulate
 from typing import Any
@@ -207,6 +207,14 @@ def render_error(uid: str, *, code: int, reason: str, message: str) -> bytes:
             "auditAnnotations": {"reason": _line(reason), "verdict": str(verdict)},
         }
     )
+
+
+def render_allowed(uid: str, warnings: Sequence[str] = ()) -> bytes:
+    """The AdmissionReview that admits a request which no decision is made on."""
+    response: dict[str, Any] = {"uid": uid, "allowed": True}
+    if shown := [line for line in map(_line, warnings) if line]:
+        response["warnings"] = shown
+    return _answer(response)
 
 
 def _lines(text: str) -> str:

@@ -12,10 +12,13 @@ from portcullis.cli.dockerfile import dockerfile
 from portcullis.cli.exceptions import exceptions
 from portcullis.cli.health import health
 from portcullis.cli.inspect import inspect
+from portcullis.cli.lint import lint
+from portcullis.cli.pages import pages
 from portcullis.cli.replay import replay
 from portcullis.cli.report import report
 from portcullis.cli.schema import schema
 from portcullis.cli.serve import serve
+from portcullis.cli.testing.command import run_tests
 from portcullis.cli.verify import verify
 from portcullis.cli.version import version
 
@@ -28,8 +31,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, demo, check, inspect, dockerfile, report, verify, attest, replay, health, schema, version):
+for command in (
+    serve,
+    demo,
+    check,
+    lint,
+    inspect,
+    dockerfile,
+    report,
+    verify,
+    attest,
+    replay,
+    pages,
+    health,
+    schema,
+    version,
+):
     app.command()(command)
+app.command("test")(run_tests)
 app.add_typer(audit, name="audit")
 app.add_typer(exceptions, name="exceptions")
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NoReturn
 from portcullis.errors import ConfigError, ManifestError
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
-from portcullis.server.strictyaml import Document, Rules, StrictYamlError, load_documents
+from portcullis.strictyaml import Document, Rules, StrictYamlError, load_documents
 from portcullis.text import clean
 
 STANDARD_INPUT = "-"

@@ -16,6 +16,8 @@ from portcullis.model.decision import Problem, UndecidedPolicy, Violation
 from portcullis.model.ruling import Mode, PolicyInfo
 from portcullis.text import clean, sentence
 
+JSON = Mapping[str, Any]
+
 SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 
 _LEVELS: Mapping[Mode, str] = {Mode.DENY: "error", Mode.WARN: "warning", Mode.AUDIT: "note"}
@@ -26,17 +28,25 @@ _SEVERITIES: Mapping[str, str] = {"critical": "9.5", "high": "8.0", "medium": "5
 
 def sarif(judged: Sequence[Judged], policies: Sequence[PolicyInfo]) -> dict[str, Any]:
     """A SARIF log with one run. ``policies`` are those that judged, violated or not."""
-    notifications = [notification for one in judged for notification in _notifications(one)]
+    return sarif_log(
+        rules=[_rule(policy) for policy in policies],
+        results=[result for one in judged for result in _results(one)],
+        notifications=[notification for one in judged for notification in _notifications(one)],
+    )
+
+
+def sarif_log(*, rules: Sequence[JSON], results: Sequence[JSON], notifications: Sequence[JSON] = ()) -> dict[str, Any]:
+    """A SARIF log with one run of this program."""
     driver = {
         "name": "portcullis",
         "version": __version__,
         "informationUri": "https://portcullis.dev",
-        "rules": [_rule(policy) for policy in policies],
+        "rules": [*rules],
     }
     run = {
         "tool": {"driver": driver},
-        "invocations": [{"executionSuccessful": not notifications, "toolExecutionNotifications": notifications}],
-        "results": [result for one in judged for result in _results(one)],
+        "invocations": [{"executionSuccessful": not notifications, "toolExecutionNotifications": [*notifications]}],
+        "results": [*results],
         "columnKind": "unicodeCodePoints",
     }
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}

@@ -79,8 +79,8 @@ async def read_public_keys(
     return MappingProxyType(keys)
 
 
-def own_namespace(file: Path = _NAMESPACE) -> str:
-    """The namespace of the pod that this program is.
+def own_namespace(file: Path = _NAMESPACE, *, who: str = "a signer's key in a Secret without a namespace") -> str:
+    """The namespace of the pod that this program is; ``who`` needs it, for the message.
 
     Raises:
         ClusterError: this is no pod, or its service account is not mounted.
@@ -88,9 +88,7 @@ def own_namespace(file: Path = _NAMESPACE) -> str:
     try:
         return file.read_text("utf-8").strip()
     except (OSError, ValueError):
-        raise ClusterError(
-            "a signer's key in a Secret without a namespace needs a pod with its service account mounted"
-        ) from None
+        raise ClusterError(f"{who} needs a pod with its service account mounted") from None
 
 
 async def _read_secret(client: CoreV1Api, ref: SecretKeyRef, where: str, seconds: float) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from portcullis.model.contents import Contents, ContentsStatus
 from portcullis.model.decision import Problem
 from portcullis.model.evidence import Evidence
 from portcullis.model.image import BuildStep, ContainerUser, ImageReference, ImageUser, ResolvedImage
+from portcullis.model.json import JSONObject
 from portcullis.model.workload import Container
 
 
@@ -27,6 +28,8 @@ class ImageFacts:
     components: bool = False
     """Whether the components of SBOMs go into the policy input."""
     problems: tuple[Problem, ...] = ()
+    recorded: JSONObject | None = None
+    """Where the facts come from a recording: what goes into the policy input as it is, in the place of all else."""
 
     @property
     def stale_since(self) -> datetime | None:

@@ -10,6 +10,12 @@ from portcullis.limits import Limits
 from portcullis.model.ruling import Mode, PolicyFailure, PolicyInfo, RuleHit
 from portcullis.text import clean
 
+UNSUPPORTED = "policy-unsupported"
+
+UNDECIDED = "undecided"
+"""The one key of an element by which the bridge of a policy from elsewhere says that there is no ruling, and why
+(bridging.rego)."""
+
 TEXT_FIELDS = ("container", "image", "digest", "platform", "field", "fix")
 
 
@@ -47,6 +53,8 @@ def failed(policy: str, message: str) -> PolicyFailure:
 
 def read_policy(policy: PolicyInfo, results: Mapping[str, Any], limits: Limits) -> tuple[RuleHit, ...] | PolicyFailure:
     """The hits of one policy, or why it failed."""
+    if policy.unsupported:
+        return PolicyFailure(policy.name, UNSUPPORTED, policy.unsupported)
     if policy.name not in results:
         return undefined(policy.name)
     rules = results[policy.name]
@@ -78,6 +86,8 @@ def _hit(policy: str, rule: Mode, element: object, limits: Limits) -> RuleHit:
         return RuleHit(policy=policy, rule=rule, msg=_message(rule, element, limits))
     if not isinstance(element, dict):
         raise _Wrong(f"{rule} holds {_kind(element)}; it must hold texts or objects with msg")
+    if set(element) == {UNDECIDED}:
+        raise _Wrong(clean(str(element[UNDECIDED]), limits.message_chars))
     unknown = sorted(set(element) - {"msg", "details", *TEXT_FIELDS})
     if unknown:
         raise _Wrong(

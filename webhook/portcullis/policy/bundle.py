@@ -1,10 +1,14 @@
 """Policy sets from folders.
 
 A policy is a package ``portcullis.policies.<name>``; what several policies share lies in packages
-``portcullis.lib…``. Nothing else is taken. The revision of a set is the sha256 of everything that its rulings
-depend on beside the document: sources, parameters, builtins, and the way that policies are asked.
+``portcullis.lib…``. Other packages outside of ``portcullis`` come from elsewhere (foreign.py), as do the
+ConstraintTemplates and constraints of Gatekeeper in YAML or JSON (gatekeeper/load.py).
+
+The revision of a set is the sha256 of everything that its rulings depend on beside the document: sources, parameters,
+builtins, and the way that policies are asked.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,13 +20,18 @@ from pathlib import Path, PurePosixPath
 from portcullis.errors import CompileProblem, PolicyCompileError
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
-from portcullis.model.ruling import PolicyBundle, PolicySource
+from portcullis.model.ruling import Constraint, Origin, PolicyBundle, PolicySource
 from portcullis.policy.capabilities import ALLOWED_BUILTINS, ALLOWED_FEATURES
+from portcullis.policy.gatekeeper.files import CONSTRAINTS, SUFFIXES, TEMPLATES
+from portcullis.policy.gatekeeper.load import SAMPLES, gather
+from portcullis.policy.shared import bridging_digest
 from portcullis.policy.wrapper import WRAPPER_VERSION
 from portcullis.text import clean
 
 POLICIES = ("portcullis", "policies")
 LIBRARY = ("portcullis", "lib")
+ADMISSION = ("kubernetes", "admission")
+"""The package of OPA's admission tutorial."""
 
 BUILTIN = "builtin"
 """The name that paths of built-in policies begin with."""
@@ -54,7 +63,9 @@ def load_bundle(
     limits: Limits,
     profile: Collection[str] | None = None,
 ) -> PolicyBundle:
-    """Reads every ``*.rego`` in the folders and below, tests (``*_test.rego``) and hidden names left out.
+    """Reads every ``*.rego`` in the folders and below, tests (``*_test.rego``) and hidden names left out, and the
+    ConstraintTemplates and constraints of Gatekeeper in ``*.yaml``, ``*.yml`` and ``*.json``. Files that hold neither
+    (suites, manifests, kustomizations) are left alone, and so are those below a folder ``samples``.
 
     Args:
         folders: searched in this order; a package may lie in one directory only, so that a folder cannot
@@ -69,40 +80,67 @@ def load_bundle(
     Raises:
         PolicyCompileError: names the file and what is wrong with it.
     """
-    found: list[_Module] = []
-    total = 0
+    files = _Files(limits)
     for label, folder in _labelled(folders):
-        for path in _rego_files(folder, label, limits):
-            name = PurePosixPath(label, *path.relative_to(folder).parts).as_posix()
-            text = _read(path, name, limits)
-            total += len(text)
-            if len(found) >= limits.policy_files:
-                raise _fault(name, f"more Rego files than the limit policyFiles allows ({limits.policy_files})")
-            if total > limits.policy_set_bytes:
-                raise _fault(name, f"the policies exceed the limit policySetBytes ({limits.policy_set_bytes})")
-            found.append(_module(name, text))
+        for path in _policy_files(folder, label, limits):
+            files.take(path, PurePosixPath(label, *path.relative_to(folder).parts).as_posix())
+    found = files.modules
     _check_places(found)
-    wanted = _wanted(found, enabled, parameters, limits, profile)
-    sources = tuple(
-        PolicySource(module.path, module.text) for module in found if not module.policy or module.policy in wanted
+    gathered = gather(files.objects, limits)
+    constraints = {constraint.name: constraint for constraint in gathered.constraints}
+    _check_names(found, constraints)
+    wanted = _wanted(found, constraints, enabled, parameters, limits, profile)
+    foreign = {module.policy for module in found if module.origin is not Origin.NATIVE}
+    taken = [
+        PolicySource(module.path, module.text, module.origin)
+        for module in found
+        if module.policy in wanted
+        or (module.policy not in foreign and not module.policy)
+        # What is not a policy of its own may be what one of them uses.
+        or (module.policy in foreign and foreign & wanted)
+    ]
+    kept = tuple(constraint for constraint in gathered.constraints if constraint.name in wanted)
+    units = {constraint.unit for constraint in kept}
+    sources = (*taken, *(source for source in gathered.sources if not enabled or source.unit in units))
+    given = {name: {**gathered.parameters.get(name, {}), **parameters.get(name, {})} for name in sorted(wanted)}
+    given = {name: value for name, value in given.items() if name in parameters or name in constraints}
+    left_out = frozenset(foreign - wanted)
+    return PolicyBundle(
+        sources=sources,
+        parameters=given,
+        revision=revision_of(sources, given, kept, left_out),
+        constraints=kept,
+        left_out=left_out,
+        remarks=(*files.remarks, *gathered.remarks),
     )
-    kept = {name: parameters[name] for name in sorted(parameters) if name in wanted}
-    return PolicyBundle(sources=sources, parameters=kept, revision=revision_of(sources, kept))
 
 
-def revision_of(sources: Sequence[PolicySource], parameters: Mapping[str, JSONObject]) -> str:
+def revision_of(
+    sources: Sequence[PolicySource],
+    parameters: Mapping[str, JSONObject],
+    constraints: Sequence[Constraint] = (),
+    left_out: Collection[str] = (),
+) -> str:
     """``sha256:`` and 64 hex digits over a canonical listing of all that the set's rulings depend on.
 
     Raises:
         PolicyCompileError: the parameters are no JSON.
     """
-    listing = {
+    listing: dict[str, object] = {
         "builtins": sorted(ALLOWED_BUILTINS),
         "features": sorted(ALLOWED_FEATURES),
         "parameters": parameters,
         "sources": sorted([source.path, hashlib.sha256(source.text.encode()).hexdigest()] for source in sources),
         "wrapper": WRAPPER_VERSION,
     }
+    foreign = [source for source in sources if source.origin is not Origin.NATIVE]
+    if foreign or constraints:
+        listing["foreign"] = {
+            "bridges": bridging_digest(),
+            "constraints": [dataclasses.asdict(constraint) for constraint in constraints],
+            "left out": sorted(left_out),
+            "sources": [[source.path, source.origin, source.unit, source.library, source.rego] for source in foreign],
+        }
     try:
         canonical = json.dumps(listing, sort_keys=True, separators=(",", ":"), allow_nan=False, default=plain_json)
     except (TypeError, ValueError, RecursionError) as error:
@@ -119,12 +157,19 @@ class _Module:
     on_request: bool = False
 
     @property
+    def origin(self) -> Origin:
+        if self.package[0] == POLICIES[0]:
+            return Origin.NATIVE
+        return Origin.ADMISSION if self.package == ADMISSION else Origin.CONFTEST
+
+    @property
     def builtin(self) -> bool:
         return self.path.startswith(f"{BUILTIN}/")
 
     @property
     def policy(self) -> str:
-        return policy_name(self.package)
+        """Its name; "" for a library of Portcullis. Whether a package from elsewhere is a policy, its rules tell."""
+        return policy_name(self.package) if self.origin is Origin.NATIVE else "-".join(self.package)
 
 
 def _fault(path: str, message: str, row: int = 0) -> PolicyCompileError:
@@ -152,7 +197,44 @@ def _labelled(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
         yield label, absolute
 
 
-def _rego_files(folder: Path, label: str, limits: Limits, depth: int = 0) -> Iterator[Path]:
+class _Files:
+    """What the folders hold. ``objects`` are the files (name, text) that may hold objects of Gatekeeper."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._total = 0
+        self._count = 0
+        self.modules: list[_Module] = []
+        self.objects: list[tuple[str, str]] = []
+        self.remarks: list[CompileProblem] = []
+
+    def take(self, path: Path, name: str) -> None:
+        """Reads one file."""
+        if path.suffix != ".rego":
+            text = _read_objects(path, name, self._limits)
+            if text is not None:
+                self._counted(name, text)
+                self.objects.append((name, text))
+            return
+        text = _read(path, name, self._limits)
+        self._counted(name, text)
+        module = _module(name, text)
+        if module.package[0] == "system":
+            message = "package system is OPA's own, and left out: the gate itself answers reviews"
+            self.remarks.append(CompileProblem(clean(name, 300), module.row, 0, message))
+        else:
+            self.modules.append(module)
+
+    def _counted(self, name: str, text: str) -> None:
+        self._total += len(text)
+        self._count += 1
+        if self._count > self._limits.policy_files:
+            raise _fault(name, f"more policy files than the limit policyFiles allows ({self._limits.policy_files})")
+        if self._total > self._limits.policy_set_bytes:
+            raise _fault(name, f"the policies exceed the limit policySetBytes ({self._limits.policy_set_bytes})")
+
+
+def _policy_files(folder: Path, label: str, limits: Limits, depth: int = 0, samples: bool = False) -> Iterator[Path]:
     """Sorted by name. Links are followed: that is how Kubernetes mounts a ConfigMap."""
     if depth > FOLDER_DEPTH:
         raise _fault(label, f"folders are nested more than {FOLDER_DEPTH} deep")
@@ -170,8 +252,8 @@ def _rego_files(folder: Path, label: str, limits: Limits, depth: int = 0) -> Ite
             continue
         path = folder / name
         if path.is_dir():
-            yield from _rego_files(path, label, limits, depth + 1)
-        elif name.endswith(".rego") and not name.endswith("_test.rego"):
+            yield from _policy_files(path, label, limits, depth + 1, samples or name == SAMPLES)
+        elif (name.endswith(".rego") and not name.endswith("_test.rego")) or (path.suffix in SUFFIXES and not samples):
             yield path
 
 
@@ -183,6 +265,10 @@ def _read(path: Path, name: str, limits: Limits) -> str:
             content = stream.read(limits.policy_bytes + 1)
     except OSError as error:
         raise _fault(name, f"cannot be read: {error.strerror}") from error
+    return _text(content, name, limits)
+
+
+def _text(content: bytes, name: str, limits: Limits) -> str:
     if len(content) > limits.policy_bytes:
         raise _fault(name, f"exceeds the limit policyBytes ({limits.policy_bytes})")
     try:
@@ -190,6 +276,20 @@ def _read(path: Path, name: str, limits: Limits) -> str:
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
         raise _fault(name, "not UTF-8", row) from error
+
+
+def _read_objects(path: Path, name: str, limits: Limits) -> str | None:
+    """The text of a file that names Gatekeeper's groups; None for any other, which is left alone whatever it is."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(limits.policy_bytes + 1)
+    except OSError as error:
+        raise _fault(name, f"cannot be read: {error.strerror}") from error
+    if not any(group.encode() in content for group in (TEMPLATES, CONSTRAINTS)):
+        return None
+    return _text(content, name, limits)
 
 
 def _module(path: str, text: str) -> _Module:
@@ -204,7 +304,7 @@ def _module(path: str, text: str) -> _Module:
         if declared is None:
             raise _fault(path, "must begin with `package portcullis.policies.<name>` on a line of its own", row)
         package = tuple(declared[1].split("."))
-        if not policy_name(package) and package[:2] != LIBRARY:
+        if package[0] == POLICIES[0] and not policy_name(package) and package[:2] != LIBRARY:
             raise _fault(
                 path,
                 f"package {clean(declared[1], 200)} is neither portcullis.policies.<name> nor below portcullis.lib",
@@ -225,14 +325,25 @@ def _check_places(modules: Sequence[_Module]) -> None:
             raise _fault(module.path, f"package {text} lies in {clean(known, 300)} already", module.row)
 
 
+def _check_names(modules: Sequence[_Module], constraints: Collection[str]) -> None:
+    known: dict[str, _Module] = {}
+    for module in modules:
+        if module.policy and known.setdefault(module.policy, module).package != module.package:
+            where = clean(known[module.policy].path, 300)
+            raise _fault(module.path, f"there is a policy named {module.policy} already, in {where}", module.row)
+        if module.policy in constraints:
+            raise _fault(module.path, f"there is a constraint named {module.policy} already", module.row)
+
+
 def _wanted(
     modules: Sequence[_Module],
+    constraints: Collection[str],
     enabled: Sequence[str] | None,
     parameters: Mapping[str, JSONObject],
     limits: Limits,
     profile: Collection[str] | None,
 ) -> frozenset[str]:
-    there = {module.policy for module in modules if module.policy}
+    there = {module.policy for module in modules if module.policy} | set(constraints)
     named = (("policies.enabled", enabled or ()), ("policies.parameters", parameters), ("the profile", profile or ()))
     for what, names in named:
         for name in names:
@@ -240,7 +351,7 @@ def _wanted(
                 raise _fault(what, f"there is no policy named {clean(str(name), 100)!r}")
     on_request = {module.policy for module in modules if module.on_request} - set(parameters)
     if profile is not None:
-        own = {module.policy for module in modules if module.policy and not module.builtin}
+        own = {module.policy for module in modules if module.policy and not module.builtin} | set(constraints)
         wanted = frozenset(own - on_request) | frozenset(profile) | frozenset(enabled or ())
     else:
         wanted = frozenset(enabled) if enabled else frozenset(there - on_request)

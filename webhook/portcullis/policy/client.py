@@ -19,6 +19,9 @@ from opa_client import AsyncOpaClient
 
 from portcullis.errors import EngineMalformed, EngineUnavailable
 
+_WORDS_BYTES = 64 * 1024
+"""An answer that holds nothing but a few words."""
+
 CONNECTIONS = 64
 """To one OPA. More requests wait here instead of thrashing there."""
 
@@ -109,6 +112,20 @@ class OpaClient:
             EngineUnavailable: OPA is not there.
         """
         return await self._exchange("POST", f"data/{path}?strict-builtin-errors=true", body, limit)
+
+    async def write(self, path: str, content: bytes, *, patch: bool = False) -> None:
+        """PUT to the Data API, or PATCH (RFC 6902) of what is there.
+
+        Args:
+            path: of the data, a constant of ours.
+
+        Raises:
+            EngineUnavailable: OPA is not there.
+            EngineMalformed: it does not take that.
+        """
+        reply = await self._exchange("PATCH" if patch else "PUT", f"data/{path}", content, _WORDS_BYTES)
+        if reply is None or reply.status != 204:
+            raise EngineMalformed(f"OPA does not take data at {path} ({reply.status if reply else 'a long answer'})")
 
     async def modules(self, limit: int) -> list[dict[str, Any]]:
         """The compiled modules: {"id", "raw", "ast"}, references resolved and local variables renamed.

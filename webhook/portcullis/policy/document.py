@@ -109,6 +109,8 @@ def _container(facts: ContainerFacts, image: ImageFacts | None) -> JSON:
 
 
 def _image(image: ImageFacts, now: datetime) -> JSON:
+    if image.recorded is not None:
+        return dict(image.recorded)
     reference, resolved = image.reference, image.resolved
     return {
         "reference": str(reference) if reference is not None else None,

@@ -9,7 +9,8 @@ from functools import cached_property
 from portcullis.model.contents import FindingClass
 from portcullis.model.ruling import Need
 
-EVERY_NEED = frozenset(Need)
+EVERY_NEED = frozenset(Need) - {Need.INVENTORY}
+"""Of the input. The inventory is no part of it: policies from elsewhere read it as ``data.inventory`` (foreign.py)."""
 
 
 class Node:
@@ -105,6 +106,9 @@ _IMAGE_FACTS = _record(
     sboms=Node({Need.ATTESTATIONS}, each=_SBOM),
     platforms=Node({Need.IMAGE}, each=_PLATFORM),
 )
+
+INVENTORY_TREE = _leaf(Need.INVENTORY)
+"""Objects of the cluster at ``data.inventory``: no part of the input, and read like one."""
 
 INPUT = _record(
     Need.REQUEST,

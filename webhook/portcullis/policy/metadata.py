@@ -13,15 +13,16 @@ from portcullis.text import clean
 DEFAULT_SEVERITY = Severity.MEDIUM
 SEVERITIES = tuple(severity for severity in Severity if severity is not Severity.UNKNOWN)
 
-_FORBIDDEN = "forbidden"
 _TITLE_CHARS = 200
 _DESCRIPTION_CHARS = 4000
 _DOCS_CHARS = 500
+_CATEGORY_CHARS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a policy says of itself. ``needs`` widens what is derived from its rules."""
+    """What a policy says of itself. ``needs`` widens what is derived from its rules; ``exceptions_forbidden`` says that
+    no exception of the operator counts for it."""
 
     title: str
     description: str
@@ -29,7 +30,9 @@ class Metadata:
     mode: Mode
     docs: str
     needs: frozenset[Need]
+    category: str = ""
     exceptions_forbidden: bool = False
+    reads_secrets: bool = False
 
 
 def read_metadata(name: str, modules: Sequence[Module]) -> Metadata:
@@ -70,7 +73,9 @@ class _Reader:
             mode=Mode(self._one_of(custom, "mode", tuple(Mode), Mode.DENY)),
             docs=self._docs(annotation, custom),
             needs=self._needs(custom),
-            exceptions_forbidden=self._exceptions_forbidden(custom),
+            category=self._text(custom, "category", _CATEGORY_CHARS),
+            exceptions_forbidden=self._forbidden(custom),
+            reads_secrets=self._flag(custom, "readsSecrets"),
         )
         if self._problems:
             raise PolicyCompileError(tuple(self._problems))
@@ -95,6 +100,17 @@ class _Reader:
             return default
         return str(value)
 
+    def _forbidden(self, custom: Mapping[str, Any]) -> bool:
+        if "exceptions" in custom and custom["exceptions"] != "forbidden":
+            self._wrong("exceptions", "must be forbidden, or not be there")
+        return "exceptions" in custom
+
+    def _flag(self, custom: Mapping[str, Any], key: str) -> bool:
+        value = custom.get(key, False)
+        if not isinstance(value, bool):
+            self._wrong(key, "must be true or false")
+        return value is True
+
     def _docs(self, annotation: Mapping[str, Any], custom: Mapping[str, Any]) -> str:
         if "docs" in custom:
             docs = self._text(custom, "docs", _DOCS_CHARS)
@@ -105,11 +121,6 @@ class _Reader:
             self._wrong("docs", "must be an http or https address")
             return ""
         return docs
-
-    def _exceptions_forbidden(self, custom: Mapping[str, Any]) -> bool:
-        if "exceptions" in custom and custom["exceptions"] != _FORBIDDEN:
-            self._wrong("exceptions", f"is something else than {_FORBIDDEN!r}, the one thing that it can say")
-        return "exceptions" in custom
 
     def _needs(self, custom: Mapping[str, Any]) -> frozenset[Need]:
         value = custom.get("needs", [])

@@ -24,8 +24,8 @@ from typing import Any
 
 from portcullis.model.ruling import Mode, Need
 from portcullis.policy.bindings import EQUALITY, SCALARS, Bindings, Unclear, operator_name, variable_name
-from portcullis.policy.inputs import EVERY_NEED, INPUT, Node, closed
-from portcullis.policy.syntax import PARAMETERS, Module, Path, Rule, RuleSet, Term, constant_path
+from portcullis.policy.inputs import EVERY_NEED, INPUT, INVENTORY_TREE, Node, closed
+from portcullis.policy.syntax import INVENTORY, PARAMETERS, Module, Path, Rule, RuleSet, Term, constant_path
 
 STEPS = 500_000
 """Expressions that are followed for one policy before it is given every need."""
@@ -298,6 +298,12 @@ class _Scope:
 
     def _data(self, parts: Sequence[Term]) -> Value:
         path = constant_path(parts)
+        if path[:1] == INVENTORY:
+            value = Value(frozenset({INVENTORY_TREE}))
+            self._analysis.read_all(value)
+            for part in parts[2:]:
+                value = self._index(value, part)
+            return value
         if path[:2] == PARAMETERS:
             for part in parts[3:]:
                 self._index(NOTHING, part)

@@ -1,9 +1,11 @@
 """The Engine over OPA, supervised or remote."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
@@ -49,6 +51,17 @@ class OpaEngine:
 
     async def compile(self, bundle: PolicyBundle) -> CompiledBundle:
         """See :class:`portcullis.ports.Engine`."""
+        async with self.prepared(bundle) as prepared:
+            return await prepared.serve()
+
+    @asynccontextmanager
+    async def prepared(self, bundle: PolicyBundle) -> AsyncIterator["Prepared"]:
+        """The bundle compiled, in processes that are gone again, and served only if that is asked for. At the end of
+        the block nothing of it is left otherwise.
+
+        Raises:
+            PolicyCompileError, EngineError: as :meth:`compile`.
+        """
         async with self._compiling:
             compiler = Compiler(
                 binary=self._supervisor.binary(), limits=self._limits, memory_bytes=self._supervisor.memory_bytes
@@ -56,13 +69,25 @@ class OpaEngine:
             workspace = await asyncio.to_thread(Workspace)
             try:
                 compiled, folder = await compiler.compile(bundle, workspace.path)
-                await self._supervisor.serve(workspace, folder, compiled.revision)
+                prepared = Prepared(compiled, workspace, folder, self._supervisor)
             except BaseException as error:
                 workspace.remove()
                 if isinstance(error, OSError):
-                    raise EngineUnavailable(f"the files for OPA cannot be written: {error.strerror}") from error
+                    raise _unwritable(error) from error
                 raise
-            return compiled
+        try:
+            yield prepared
+        finally:
+            if not prepared.served:
+                workspace.remove()
+
+    def binary(self) -> Path:
+        """OPA. Raises EngineUnavailable where there is none."""
+        return self._supervisor.binary()
+
+    def hold(self, compiled: CompiledBundle) -> AbstractContextManager[None]:
+        """See :class:`portcullis.ports.Engine`."""
+        return self._supervisor.hold(compiled.revision)
 
     async def evaluate(
         self,
@@ -103,6 +128,30 @@ def question_body(names: Sequence[str], document: bytes, parameters: Mapping[str
     """
     question = _Question(_now_ns(document), msgspec.json.encode(parameters, enc_hook=plain), document)
     return question.input(names)
+
+
+class Prepared:
+    """A compiled set that could be served."""
+
+    def __init__(self, compiled: CompiledBundle, workspace: Workspace, folder: Path, supervisor: Serving) -> None:
+        self.compiled = compiled
+        self.served = False
+        self._workspace = workspace
+        self._folder = folder
+        self._supervisor = supervisor
+
+    async def serve(self) -> CompiledBundle:
+        """Makes it the serving set.
+
+        Raises:
+            EngineError: OPA does not start with it; what was served before goes on.
+        """
+        try:
+            await self._supervisor.serve(self._workspace, self._folder, self.compiled.revision)
+        except OSError as error:
+            raise _unwritable(error) from error
+        self.served = True
+        return self.compiled
 
 
 Outcome = tuple[RuleHit, ...] | PolicyFailure
@@ -173,6 +222,10 @@ class _Query:
         if answer.revision != self._revision:
             raise EngineUnavailable("OPA answered from another policy set than the one it was asked for")
         return answer
+
+
+def _unwritable(error: OSError) -> EngineUnavailable:
+    return EngineUnavailable(f"the files for OPA cannot be written: {error.strerror}")
 
 
 class _Time(msgspec.Struct):

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from portcullis.errors import EngineMalformed, EngineUnavailable
 from portcullis.policy.client import Destination, OpaClient
@@ -49,14 +50,25 @@ class Completed:
     stderr: bytes
 
 
-async def run_opa(binary: Path, arguments: Sequence[str], *, seconds: float, output_bytes: int) -> Completed:
-    """Runs ``opa <arguments>`` to its end.
+async def run_opa(
+    binary: Path,
+    arguments: Sequence[str],
+    *,
+    seconds: float,
+    output_bytes: int,
+    program: str = "opa",
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Completed:
+    """Runs ``opa <arguments>``, or another ``program`` of its kind, to its end.
+
+    Args:
+        environment: variables that it gets beside TZ.
 
     Raises:
         EngineUnavailable: it cannot be started or does not end in ``seconds``.
         EngineMalformed: it writes more than ``output_bytes``.
     """
-    process = await _spawn(binary, arguments, {})
+    process = await _spawn(binary, arguments, environment)
     assert process.stdout is not None
     assert process.stderr is not None
     try:
@@ -66,7 +78,7 @@ async def run_opa(binary: Path, arguments: Sequence[str], *, seconds: float, out
             )
             return Completed(await process.wait(), stdout, stderr)
     except TimeoutError as error:
-        raise EngineUnavailable(f"`opa {arguments[0]}` did not end in {seconds:g} s") from error
+        raise EngineUnavailable(f"`{program} {arguments[0]}` did not end in {seconds:g} s") from error
     finally:
         await _end(process, signal.SIGKILL)
 
@@ -175,7 +187,7 @@ async def _spawn(binary: Path, arguments: Sequence[str], environment: Mapping[st
             start_new_session=True,  # a Ctrl-C at the terminal is ours to handle, and OPA ends after us
         )
     except OSError as error:
-        raise EngineUnavailable(f"OPA cannot be started ({binary}): {error.strerror}") from error
+        raise EngineUnavailable(f"{binary} cannot be started: {error.strerror}") from error
 
 
 async def _bounded(stream: asyncio.StreamReader, limit: int) -> bytes:
@@ -183,7 +195,7 @@ async def _bounded(stream: asyncio.StreamReader, limit: int) -> bytes:
     while piece := await stream.read(65536):
         content += piece
         if len(content) > limit:
-            raise EngineMalformed(f"OPA wrote more than {limit} bytes")
+            raise EngineMalformed(f"the program wrote more than {limit} bytes")
     return bytes(content)
 
 

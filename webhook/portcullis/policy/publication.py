@@ -4,7 +4,7 @@ Gates of two versions share it during a rolling upgrade, so each set lives under
 ``data.portcullis`` is ``data.portcullis_<16 hex digits of the revision>`` there, and the objects of the cluster
 (``data.inventory``) lie below it. The moved set is proven before anything of it leaves this process:
 
-1. Each source is moved in its text (relocate.py).
+1. Each source is moved in its text (rerooting.py).
 2. ``opa check`` with the allowed builtins accepts the moved set. OPA's Policy API takes no capabilities, so this is
    what keeps ``http.send`` out of a remote OPA; the binary is needed here for it.
 3. An OPA of ours compiles both sets, and the compiled form of the moved one is that of the other but for the move.
@@ -13,6 +13,7 @@ Gates of two versions share it during a rolling upgrade, so each set lives under
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ import msgspec
 from portcullis.errors import CompileProblem, EngineMalformed, PolicyCompileError
 from portcullis.limits import Limits
 from portcullis.policy.process import OpaServer, run_opa
-from portcullis.policy.relocate import Moves, RelocationError, bare, moved, relocate
+from portcullis.policy.rerooting import Moves, RelocationError, bare, moved, relocate
 from portcullis.text import clean
 
 ROOT = "portcullis"
@@ -70,6 +71,7 @@ async def prepare(folder: Path, workspace: Path, revision: str, *, binary: Path,
     """
     root = root_of(revision)
     moves: Moves = {(ROOT,): (root,), (INVENTORY,): (root, INVENTORY)}
+    folder = await _as_version_1(folder, workspace / "plain", binary, limits)
     texts = await asyncio.to_thread(_read, folder)
     trees = await _parsed(folder, list(texts), binary, limits)
     target = workspace / "moved"
@@ -81,6 +83,31 @@ async def prepare(folder: Path, workspace: Path, revision: str, *, binary: Path,
     content = json.loads((folder / "data.json").read_text("utf-8"))
     order = await asyncio.to_thread(_in_order, after)
     return Publication(revision, root, tuple(sources[name] for name in order), content[ROOT])
+
+
+async def _as_version_1(folder: Path, target: Path, binary: Path, limits: Limits) -> Path:
+    """A copy of the bundle in which sources of Rego v0 are written as ``opa fmt`` writes them for v1: the Policy API
+    reads one version for all, and v1 is what an OPA reads by itself."""
+    manifest = json.loads(await asyncio.to_thread((folder / ".manifest").read_text, "utf-8"))
+    versions = manifest.pop("file_rego_versions", {})
+    older = [name.lstrip("/") for name, version in versions.items() if version == 0]
+    if not older:
+        return folder
+    await asyncio.to_thread(shutil.copytree, folder, target)
+    await asyncio.to_thread((target / ".manifest").write_text, json.dumps(manifest), "utf-8")
+    for name in older:
+        done = await run_opa(
+            binary,
+            ("fmt", "--v0-v1", str(folder / name)),
+            seconds=limits.compile_seconds,
+            output_bytes=limits.policy_tree_bytes,
+        )
+        if done.code != 0:
+            said = clean((done.stderr or done.stdout).decode("utf-8", "replace"), 300)
+            message = f"Rego v0 that cannot be written as v1, which another OPA reads: {said}"
+            raise PolicyCompileError((CompileProblem(name, 0, 0, message),))
+        await asyncio.to_thread((target / name).write_bytes, done.stdout)
+    return target
 
 
 def _read(folder: Path) -> dict[str, str]:

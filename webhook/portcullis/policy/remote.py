@@ -12,6 +12,7 @@ import contextlib
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +21,9 @@ import msgspec
 from portcullis.errors import EngineError, EngineMalformed, EngineUnavailable
 from portcullis.limits import Limits
 from portcullis.policy.client import PROBE, Destination, OpaClient, Reply
+from portcullis.policy.inventory import Inventory
 from portcullis.policy.memory import memory_goal
-from portcullis.policy.publication import ROOT, Publication, prepare
+from portcullis.policy.publication import INVENTORY, ROOT, Publication, prepare
 from portcullis.policy.supervisor import find_opa
 from portcullis.policy.workspace import Workspace
 from portcullis.policy.wrapper import ANSWER_PATH
@@ -35,6 +37,10 @@ PROBE_SECONDS = 5.0
 RENEW_SECONDS = 60.0
 FORGOTTEN_SECONDS = 600.0
 """A set whose word has not changed for so long is removed."""
+HELD_SETS = 3
+"""Older sets that requests which began with them may still ask."""
+INVENTORY_PAUSE_SECONDS = 0.2
+"""Between changes of the inventory, so that many go together."""
 HELD_REVISIONS = 1000
 """Sets that are kept track of; a shared OPA has two or three."""
 
@@ -50,6 +56,7 @@ class RemoteOpa:
         destination: makes where to connect to anew (authorities and tokens are files that change).
         name: of the place, for messages.
         binary: the OPA here, which compiles and checks; None looks for ``opa`` on PATH.
+        inventory: is put beside each set, and kept true there.
         probe_seconds, renew_seconds, forgotten_seconds: the rhythm of housekeeping.
     """
 
@@ -60,6 +67,7 @@ class RemoteOpa:
         name: str,
         binary: Path | None,
         limits: Limits,
+        inventory: Inventory | None = None,
         probe_seconds: float = PROBE_SECONDS,
         renew_seconds: float = RENEW_SECONDS,
         forgotten_seconds: float = FORGOTTEN_SECONDS,
@@ -71,8 +79,9 @@ class RemoteOpa:
         self._rhythm = (probe_seconds, renew_seconds)
         self._sweep = _Sweep(self._connection, forgotten_seconds)
         self._serving: _Published | None = None
-        self._previous: _Published | None = None
-        self._housekeeping: asyncio.Task[None] | None = None
+        self._held: dict[str, _Published] = {}
+        self._inventory = inventory
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def healthy(self) -> bool:
@@ -92,6 +101,10 @@ class RemoteOpa:
         return self._serving.again_count if self._serving is not None else 0
 
     @property
+    def inventory_problem(self) -> str:
+        return self._serving.inventory_problem if self._serving is not None else "OPA is not there yet"
+
+    @property
     def memory_bytes(self) -> int:
         return self._memory_bytes
 
@@ -101,32 +114,53 @@ class RemoteOpa:
     async def serve(self, workspace: Workspace, bundle: Path, revision: str) -> None:
         """See Serving. The older set stays there until nobody renews it."""
         publication = await prepare(bundle, workspace.path, revision, binary=self.binary(), limits=self._limits)
-        published = _Published(publication, self._connection, self._limits)
+        published = _Published(publication, self._connection, self._limits, self._inventory)
         await published.publish()
-        if self._serving is None or self._serving.publication.root != publication.root:
-            self._previous = self._serving
         self._serving = published
-        if self._housekeeping is None:
-            self._housekeeping = asyncio.create_task(self._keep_house())
+        self._held[revision] = published
+        for older in [one for one in self._held if one != revision][:-HELD_SETS]:
+            del self._held[older]
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._keep_house())]
+            if self._inventory is not None:
+                self._tasks.append(asyncio.create_task(self._follow(self._inventory)))
         await asyncio.to_thread(workspace.remove)
 
     @contextlib.asynccontextmanager
     async def client(self, revision: str) -> AsyncIterator["_Published"]:
-        for published in (self._serving, self._previous):
-            if published is not None and published.publication.revision == revision:
-                yield published
-                return
-        raise EngineUnavailable("OPA does not serve this policy set")
+        published = self._held.get(revision)
+        if published is None:
+            raise EngineUnavailable("OPA does not serve this policy set")
+        yield published
+
+    def hold(self, revision: str) -> AbstractContextManager[None]:  # noqa: ARG002 - all stay for ten minutes there
+        return contextlib.nullcontext()
 
     async def aclose(self) -> None:
         """Ends the connection. The sets stay: other gates may use them, and remove them when nobody does."""
-        tasks = [self._housekeeping] if self._housekeeping is not None else []
-        tasks += [one.publishing for one in (self._serving, self._previous) if one is not None and one.publishing]
+        tasks = self._tasks + [one.publishing for one in self._held.values() if one.publishing is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._serving = self._previous = self._housekeeping = None
+        self._serving = None
+        self._held.clear()
+        self._tasks.clear()
         await self._connection.aclose()
+
+    async def _follow(self, inventory: Inventory) -> None:
+        """Writes what changes. What a lost set lacks comes with it again."""
+        failures = 0
+        while True:
+            serving = self._serving
+            assert serving is not None
+            await inventory.newer(serving.written)
+            try:
+                await serving.bring_up(inventory, whole=failures > 0)
+                failures = 0
+                await asyncio.sleep(INVENTORY_PAUSE_SECONDS)
+            except (EngineError, TimeoutError):
+                failures = min(failures + 1, 6)
+                await asyncio.sleep(2**failures / 10)
 
     async def _keep_house(self) -> None:
         probe_seconds, renew_seconds = self._rhythm
@@ -208,9 +242,14 @@ class _Connection:
 class _Published:
     """One set in the other OPA."""
 
-    def __init__(self, publication: Publication, connection: _Connection, limits: Limits) -> None:
+    def __init__(
+        self, publication: Publication, connection: _Connection, limits: Limits, inventory: Inventory | None
+    ) -> None:
         self.publication = publication
         self.problem = ""
+        self.written = -1
+        self.inventory_problem = ""
+        self._inventory = inventory
         self.again_count = 0
         self.publishing: asyncio.Task[None] | None = None
         self._connection = connection
@@ -251,6 +290,8 @@ class _Published:
             EngineMalformed: it does not take the set, or gives back another.
         """
         await self.renew()
+        if self._inventory is not None:
+            await self.bring_up(self._inventory, whole=True)
         for number, text in enumerate(self.publication.modules):
             reply = await self._connection.call("GET", self._module(number), limit=self._limits.policy_tree_bytes)
             if _raw(reply) != text:
@@ -269,6 +310,20 @@ class _Published:
         await self._put_modules()
         for name, value in self.publication.data.items():
             await self._put(f"data/{self.publication.root}/{name}", msgspec.json.encode(value))
+
+    async def bring_up(self, inventory: Inventory, *, whole: bool) -> None:
+        """Writes the objects of the cluster, or what changed of them since. Raises EngineError."""
+        patch = None if whole else inventory.since(self.written)
+        version, content = patch or inventory.snapshot()
+        path = f"data/{self.publication.root}/{INVENTORY}"
+        try:
+            reply = await self._connection.call("PATCH" if patch else "PUT", path, content)
+            if reply.status not in (200, 204):
+                raise EngineMalformed(f"the OPA at {self._connection.name} does not take data ({reply.status})")
+        except EngineError as error:
+            self.inventory_problem = f"OPA did not take the changes: {error.message}"
+            raise
+        self.written, self.inventory_problem = max(self.written, version), ""
 
     async def _put_modules(self) -> None:
         """In order; those that another one has to precede are tried again after it."""

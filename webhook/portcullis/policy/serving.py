@@ -1,6 +1,6 @@
 """What an engine asks of whatever serves its policy sets: an OPA of ours, or one that others run."""
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +41,11 @@ class Serving(Protocol):
         ...
 
     @property
+    def inventory_problem(self) -> str:
+        """Why the serving OPA may lack changes of the inventory; "" if it does not."""
+        ...
+
+    @property
     def memory_bytes(self) -> int:
         """GOMEMLIMIT of the OPA that compiles."""
         ...
@@ -56,6 +61,10 @@ class Serving(Protocol):
 
     def client(self, revision: str) -> AbstractAsyncContextManager[Asked]:
         """Raises EngineUnavailable where that set cannot be asked."""
+        ...
+
+    def hold(self, revision: str) -> AbstractContextManager[None]:
+        """Keeps that set, where it is served, until the end of the block, whatever is served by then."""
         ...
 
     async def aclose(self) -> None: ...

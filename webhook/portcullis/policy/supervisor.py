@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import random
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from portcullis.errors import EngineError, EngineMalformed, EngineUnavailable
 from portcullis.limits import Limits
 from portcullis.policy.client import OpaClient
+from portcullis.policy.inventory import INVENTORY_PATH, Inventory
 from portcullis.policy.memory import memory_goal
 from portcullis.policy.process import OpaServer
 from portcullis.policy.workspace import Workspace
@@ -24,6 +25,9 @@ FIRST_DELAY_SECONDS = 0.1
 LAST_DELAY_SECONDS = 10.0
 STEADY_SECONDS = 30.0
 """A server that lived this long starts again with the first delay."""
+
+INVENTORY_PAUSE_SECONDS = 0.05
+"""Between two writes of the inventory."""
 
 LONGEST_REQUEST_SECONDS = 30.0
 """What Kubernetes allows a webhook at most: so long the server of the previous set is kept."""
@@ -46,6 +50,7 @@ class OpaSupervisor:
         memory_bytes: GOMEMLIMIT of each server; None takes what fits this container (memory.py).
         keep_seconds: how long the server of the previous set still answers after a switch.
         garbage_percent: GOGC of each server; 0 is Go's own.
+        inventory: is written into each server before it serves, and kept true there.
     """
 
     def __init__(
@@ -56,12 +61,14 @@ class OpaSupervisor:
         memory_bytes: int | None = None,
         keep_seconds: float = LONGEST_REQUEST_SECONDS,
         garbage_percent: int = 0,
+        inventory: Inventory | None = None,
     ) -> None:
         self._chosen = binary
         self._limits = limits
         self._memory_bytes = memory_goal() if memory_bytes is None else memory_bytes
         self._keep_seconds = keep_seconds
         self._garbage_percent = garbage_percent
+        self._inventory = inventory
         self._serving: _Kept | None = None
         self._previous: dict[_Kept, asyncio.Task[None]] = {}
 
@@ -91,6 +98,11 @@ class OpaSupervisor:
         return self._serving.restarts if self._serving is not None else 0
 
     @property
+    def inventory_problem(self) -> str:
+        """Why the serving OPA may lack changes of the inventory; "" if it does not."""
+        return self._serving.inventory_problem if self._serving is not None else "OPA is not there yet"
+
+    @property
     def memory_bytes(self) -> int:
         return self._memory_bytes
 
@@ -107,7 +119,8 @@ class OpaSupervisor:
             EngineMalformed: it answers from something else.
         """
         kept = _Kept(
-            self.binary(), workspace, bundle, revision, self._limits, self._memory_bytes, self._garbage_percent
+            *(self.binary(), workspace, bundle, revision, self._limits, self._memory_bytes, self._garbage_percent),
+            inventory=self._inventory,
         )
         await kept.start()
         before, self._serving = self._serving, kept
@@ -116,6 +129,13 @@ class OpaSupervisor:
                 older.hurry.set()
             task = asyncio.create_task(self._retire(before))
             self._previous[before] = task
+
+    @contextlib.contextmanager
+    def hold(self, revision: str) -> Iterator[None]:
+        """Keeps the server of that set, where there is one, until the end of the block, whatever is served by then."""
+        found = next((kept for kept in (self._serving, *self._previous) if kept and kept.revision == revision), None)
+        with found.held() if found is not None else contextlib.nullcontext():
+            yield
 
     @contextlib.asynccontextmanager
     async def client(self, revision: str) -> AsyncIterator[OpaClient]:
@@ -162,6 +182,8 @@ class _Kept:
         limits: Limits,
         memory_bytes: int,
         garbage_percent: int,
+        *,
+        inventory: Inventory | None,
     ) -> None:
         self.revision = revision
         self.hurry = asyncio.Event()
@@ -173,11 +195,14 @@ class _Kept:
         self._limits = limits
         self._memory_bytes = memory_bytes
         self._garbage_percent = garbage_percent
+        self._inventory = inventory
+        self._written = 0
+        self.inventory_problem = ""
         self._server: OpaServer | None = None
         self._starts = 0
         self._leases = 0
         self._why = "it is starting"
-        self._watch: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def healthy(self) -> bool:
@@ -193,25 +218,32 @@ class _Kept:
 
     async def start(self) -> None:
         self._server = await self._started()
-        self._watch = asyncio.create_task(self._supervise(self._server))
+        self._tasks = [asyncio.create_task(self._supervise(self._server))]
+        if self._inventory is not None:
+            self._tasks.append(asyncio.create_task(self._follow(self._inventory)))
 
     @contextlib.asynccontextmanager
     async def lease(self) -> AsyncIterator[OpaClient]:
         if self._server is None:
             raise EngineUnavailable(f"OPA is down and being started again: {self._why}")
+        with self.held():
+            yield self._server.client
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
         self._leases += 1
         self.unused.clear()
         try:
-            yield self._server.client
+            yield
         finally:
             self._leases -= 1
             if not self._leases:
                 self.unused.set()
 
     async def stop(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         server, self._server = self._server, None
         if server is not None:
             await server.stop()
@@ -233,6 +265,8 @@ class _Kept:
                 proven = await server.client.revisions(ANSWER_PATH, self._limits.engine_answer_bytes)
             if proven != {self.revision}:
                 raise EngineMalformed("OPA answers from another policy set than the one it was given")
+            if self._inventory is not None:
+                await self._write_whole(self._inventory, server)
         except TimeoutError as error:
             await server.stop()
             raise EngineUnavailable("OPA started and does not answer") from error
@@ -240,6 +274,43 @@ class _Kept:
             await server.stop()
             raise
         return server
+
+    async def _write_whole(self, inventory: Inventory, server: OpaServer) -> None:
+        """Before it serves. Where that fails it serves without: most policies read no inventory, and those that do are
+        undecided."""
+        version, tree = inventory.snapshot()
+        try:
+            async with asyncio.timeout(self._limits.engine_start_seconds):
+                await server.client.write(INVENTORY_PATH, tree)
+            self._written, self.inventory_problem = version, ""
+        except (EngineError, TimeoutError) as error:
+            self._written, self.inventory_problem = -1, f"OPA did not take the objects: {error}"
+
+    async def _follow(self, inventory: Inventory) -> None:
+        """Writes what changes; a server that was started anew has all of it already."""
+        failures = 0
+        while True:
+            await inventory.newer(self._written)
+            server = self._server
+            if server is not None and await self._bring_up(inventory, server, whole=failures > 0):
+                failures = 0
+                await asyncio.sleep(INVENTORY_PAUSE_SECONDS)  # many changes go together
+                continue
+            failures = min(failures + 1, 16)
+            await asyncio.sleep(min(LAST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2**failures))
+
+    async def _bring_up(self, inventory: Inventory, server: OpaServer, *, whole: bool) -> bool:
+        patch = None if whole else inventory.since(self._written)
+        version, content = patch or inventory.snapshot()
+        try:
+            async with asyncio.timeout(self._limits.engine_start_seconds):
+                await server.client.write(INVENTORY_PATH, content, patch=patch is not None)
+        except (EngineError, TimeoutError) as error:
+            self.inventory_problem = f"OPA did not take the changes: {error}"
+            return False
+        if server is self._server:  # another one wrote for itself
+            self._written, self.inventory_problem = max(self._written, version), ""
+        return True
 
     async def _supervise(self, server: OpaServer) -> None:
         loop = asyncio.get_running_loop()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from portcullis.errors import CompileProblem
-from portcullis.model.ruling import Mode, PolicySource
+from portcullis.model.ruling import Mode, Origin, PolicySource
 from portcullis.policy.bundle import LIBRARY, policy_name
 from portcullis.text import clean
 
@@ -19,6 +19,7 @@ Term = Mapping[str, Any]
 Path = tuple[str, ...]
 
 PARAMETERS: Path = ("portcullis", "parameters")
+INVENTORY: Path = ("inventory",)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,6 +133,8 @@ def find_problems(rules: RuleSet) -> list[CompileProblem]:
             source = modules[0].source
             problems.append(problem_at(source, "package", f"policy {name} defines none of deny, warn, audit"))
     for module in rules.modules:
+        if module.source.origin is not Origin.NATIVE:
+            continue  # foreign.py looks after these
         for rule in module.rules:
             verdict = _verdict(module, rule)
             if verdict and not (rule.is_set and len(rule.path) == 4 and not rule.keys):
@@ -149,20 +152,27 @@ def _verdict(module: Module, rule: Rule) -> str:
 
 def _unknown_data(rules: RuleSet, module: Module) -> Iterator[CompileProblem]:
     seen: set[Path] = set()
-    for reference in _references(module.tree):
-        path = constant_path(reference)
-        if reference[0] != {"type": "var", "value": "data"} or path in seen:
+    for path in data_paths(module):
+        if path in seen:
             continue
         seen.add(path)
-        if path[:2] == PARAMETERS:
+        if path[:2] == PARAMETERS or path[:1] == INVENTORY:
             continue
         allowed = path[:2] == LIBRARY or path[: len(module.package)] == module.package
         text = clean(".".join(("data", *path)), 200)
         if not allowed:
-            message = f"{text} is out of reach: a policy may use its own package, data.portcullis.lib and .parameters"
+            reach = "its own package, data.portcullis.lib, .parameters and data.inventory"
+            message = f"{text} is out of reach: a policy may use {reach}"
             yield problem_at(module.source, path[-1] if path else "data", message)
         elif not any(rules.led_to(path)):
             yield problem_at(module.source, path[-1], f"{text} does not exist")
+
+
+def data_paths(module: Module) -> Iterator[Path]:
+    """The constant beginnings of all references to ``data`` in the module."""
+    for reference in _references(module.tree):
+        if reference[0] == {"type": "var", "value": "data"}:
+            yield constant_path(reference)
 
 
 def _references(tree: object) -> Iterator[Sequence[Term]]:
@@ -184,5 +194,6 @@ def problem_at(source: PolicySource, word: str, message: str) -> CompileProblem:
     quoted = re.escape(word)
     for pattern in (rf"^(?:default\s+)?{quoted}\b", rf"^#.*\b{quoted}:", rf"^[^#\n]*\b{quoted}\b"):
         if found := re.search(pattern, source.text, re.MULTILINE):
-            return CompileProblem(source.path, source.text.count("\n", 0, found.start()) + 1, 1, message)
-    return CompileProblem(source.path, 0, 0, message)
+            row = source.text.count("\n", 0, found.start()) + 1
+            return CompileProblem(source.path, source.row + row, source.column + 1, message)
+    return CompileProblem(source.path, source.row, 0, message)

@@ -7,7 +7,7 @@ every single answer proves what it came from.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from portcullis.model.ruling import Mode
 
@@ -41,23 +41,28 @@ results[{name}] := {{{entries}}} if {{
 """
 
 
-def render_wrapper(revision: str, policies: Mapping[str, Sequence[Mode]]) -> str:
+def render_wrapper(
+    revision: str, policies: Mapping[str, Sequence[Mode]], bridged: Collection[str] = frozenset()
+) -> str:
     """Rego source.
 
     Args:
         revision: of the set.
         policies: the rules (deny, warn, audit) of each policy, by policy name.
+        bridged: those of the policies that were written for something else, which are asked by way of a bridge
+            (foreign.py).
     """
     parts = [_HEAD.format(revision=json.dumps(revision))]
     if not policies:
         parts.append("\nresults := {}\n")
     for name, rules in sorted(policies.items()):
         package = name.replace("-", "_")
+        place = f"bridge[{json.dumps(name)}]" if name in bridged else f'policies["{package}"]'
         parts.append(
             _RULE.format(
                 name=json.dumps(name),
                 entries=", ".join(f'"{rule}": {rule}_set' for rule in rules),
-                lines="\n".join(f'\t{rule}_set := data.portcullis.policies["{package}"].{rule}' for rule in rules),
+                lines="\n".join(f"\t{rule}_set := data.portcullis.{place}.{rule}" for rule in rules),
             )
         )
     return "".join(parts)

@@ -22,6 +22,7 @@ from portcullis.server.compose import Parts, compose
 from portcullis.server.health import create_health_app, examine
 from portcullis.server.http import Receive, Scope, Send, failure
 from portcullis.server.lifecycle import address_of, background, bound, on_stop_signal, running, server
+from portcullis.server.live.mapgate import PolicyMapHandler
 from portcullis.server.recording import Recorder
 from portcullis.server.registrar import Registrar, registered
 from portcullis.server.sections import Server as ServerSection
@@ -38,8 +39,11 @@ log = structlog.get_logger(__name__)
 class Webhook:
     """The application of the webhook port: reviews go straight to their handler, all else to FastAPI."""
 
-    def __init__(self, *, reviews: ReviewHandler, standing: Callable[[], Standing]) -> None:
+    def __init__(
+        self, *, reviews: ReviewHandler, maps: PolicyMapHandler | None, standing: Callable[[], Standing]
+    ) -> None:
         self.reviews = reviews
+        self.maps = maps
         self.api = FastAPI(title="Portcullis", docs_url=None, redoc_url=None, openapi_url=None)
 
         @self.api.get("/version")
@@ -55,6 +59,8 @@ class Webhook:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self.reviews.serves(scope["path"]):
             await self.reviews(scope, receive, send)
+        elif scope["type"] == "http" and self.maps is not None and self.maps.serves(scope["path"]):
+            await self.maps(scope, receive, send)
         else:
             await self.api(scope, receive, send)
 
@@ -76,7 +82,22 @@ def create_app(parts: Parts, metrics: Metrics) -> Webhook:
         metrics=metrics,
         path_segment=parts.settings.server.path_segment.get_secret_value(),
     )
-    return Webhook(reviews=reviews, standing=parts.current)
+    return Webhook(reviews=reviews, maps=_map_handler(parts), standing=parts.current)
+
+
+def _map_handler(parts: Parts) -> PolicyMapHandler | None:
+    """What checks ConfigMaps with policies; None where none are watched."""
+    maps, reloader = parts.watched.maps, parts.live.reloader
+    if maps is None:
+        return None
+    return PolicyMapHandler(
+        recipe=parts.live.recipe,
+        engine=parts.engine,
+        standing=lambda: reloader.stands,
+        namespaces=maps.namespaces,
+        limits=parts.limits,
+        path_segment=parts.settings.server.path_segment.get_secret_value(),
+    )
 
 
 def serve(settings: Settings) -> None:

@@ -48,6 +48,8 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
         Check("certificate-files", certificate_files, decisive=False),
         Check("policies", policies, remark=lambda: f"{len(parts.compiled.policies)}, {parts.compiled.revision}"),
         Check("opa", opa),
+        *([parts.live.check()] if parts.live.sources.any else []),
+        *([watching] if (watching := parts.watched.check()) is not None else []),
         roots_check(parts.trusting, parts.clock),
         *registration,
         Check("audit", audit, decisive=False),
@@ -83,6 +85,8 @@ def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics
         "exception",
         lambda: {one.id: one.expires.timestamp() for one in parts.current.standing.exceptions.all},
     )
+    parts.live.observe(metrics)
+    parts.watched.observe(metrics)
     if registrar.active:
         metrics.gauge("registered", "Whether the cluster calls this gate and trusts its certificate.").set_function(
             lambda: float(registrar.registered)

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import difflib
+import functools
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from portcullis.admission.workloads import CustomKind, WorkloadReader
@@ -20,21 +22,25 @@ from portcullis.decision.exceptions import Exceptions
 from portcullis.decision.modes import ANY_POLICY, Modes
 from portcullis.errors import ConfigError, RecordsError
 from portcullis.evidence.gather import EvidenceGatherer
-from portcullis.gate import Gate
+from portcullis.gate import Gate, no_inventory
 from portcullis.inspection.inspector import LayerInspector
 from portcullis.limits import Limits
-from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicySource
+from portcullis.model.decision import Problem
+from portcullis.model.ruling import CompiledBundle, Constraint, PolicyBundle, PolicySource
 from portcullis.policy.bundle import builtin_policies, load_bundle
 from portcullis.policy.opa import OpaEngine
+from portcullis.policy.plain import plain
 from portcullis.policy.profiles import load_profile
 from portcullis.policy.serving import Serving
-from portcullis.ports import Bundles, Clock, Engine, Gatherer, Keychain
+from portcullis.ports import Bundles, Clock, Gatherer, Keychain
 from portcullis.registry.facts import CachingRegistry
 from portcullis.server.caching import KeptFacts, keeping
 from portcullis.server.clock import SystemClock
 from portcullis.server.credentials import open_keychain
 from portcullis.server.engines import serving_of
 from portcullis.server.inspecting import catalogue_of, inspecting
+from portcullis.server.live.policies import LivePolicies, Making, live_policies
+from portcullis.server.live.watching import Watching, watching
 from portcullis.server.network import host_rules_of
 from portcullis.server.registries import open_registry
 from portcullis.server.scoping import forbidden_exceptions, unknown_policies
@@ -64,11 +70,16 @@ class Parts:
     gatherer: EvidenceGatherer
     inspector: LayerInspector | None
     supervisor: Serving
-    engine: Engine
-    current: Current
+    engine: OpaEngine
+    live: LivePolicies
+    watched: Watching
     gate: Gate
     records: AuditLog | None
     bundles: Bundles | None
+
+    @property
+    def current(self) -> Current:
+        return self.live.current
 
     @property
     def compiled(self) -> CompiledBundle:
@@ -101,7 +112,6 @@ async def compose(
     limits = settings.bounds()
     clock = SystemClock()
     verifying = trusting(settings, limits)
-    bundle = bundle_of(settings, limits)
     reader = WorkloadReader(custom=_custom_kinds(settings), limits=limits)
     hosts = host_rules_of(settings)
     catalogue = catalogue_of(settings, limits)
@@ -129,11 +139,20 @@ async def compose(
                 limits=limits,
             )
         )
-        supervisor = serving_of(settings, limits)
+        watched = await stack.enter_async_context(watching(settings, limits)) if with_audit else Watching()
+        supervisor = serving_of(settings, limits, watched.inventory)
         stack.push_async_callback(supervisor.aclose)
         engine = OpaEngine(supervisor=supervisor, clock=clock, limits=limits)
-        compiled = await engine.compile(bundle)
-        current = Current(standing_of(settings, compiled))
+        bundles = store.bundles if store is not None else None
+        making = Making(
+            load=functools.partial(bundle_of, settings, limits),
+            stand=functools.partial(standing_of, settings),
+            keep=functools.partial(_keep_bundle, bundles, stack),
+            last_good=_last_good(settings) if with_audit else None,
+        )
+        live = await stack.enter_async_context(
+            live_policies(settings, limits, making=making, engine=engine, watching=watched, serving=with_audit)
+        )
         gate = Gate(
             reader=reader,
             registry=registry,
@@ -141,19 +160,16 @@ async def compose(
             inspector=inspector,
             catalogue=catalogue,
             engine=engine,
-            standing=current,
+            standing=live.current,
+            namespaces=watched.namespaces,
+            inventory=_inventory(watched, supervisor),
             clock=clock,
             limits=limits,
             remembering=kept.remembering,
             default_registry=settings.registries.default,
         )
-        bundles = store.bundles if store is not None else None
         if bundles is not None:
-            contents = {
-                compiled.revision: (POLICIES_KIND, bundle_document(bundle)),
-                settings.revision: (CONFIGURATION_KIND, settings.document),
-            }
-            await _keep(bundles, contents, stack)
+            await _keep(bundles, {settings.revision: (CONFIGURATION_KIND, settings.document)}, stack)
         yield Parts(
             settings=settings,
             limits=limits,
@@ -166,7 +182,8 @@ async def compose(
             inspector=inspector,
             supervisor=supervisor,
             engine=engine,
-            current=current,
+            live=live,
+            watched=watched,
             gate=gate,
             records=records,
             bundles=bundles,
@@ -174,25 +191,33 @@ async def compose(
 
 
 def bundle_document(bundle: PolicyBundle) -> bytes:
-    """A policy set as it is kept under its revision: JSON {sources: [{path, text}], parameters}."""
-    sources = [{"path": source.path, "text": source.text} for source in bundle.sources]
-    document = {"sources": sources, "parameters": dict(bundle.parameters)}
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    """A policy set as it is kept under its revision: JSON {sources: [{path, text}], parameters, …}."""
+    document = {
+        "sources": msgspec.to_builtins(bundle.sources),
+        "parameters": dict(bundle.parameters),
+        "constraints": msgspec.to_builtins(bundle.constraints, enc_hook=plain),
+        "leftOut": sorted(bundle.left_out),
+    }
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), default=plain).encode()
 
 
 def read_bundle(revision: str, content: bytes) -> PolicyBundle:
     """The policy set that :func:`bundle_document` wrote.
 
     Raises:
-        ConfigError: it is none, or not the one of that revision.
+        ConfigError: it is none.
     """
     try:
         tree = json.loads(content)
-        sources = tuple(PolicySource(source["path"], source["text"]) for source in tree["sources"])
-        bundle = PolicyBundle(sources, tree["parameters"], revision)
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        return PolicyBundle(
+            sources=msgspec.convert(tree["sources"], tuple[PolicySource, ...]),
+            parameters=tree["parameters"],
+            revision=revision,
+            constraints=msgspec.convert(tree.get("constraints", []), tuple[Constraint, ...]),
+            left_out=frozenset(tree.get("leftOut", ())),
+        )
+    except (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ConfigError(f"what is stored under {revision[:80]} is no policy set") from error
-    return bundle
 
 
 def read_standing(revision: str, content: bytes, compiled: CompiledBundle) -> Standing:
@@ -221,6 +246,23 @@ async def _open_audit(
     await records.start()
     stack.push_async_callback(records.aclose)
     return records, store
+
+
+def _last_good(settings: Settings) -> Path:
+    """Beside the audit log, as its journal."""
+    database = database_path(settings.audit.database)
+    return database.with_name(f"{database.name}.policies")
+
+
+def _inventory(watched: Watching, supervisor: Serving) -> Callable[[], Problem | None]:
+    if watched.inventory is None:
+        return no_inventory
+    return lambda: watched.inventory_problem(supervisor.inventory_problem)
+
+
+async def _keep_bundle(bundles: Bundles | None, stack: AsyncExitStack, bundle: PolicyBundle) -> None:
+    if bundles is not None:
+        await _keep(bundles, {bundle.revision: (POLICIES_KIND, bundle_document(bundle))}, stack)
 
 
 async def _keep(bundles: Bundles, contents: Mapping[str, tuple[str, bytes]], stack: AsyncExitStack) -> None:
@@ -259,8 +301,8 @@ def with_profile(settings: Settings) -> Settings:
     return settings.with_profile(load_profile(builtin_policies(), name)) if name else settings
 
 
-def bundle_of(settings: Settings, limits: Limits) -> PolicyBundle:
-    """The policies of the folders that the configuration names.
+def bundle_of(settings: Settings, limits: Limits, more: Sequence[Path] = ()) -> PolicyBundle:
+    """The policies of the folders that the configuration names, and of ``more``.
 
     Raises:
         PolicyCompileError: names the file and what is wrong with it.
@@ -268,7 +310,7 @@ def bundle_of(settings: Settings, limits: Limits) -> PolicyBundle:
     profile = settings.policies.profile
     folders: list[Path] = [builtin_policies()] if settings.policies.builtin else []
     return load_bundle(
-        [*folders, *settings.policies.folders],
+        [*folders, *settings.policies.folders, *more],
         parameters=settings.policies.parameters,
         enabled=settings.policies.enabled or None,
         limits=limits,

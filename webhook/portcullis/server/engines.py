@@ -9,6 +9,7 @@ from pathlib import Path
 from portcullis.errors import ConfigError, EngineUnavailable
 from portcullis.limits import Limits
 from portcullis.policy.client import Destination
+from portcullis.policy.inventory import Inventory
 from portcullis.policy.remote import RemoteOpa
 from portcullis.policy.serving import Serving
 from portcullis.policy.supervisor import OpaSupervisor
@@ -21,7 +22,7 @@ TOKEN_SECONDS = 5.0
 _UNIX = "unix://"
 
 
-def serving_of(settings: Settings, limits: Limits) -> Serving:
+def serving_of(settings: Settings, limits: Limits, inventory: Inventory | None = None) -> Serving:
     """The OPA of the configuration; nothing is started or asked yet.
 
     Raises:
@@ -29,7 +30,7 @@ def serving_of(settings: Settings, limits: Limits) -> Serving:
     """
     section = settings.opa
     if not section.address:
-        return OpaSupervisor(binary=section.binary, limits=limits)
+        return OpaSupervisor(binary=section.binary, limits=limits, inventory=inventory)
     headers = _Token(section.token_file).headers if section.token_file is not None else dict
     if section.address.startswith(_UNIX):
         socket = Path(section.address.removeprefix(_UNIX))
@@ -37,7 +38,9 @@ def serving_of(settings: Settings, limits: Limits) -> Serving:
     else:
         destination = functools.partial(_over_network, section.address, section.ca_file, headers)
     _proven(destination)
-    return RemoteOpa(destination=destination, name=section.address, binary=section.binary, limits=limits)
+    return RemoteOpa(
+        destination=destination, name=section.address, binary=section.binary, limits=limits, inventory=inventory
+    )
 
 
 def _proven(destination: Callable[[], Destination]) -> None:

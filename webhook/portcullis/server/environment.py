@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 
 from portcullis.errors import ConfigError
-from portcullis.server.strictyaml import Location
+from portcullis.strictyaml import Location
 
 PREFIX = "PORTCULLIS_"
 _SEPARATOR = "__"

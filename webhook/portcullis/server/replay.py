@@ -1,7 +1,6 @@
 """Past decisions under another policy set: pages of the log in, batches through OPA, a tally out."""
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +19,7 @@ from portcullis.policy.compiler import Compiler
 from portcullis.policy.memory import memory_goal
 from portcullis.policy.supervisor import find_opa
 from portcullis.policy.workspace import Workspace
-from portcullis.rejudging import ENGINE_NOW, RAW_VALUES, Inexact, Rejudgement, begin
+from portcullis.rejudging import ENGINE_NOW, Inexact, Rejudgement, begin
 from portcullis.server.clock import SystemClock
 from portcullis.server.compose import bundle_of, read_bundle, read_standing, standing_of, with_profile
 from portcullis.server.settings import Settings
@@ -39,8 +38,6 @@ SAY_SECONDS = 0.5
 DAMAGED = "the record is damaged"
 NO_SET = "its policy set is not in the log"
 NO_CONFIGURATION = "its configuration is not in the log"
-
-_RAW = re.compile(r"^#[ \t]+readsSecrets:[ \t]+true[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +203,6 @@ def _full(batch: Sequence[tuple[AuditRecord, Rejudgement]]) -> bool:
 class _Draft:
     engine: BatchEngine
     standing: Standing
-    raw: bool
 
 
 class _Sets:
@@ -226,7 +222,7 @@ class _Sets:
         bundle = bundle_of(settings, self._limits)
         engine, compiled = await self._serve(bundle)
         self._compiled[compiled.revision] = compiled
-        return _Draft(engine, standing_of(settings, compiled), raw=_reads_raw_values(bundle))
+        return _Draft(engine, standing_of(settings, compiled))
 
     async def judge(
         self, record: AuditRecord, draft: _Draft | None, idle: Callable[[], Awaitable[None]]
@@ -243,8 +239,6 @@ class _Sets:
         await asyncio.gather(*(engine.aclose() for engine, _ in self._engines.values()))
 
     async def _with_draft(self, decision: Decision, draft: _Draft) -> _Judge | Inexact:
-        if draft.raw:
-            return Inexact(RAW_VALUES)
         recorded = await self._compile(decision.policy_revision)
         return recorded if isinstance(recorded, Inexact) else _Judge(draft.engine, draft.standing, recorded)
 
@@ -252,8 +246,6 @@ class _Sets:
         bundle = await self._bundle(decision.policy_revision)
         if isinstance(bundle, Inexact):
             return bundle
-        if _reads_raw_values(bundle):
-            return Inexact(RAW_VALUES)
         content = await self._store.bundles.get(decision.config_revision)
         if content is None:
             return Inexact(NO_CONFIGURATION, decision.config_revision[:80])
@@ -309,11 +301,6 @@ class _Sets:
                 except PolicyCompileError as error:
                     self._compiled[revision] = Inexact(NO_SET, error.message.partition("\n")[0][:200])
         return self._compiled[revision]
-
-
-def _reads_raw_values(bundle: PolicyBundle) -> bool:
-    """Whether a policy asks for values that no record holds (``custom.readsSecrets``)."""
-    return any(_RAW.search(source.text) is not None for source in bundle.sources)
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from portcullis.limits import Limits
 from portcullis.model.image import Platform
 from portcullis.model.ruling import Mode
 from portcullis.reference.parse import parse_registry
+from portcullis.server.livesections import InventoryResource, PolicyBundleSource, PolicyConfigMaps, WatchSection
 from portcullis.server.scoping import OverrideSection
 from portcullis.server.sectionbase import ConfigPath, Section
 
@@ -211,11 +212,24 @@ class Registries(Section):
         return default
 
 
+def _distinct_names(bundles: tuple[PolicyBundleSource, ...]) -> tuple[PolicyBundleSource, ...]:
+    names = [bundle.name for bundle in bundles]
+    if double := next((name for name in names if names.count(name) > 1), ""):
+        raise ValueError(f"there are two bundles named {double}")
+    return bundles
+
+
 class Policies(Section):
     """Which policies there are, and what each does."""
 
     folders: tuple[ConfigPath, ...] = ()
     """Folders of policies beside the built-in ones."""
+    config_maps: PolicyConfigMaps | None = None
+    """In a cluster: policies in ConfigMaps, watched."""
+    bundles: Annotated[tuple[PolicyBundleSource, ...], AfterValidator(_distinct_names)] = ()
+    """OPA bundles by HTTP."""
+    reload_seconds: Seconds = 5.0
+    """How often the folders are looked at; 0: only at the start."""
     builtin: bool = True
     profile: Annotated[str, Field(pattern=r"^([a-z0-9]+(-[a-z0-9]+)*)?$")] = ""
     """A list of built-in policies with their modes: baseline, restricted or python-service. Of the built-in policies
@@ -329,6 +343,16 @@ class Cluster(Section):
     pod_spec_paths: tuple[PodSpecPath, ...] = ()
     webhook: WebhookRegistration | None = None
     """In a cluster: the webhook configuration that gets the CA of ``server.tls.selfManaged``."""
+    watch: WatchSection = WatchSection()
+    """Only where ``webhook`` says that there is a cluster."""
+    inventory: tuple[InventoryResource, ...] = ()
+    """In a cluster: objects that policies see under ``data.inventory``."""
+
+    @model_validator(mode="after")
+    def _in_a_cluster(self) -> "Cluster":
+        if self.inventory and self.webhook is None:
+            raise ValueError("inventory needs webhook, which says that there is a cluster")
+        return self
 
 
 def _platform(text: str) -> str:

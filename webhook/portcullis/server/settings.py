@@ -27,9 +27,9 @@ from portcullis.server.files import read_bounded, read_small
 from portcullis.server.scoping import ExceptionSection, distinct_ids
 from portcullis.server.sectionbase import Section
 from portcullis.server.sections import LimitsModel, PlatformText
-from portcullis.server.strictyaml import Lines, Location, Rules, StrictYamlError, load_documents
 from portcullis.server.trustfiles import TrustFiles, read_trust_files
 from portcullis.server.trustsections import TrustSection
+from portcullis.strictyaml import Lines, Location, Rules, StrictYamlError, load_documents
 from portcullis.text import clean
 
 _RULES = Rules(max_values=100_000, max_depth=40)

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portcullis.server.strictyaml import Lines, Location, Rules, StrictYamlError, load_documents
+from portcullis.strictyaml import Lines, Location, Rules, StrictYamlError, load_documents
 
 
 def load(text: str, *, max_values: int = 1000, max_depth: int = 20) -> list[object]:

@@ -1,0 +1,89 @@
+"""Namespaces with their labels and annotations, as the API server knows them.
+
+They are watched; one that is not there yet, because it was made a moment ago, is asked for by name before it counts as
+unknown. What was not heard of for too long counts for nothing: it is asked for anew.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client.exceptions import ApiException
+
+from portcullis.cluster.client import FAULTS, REQUEST_SECONDS, bounded_json, reason_of
+from portcullis.cluster.resources import Resource, ask
+from portcullis.cluster.watch import Watch
+from portcullis.errors import ClusterError
+from portcullis.model.json import JSONObject
+from portcullis.model.place import NamespaceFacts
+from portcullis.text import clean
+
+NAMESPACES: Final = Resource("", "v1", "namespaces")
+STALE_SECONDS: Final = 180.0
+"""Bookmarks come about once a minute: after this the watch is dead."""
+LOOKS: Final = 8
+"""Namespaces asked for by name at once: whoever makes up names makes no load."""
+_NAMESPACE_BYTES: Final = 4 * 1024 * 1024
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def namespace_facts(found: JSONObject) -> JSONObject:
+    """What is kept of a namespace."""
+    metadata = found.get("metadata")
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    annotations = {key: text for key, text in _texts(metadata.get("annotations")).items() if key != _LAST_APPLIED}
+    return {"labels": _texts(metadata.get("labels")), "annotations": annotations}
+
+
+class WatchedNamespaces:
+    """Implements the port Namespaces.
+
+    Args:
+        watch: of NAMESPACES, keeping :func:`namespace_facts`; somebody runs it.
+        client: for those that it does not have.
+    """
+
+    def __init__(
+        self, *, watch: Watch, client: ApiClient, seconds: float = REQUEST_SECONDS, stale_seconds: float = STALE_SECONDS
+    ) -> None:
+        self._watch = watch
+        self._client = client
+        self._seconds = seconds
+        self._stale_seconds = stale_seconds
+        self._looks = asyncio.Semaphore(LOOKS)
+        self.asked = 0
+        """Namespaces that were asked for by name."""
+
+    async def get(self, name: str) -> NamespaceFacts:
+        """See :class:`portcullis.ports.Namespaces`."""
+        known = self._watch.objects.get(("", name)) if self._watch.silent_seconds() < self._stale_seconds else None
+        return _facts(name, known if known is not None else await self._look(name))
+
+    async def _look(self, name: str) -> JSONObject:
+        try:
+            async with asyncio.timeout(self._seconds), self._looks:
+                self.asked += 1
+                path = f"{NAMESPACES.path}/{quote(name, safe='')}"
+                response = await ask(self._client, "GET", path, silence_seconds=self._seconds)
+                async with response:
+                    found = await bounded_json(response, _NAMESPACE_BYTES, "it")
+        except FAULTS as error:
+            if isinstance(error, ApiException) and error.status == 404:
+                raise ClusterError(f"there is no namespace {clean(name, 70)}") from None
+            reason = reason_of(error, self._seconds)
+            raise ClusterError(f"the namespace {clean(name, 70)} cannot be read: {reason}") from error
+        if not isinstance(found, dict) or found.get("kind") != "Namespace":
+            raise ClusterError(f"the namespace {clean(name, 70)} cannot be read: the API server answered none")
+        return namespace_facts(found)
+
+
+def _texts(found: Any) -> Mapping[str, str]:
+    if not isinstance(found, Mapping):
+        return {}
+    return {key: value for key, value in found.items() if isinstance(value, str)}
+
+
+def _facts(name: str, kept: JSONObject) -> NamespaceFacts:
+    return NamespaceFacts(name=name, labels=kept["labels"], annotations=kept["annotations"])

@@ -1,0 +1,108 @@
+"""Starts everything that is watched of a cluster, over one client."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from kubernetes.aio.client import ApiClient
+
+from portcullis.cluster.client import in_cluster
+from portcullis.cluster.inventory import WatchedKind
+from portcullis.cluster.keys import own_namespace
+from portcullis.cluster.namespaces import NAMESPACES, WatchedNamespaces, namespace_facts
+from portcullis.cluster.policymaps import PolicyMaps
+from portcullis.cluster.resources import Resource
+from portcullis.cluster.watch import Bounds, Change, Watch
+from portcullis.limits import Limits
+
+ObjectsChanged = Callable[[str, str, Sequence[Change]], None]
+"""Group and version, kind, and what changed of such objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to watch.
+
+    Args:
+        namespaces: their labels and annotations.
+        maps: namespaces whose ConfigMaps may hold policies, beside our own; None for none at all.
+        kinds: resources for the inventory.
+    """
+
+    namespaces: bool = False
+    maps: Sequence[str] | None = None
+    kinds: Sequence[Resource] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is watched."""
+
+    namespaces: WatchedNamespaces | None
+    maps: PolicyMaps | None
+    kinds: tuple[WatchedKind, ...]
+    watches: tuple[Watch, ...]
+
+
+@asynccontextmanager
+async def watching(
+    wanted: Wanted, limits: Limits, *, maps_changed: Callable[[], None], objects_changed: ObjectsChanged
+) -> AsyncIterator[Watched]:
+    """Watches, with the service account of the pod, until the end of the block.
+
+    Raises:
+        ClusterError: this is no pod, or its service account is not mounted.
+    """
+    async with ApiClient(in_cluster("cluster.watch")) as client:
+        watched = _watched(client, wanted, limits, maps_changed, objects_changed)
+        loops = [kind.run() for kind in watched.kinds]
+        inner = {kind.watch for kind in watched.kinds}
+        loops += [watch.run() for watch in watched.watches if watch not in inner]
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        try:
+            yield watched
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _watched(
+    client: ApiClient,
+    wanted: Wanted,
+    limits: Limits,
+    maps_changed: Callable[[], None],
+    objects_changed: ObjectsChanged,
+) -> Watched:
+    watches: list[Watch] = []
+    namespaces, maps = None, None
+    if wanted.namespaces:
+        bounds = Bounds(
+            objects=limits.watched_namespaces,
+            object_bytes=limits.watched_namespace_bytes,
+            names=("watchedNamespaces", "watchedNamespaceBytes"),
+        )
+        watches.append(Watch(client=client, resource=NAMESPACES, bounds=bounds, keep=namespace_facts))
+        namespaces = WatchedNamespaces(watch=watches[0], client=client)
+    if wanted.maps is not None:
+        places = [own_namespace(who="policies.configMaps"), *wanted.maps]
+        maps = PolicyMaps(client=client, namespaces=places, limits=limits, changed=maps_changed)
+        watches += maps.watches
+    kinds = tuple(_kind(client, resource, limits, objects_changed) for resource in wanted.kinds)
+    watches += [kind.watch for kind in kinds]
+    return Watched(namespaces, maps, kinds, tuple(watches))
+
+
+def _kind(client: ApiClient, resource: Resource, limits: Limits, changed: ObjectsChanged) -> WatchedKind:
+    bounds = Bounds(
+        objects=limits.inventory_objects,
+        object_bytes=limits.inventory_bytes,
+        names=("inventoryObjects", "inventoryBytes"),
+    )
+    return WatchedKind(
+        client=client,
+        resource=resource,
+        bounds=bounds,
+        changed=lambda kind, changes: changed(resource.group_version, kind, changes),
+    )

@@ -1,0 +1,1 @@
+"""``portcullis lint``: what is wrong with policies, told before they are loaded."""

@@ -1,0 +1,166 @@
+"""POST /validate-policies: a ConfigMap with policies is refused when it is applied, if OPA does not compile it.
+
+It is a kindness to authors and no part of the gate's promise: what slips through is found when it is loaded, and the
+old policies stay. So whatever cannot be checked, or not in time, is admitted with a warning; the webhook entry says
+failurePolicy Ignore for the same reason. The policies that stand now are compiled together with the ConfigMap, in
+processes that are gone afterwards, a few at a time: whoever in the cluster posts to this path costs little.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+import structlog
+
+from portcullis.admission.review import parse_review, render_allowed, render_error
+from portcullis.errors import ConfigError, EngineError, PolicyCompileError, PortcullisError, ReviewError
+from portcullis.limits import Limits
+from portcullis.model.request import AdmissionRequest, Caller, Operation
+from portcullis.policy.opa import OpaEngine
+from portcullis.policy.workspace import Workspace
+from portcullis.server.body import BodyReader, Budget, Ending
+from portcullis.server.http import Answer, Receive, Scope, Send, failure, send_answer, timeout_of
+from portcullis.server.live.reloading import Recipe
+from portcullis.server.live.sources import Laid, MapPlace, blamed, lay_out
+from portcullis.text import clean
+
+LABEL: Final = "portcullis.dev/policy"
+AT_ONCE: Final = 4
+"""Reviews in hand; more are admitted unchecked."""
+_WORD: Final = "validate-policies"
+_REASON: Final = "policy-invalid"
+_SHOWN_CHARS: Final = 4000
+_RESERVE_SECONDS: Final = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class PolicyMapHandler:
+    """The ASGI handler.
+
+    Args:
+        recipe, engine: load and compile, as a reload would.
+        standing: what the ConfigMap is compiled with.
+        namespaces: where ConfigMaps make policies.
+        path_segment: where it is set, ``/<segment>/validate-policies`` is answered as well.
+    """
+
+    def __init__(
+        self,
+        *,
+        recipe: Recipe,
+        engine: OpaEngine,
+        standing: Callable[[], Laid],
+        namespaces: Collection[str],
+        limits: Limits,
+        path_segment: str = "",
+    ) -> None:
+        self._recipe = recipe
+        self._engine = engine
+        self._standing = standing
+        self._namespaces = frozenset(namespaces)
+        self._limits = limits
+        self._segment = path_segment.encode()
+        self._budget = Budget(AT_ONCE * limits.review_bytes)
+        self._in_hand = 0
+
+    def serves(self, path: str) -> bool:
+        """Whether ``path`` is this handler's."""
+        words = path.split("/")
+        if words == ["", _WORD]:
+            return True
+        if len(words) != 3 or words[0] or words[2] != _WORD or not self._segment:
+            return False
+        return hmac.compare_digest(words[1].encode(errors="replace"), self._segment)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = asyncio.get_running_loop().time()
+        if scope["method"] != "POST":
+            return await send_answer(failure(405, "method-not-allowed", "reviews are sent by POST"), send)
+        seconds = timeout_of(scope["query_string"], self._limits)
+        deadline = started + seconds - min(_RESERVE_SECONDS, seconds / 2)
+        reader = BodyReader(receive=receive, limits=self._limits, budget=self._budget, share=1.0)
+        self._in_hand += 1
+        try:
+            body = await reader.read(deadline)
+            if body.ending is Ending.GONE:
+                return None
+            if body.ending is not Ending.WHOLE:
+                answer = failure(413, "too-large", "the review was not taken whole", close=True)
+            else:
+                answer = await self._answer(body.content, deadline)
+        except Exception:
+            log.exception("ConfigMap with policies not checked")
+            answer = failure(503, "internal-error", "a fault in Portcullis itself; its log tells more", close=True)
+        finally:
+            self._in_hand -= 1
+            reader.release()
+        return await send_answer(answer, send)
+
+    async def _answer(self, body: bytes, deadline: float) -> Answer:
+        try:
+            request = parse_review(body, limits=self._limits, caller=Caller.UNVERIFIED)
+        except ReviewError as error:
+            if not error.uid:
+                return failure(400, error.reason, clean(error.message, 300))
+            return Answer(
+                200, render_error(error.uid, code=400, reason=error.reason, message=clean(error.message, 300))
+            )
+        fault, warning = await self._judge(request, deadline)
+        if fault:
+            log.info("ConfigMap with policies refused", namespace=request.namespace, name=request.name, problem=fault)
+            return Answer(200, render_error(request.uid, code=403, reason=_REASON, message=fault))
+        return Answer(200, render_allowed(request.uid, [clean(warning, self._limits.warning_chars)] if warning else []))
+
+    async def _judge(self, request: AdmissionRequest, deadline: float) -> tuple[str, str]:
+        """Why it is refused, and what else is to be said; "" for nothing."""
+        if not _concerns(request):
+            return "", ""
+        if request.namespace not in self._namespaces:
+            return "", f"portcullis reads no policies from the namespace {request.namespace} (policies.configMaps)"
+        if self._in_hand > AT_ONCE:
+            return "", "portcullis: the policies were not checked, there is too much to do; see whether they are loaded"
+        place = (request.namespace, request.name)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._compile(place, _data(request.object))
+        except PolicyCompileError as error:
+            fault = blamed(error.problems, {place}).get(place, "")
+            return fault[:_SHOWN_CHARS], "" if fault else f"portcullis: not loaded yet: {error.message}"
+        except ConfigError as error:
+            return "", f"portcullis: not loaded with the configuration as it is: {error.message}"
+        except (EngineError, TimeoutError) as error:
+            said = error.message if isinstance(error, PortcullisError) else "not in time"
+            return "", f"portcullis: the policies were not checked: {said}"
+        return "", ""
+
+    async def _compile(self, place: MapPlace, files: Mapping[str, str]) -> None:
+        workspace = await asyncio.to_thread(Workspace)
+        try:
+            folders = await asyncio.to_thread(lay_out, self._standing().with_map(place, files), workspace.path)
+            bundle = await asyncio.to_thread(self._recipe.load, folders)
+            async with self._engine.prepared(bundle) as prepared:
+                self._recipe.stand(prepared.compiled)
+        finally:
+            workspace.remove()
+
+
+def _concerns(request: AdmissionRequest) -> bool:
+    """Whether the request makes or changes policies. One that only writes an annotation on broken ones is no such."""
+    if request.kind.kind != "ConfigMap" or request.operation not in (Operation.CREATE, Operation.UPDATE):
+        return False
+    if not _labelled(request.object):
+        return False
+    return not (_labelled(request.old_object) and _data(request.old_object) == _data(request.object))
+
+
+def _labelled(found: Any) -> bool:
+    metadata = found.get("metadata") if isinstance(found, Mapping) else None
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+    return isinstance(labels, Mapping) and labels.get(LABEL) == "true"
+
+
+def _data(found: Any) -> Mapping[str, str]:
+    data = found.get("data") if isinstance(found, Mapping) else None
+    return {key: text for key, text in data.items() if isinstance(text, str)} if isinstance(data, Mapping) else {}
