@@ -204,7 +204,7 @@ class Gate:
             )
             ready = []
             for policy in policies:
-                if unmet := _unmet(policy, problems, unsure=scoped.unsure):
+                if unmet := unmet_of(policy, problems, unsure=scoped.unsure):
                     case.undecide([policy], unmet)
                 else:
                     ready.append(policy)
@@ -239,7 +239,7 @@ def _texts(value: object) -> dict[str, str]:
     return {key: text for key, text in pairs if isinstance(key, str) and isinstance(text, str)}
 
 
-def _unmet(policy: PolicyInfo, problems: Sequence[Problem], *, unsure: Collection[str]) -> tuple[Problem, ...]:
+def unmet_of(policy: PolicyInfo, problems: Sequence[Problem], *, unsure: Collection[str]) -> tuple[Problem, ...]:
     """The problems that keep ``policy`` from being evaluated. One whose parameters are ``unsure`` needs the labels of
     the namespace too."""
     needs = policy.needs | {Need.NAMESPACE} if policy.name in unsure else policy.needs

@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 
 from portcullis.cli.main import app
 
-COMMANDS = tuple(
-    "serve demo check test lint explain replay inspect dockerfile report verify attest pages audit exceptions health "
-    "schema version".split()
+COMMANDS = (
+    *("serve", "demo", "check", "test", "lint", "explain", "replay", "inspect", "dockerfile", "report", "verify"),
+    *("attest", "pages", "audit", "exceptions", "health", "schema", "version"),
 )
 CONFIG_MAP = '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}'
 PRIVILEGED = """

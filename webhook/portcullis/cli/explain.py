@@ -1,15 +1,14 @@
 """``portcullis explain``: why policies judge as they do, rule by rule."""
 
 import asyncio
-import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -130,25 +129,22 @@ def stored_bundle(revision: str, content: bytes | None) -> "PolicyBundle":
     """The policy set that was recorded under the revision.
 
     Raises:
-        ConfigError: there is none, or it holds policies from elsewhere, of which more than their text is needed.
+        ConfigError: there is none.
     """
-    from portcullis.model.ruling import PolicyBundle, PolicySource
+    from portcullis.server.compose import read_bundle
 
-    hint = "explain it under other policies: --policies DIR"
     if content is None:
+        hint = "explain it under other policies: --policies DIR"
         raise ConfigError(f"the policies {revision} are not in the audit log\n{hint}")
-    tree: Mapping[str, Any] = json.loads(content)
-    sources = tuple(PolicySource(str(one["path"]), str(one["text"])) for one in tree["sources"])
-    if any(re.search(r"^package portcullis\.", source.text, re.MULTILINE) is None for source in sources):
-        raise ConfigError(f"the policies {revision} hold some that were written for something else\n{hint}")
-    return PolicyBundle(sources=sources, parameters=tree["parameters"], revision=revision)
+    return read_bundle(revision, content)
 
 
 @asynccontextmanager
 async def _composed(settings: "Settings") -> "AsyncIterator[Parts]":
     from portcullis.server.compose import compose
 
-    async with compose(settings, with_audit=False, user=os.environ) as parts:
+    # An OPA of our own, whose trace can be had, in the place of one of others: it gives the same decisions.
+    async with compose(settings.with_own_engine(), with_audit=False, user=os.environ) as parts:
         yield parts
 
 
@@ -157,7 +153,9 @@ async def _explain(
 ) -> "list[Explained]":
     from portcullis.model.place import Place
     from portcullis.policy.explaining.explain import Explained, Explainer
+    from portcullis.policy.supervisor import OpaSupervisor
 
+    assert isinstance(parts.supervisor, OpaSupervisor)
     decision = subject.decision
     known = {one.name for one in compiled.policies}
     if unknown := sorted(wanted - known):

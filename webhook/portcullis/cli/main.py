@@ -15,6 +15,7 @@ from portcullis.cli.health import health
 from portcullis.cli.inspect import inspect
 from portcullis.cli.lint import lint
 from portcullis.cli.pages import pages
+from portcullis.cli.replay import replay
 from portcullis.cli.report import report
 from portcullis.cli.schema import schema
 from portcullis.cli.serve import serve
@@ -37,6 +38,7 @@ for command in (
     check,
     lint,
     explain,
+    replay,
     inspect,
     dockerfile,
     report,

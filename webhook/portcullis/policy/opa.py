@@ -1,4 +1,4 @@
-"""The Engine over a supervised OPA."""
+"""The Engine over OPA, supervised or remote."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,12 +15,12 @@ from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
 from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicyFailure, PolicyInfo, RuleHit, Ruling
 from portcullis.policy.answer import Answer, failed, read_answer, read_policy, undefined
-from portcullis.policy.client import OpaClient, Reply
+from portcullis.policy.client import Reply
 from portcullis.policy.compiler import Compiler
 from portcullis.policy.foreign import Known
 from portcullis.policy.plain import plain
 from portcullis.policy.room import Room
-from portcullis.policy.supervisor import OpaSupervisor
+from portcullis.policy.serving import Asked, Serving
 from portcullis.policy.workspace import Workspace
 from portcullis.policy.wrapper import ANSWER_PATH
 from portcullis.ports import Clock
@@ -37,13 +37,13 @@ class OpaEngine:
     """Implements the Engine port.
 
     Args:
-        supervisor: starts and keeps OPA; closed by whoever made it.
+        supervisor: serves the sets; closed by whoever made it.
         clock: ``monotonic`` is the scale of the deadlines.
         limits: ``engine_bytes``, ``engine_answer_bytes``, ``violations``, ``message_chars`` and the bounds of
             the compiler apply.
     """
 
-    def __init__(self, *, supervisor: OpaSupervisor, clock: Clock, limits: Limits) -> None:
+    def __init__(self, *, supervisor: Serving, clock: Clock, limits: Limits) -> None:
         self._supervisor = supervisor
         self._clock = clock
         self._limits = limits
@@ -142,10 +142,20 @@ class OpaEngine:
         return Ruling(judged=judged, hits=tuple(hits), failed=tuple(failures))
 
 
+def question_body(names: Sequence[str], document: bytes, parameters: Mapping[str, JSONObject]) -> bytes:
+    """One question as JSON: what the wrapper takes for ``input``.
+
+    Raises:
+        EngineMalformed: the document is no JSON object, or has no time.
+    """
+    question = _Question(decision_ns(document), msgspec.json.encode(parameters, enc_hook=plain), document)
+    return question.input(names)
+
+
 class Prepared:
     """A compiled set that could be served."""
 
-    def __init__(self, compiled: CompiledBundle, workspace: Workspace, folder: Path, supervisor: OpaSupervisor) -> None:
+    def __init__(self, compiled: CompiledBundle, workspace: Workspace, folder: Path, supervisor: Serving) -> None:
         self.compiled = compiled
         self.served = False
         self._workspace = workspace
@@ -177,11 +187,11 @@ class _Question:
     parameters: bytes
     document: bytes
 
-    def body(self, names: Sequence[str]) -> bytes:
+    def input(self, names: Sequence[str]) -> bytes:
         """The document goes as it is: it is large, and it is what is recorded."""
         parts = (
-            *(b'{"input":{"evaluate":', msgspec.json.encode(names), b',"now_ns":%d' % self.now_ns),
-            *(b',"parameters":', self.parameters, b',"document":', self.document, b"}}"),
+            *(b'{"evaluate":', msgspec.json.encode(names), b',"now_ns":%d' % self.now_ns),
+            *(b',"parameters":', self.parameters, b',"document":', self.document, b"}"),
         )
         return b"".join(parts)
 
@@ -189,7 +199,7 @@ class _Question:
 class _Query:
     """The questions of one decision."""
 
-    def __init__(self, client: OpaClient, revision: str, question: _Question, limits: Limits, room: Room) -> None:
+    def __init__(self, client: Asked, revision: str, question: _Question, limits: Limits, room: Room) -> None:
         self._client = client
         self._revision = revision
         self._question = question
@@ -219,7 +229,7 @@ class _Query:
 
     async def _ask(self, policies: Sequence[PolicyInfo]) -> Answer | str:
         """OPA's answer, or why the evaluation failed."""
-        body = self._question.body([policy.name for policy in policies])
+        body = b'{"input":' + self._question.input([policy.name for policy in policies]) + b"}"
         async with self._room.take(len(self._question.document)):
             reply = await self._client.query(ANSWER_PATH, body, self._limits.engine_answer_bytes)
         if reply is None:
