@@ -52,7 +52,7 @@ test_shell_form_is_told if {
 }
 
 test_what_is_not_known_is_told if {
-	every platforms in [[], [{}], [null], [starting([], [])], [starting(null, list)], [starting(list, null)], [starting("x", list)], [starting([7], list)], [starting(list, [null])], [starting([null, "-c", "x"], [])], [starting(["sh", "-c", null], [])]] {
+	every platforms in [[], [{}], [null], [starting([], [])], [starting(null, list)], [starting(list, null)], [starting("x", list)], [starting([7], list)], [starting({}, list)], [starting(list, [null])], [starting([null, "-c", "x"], [])], [starting(["sh", "-c", null], [])]] {
 		reasons({}, platforms) == {"command-unknown"}
 	}
 	violations := image_exec_form.deny with input as fixtures.document([fixtures.container({})], {})
@@ -64,6 +64,7 @@ test_the_pod_replaces_what_the_image_says if {
 	reasons({"command": ["python"]}, [bad]) == set()
 	every odd in [[], null, "x", 7] {
 		reasons({"command": odd, "args": odd}, [bad]) == {"shell-form"}
+		reasons({"args": odd}, [starting(list, shell("y"))]) == {"shell-form"}
 	}
 	reasons({"args": ["x"]}, [bad]) == {"shell-form"}
 	reasons({"args": ["x"]}, [starting(list, shell("y"))]) == set()

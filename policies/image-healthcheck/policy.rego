@@ -94,6 +94,5 @@ watched contains i if {
 checked[written] contains j if {
 	some written, j
 	input.images[written].platforms[j].config.healthcheck[0] in {"CMD", "CMD-SHELL"}
-	is_array(input.images[written].platforms[j].config.healthcheck)
 	count(input.images[written].platforms[j].config.healthcheck) > 1
 }

@@ -108,6 +108,13 @@ test_containers_are_judged_by_their_own_images if {
 }
 
 # What is no reference is told as that alone.
+test_places_of_another_type_are_no_reference if {
+	every more in [{"repository": 7}, {"registry": null}, {"repository": ["x"]}] {
+		violations := image_source.deny with input as fixtures.judged({}, more)
+		fixtures.reasons(violations) == {"image-reference-invalid"}
+	}
+}
+
 test_what_is_no_reference_is_told_once if {
 	violations := image_source.deny with input as fixtures.judged({}, {"reference": null})
 		with data.portcullis.parameters as closed
