@@ -77,7 +77,7 @@ async def lint(
     found.extend(await asyncio.to_thread(_read, parsed, walk))
     styled = [one.file for one in parsed if one.file.own]
     if regal is not None and styled and not broken:
-        found.extend(await regal_findings(regal, folders, styled, limits))
+        found.extend(await regal_findings(regal, folders, styled))
     names = {file.path for file in own}
     mine = [one for one in found if one.file in names or not any(one.file == file.path for file in files)]
     unchecked = frozenset({REGAL} if regal is None or broken else ()) | (frozenset() if whole else _AFTER_COMPILING)
