@@ -481,3 +481,30 @@ def test_our_own_rego_is_as_strict_as_that_of_the_policies(opa_binary: Path) -> 
     assert subprocess.run([opa_binary, "check", "--strict", *paths], check=True).returncode == 0
     listed = subprocess.run([opa_binary, "fmt", "--list", *paths], capture_output=True, check=True)
     assert listed.stdout == b""
+
+
+CANONICAL = """\
+package quantities
+
+violation[{"msg": msg}] {
+  cpu := input.review.object.metadata.labels.cpu
+  not canonify(cpu)
+  msg := sprintf("%v is no quantity", [cpu])
+}
+
+canonify(text) = number { number := to_number(text) }
+"""
+
+
+async def test_a_builtin_that_fails_is_undefined_in_a_template_as_in_gatekeeper(
+    opa_binary: Path, tmp_path: Path
+) -> None:
+    """And an error in every other policy, also one that is asked together with it."""
+    native = 'package portcullis.policies.names\n\ndeny contains "x" if not to_number(input.request.name) == 1\n'
+    files = {"template.yaml": template("Quantities", CANONICAL), "names/policy.rego": native}
+    async with opa.running(opa_binary) as engine:
+        compiled = await engine.compile(bundle_of(tmp_path, files))
+        labelled = {**REQUEST, "object": {**POD, "metadata": {**POD["metadata"], "labels": {"cpu": "many"}}}}
+        ruling = await judge(engine, compiled, request=labelled)
+    assert said(ruling) == {("quantities.all", Mode.DENY, "many is no quantity")}
+    assert [failure.policy for failure in ruling.failed] == ["names"]

@@ -8,7 +8,7 @@ its documents are judged one by one.
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -19,7 +19,7 @@ from portcullis.model.json import JSONObject
 from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicyFailure, Ruling
 from portcullis.policy.answer import Answer, read_policy
 from portcullis.policy.client import Reply
-from portcullis.policy.opa import OpaEngine, question_body
+from portcullis.policy.opa import OpaEngine, is_strict, question_body
 from portcullis.policy.supervisor import OpaSupervisor
 from portcullis.policy.workspace import Workspace
 from portcullis.ports import Clock
@@ -81,6 +81,24 @@ class BatchEngine:
 
     async def _together(self, compiled: CompiledBundle, questions: Sequence[Asked]) -> list[Ruling] | None:
         """None where the answer is not one to each question."""
+        lenient = frozenset(policy.name for policy in compiled.policies if not is_strict(policy))
+        rulings = [Ruling(frozenset(), ())] * len(questions)
+        for strict in (True, False):
+            part = [
+                replace(one, policies=[name for name in one.policies if (name in lenient) is not strict])
+                for one in questions
+            ]
+            if not any(one.policies for one in part):
+                continue
+            found = await self._asked(compiled, part, strict=strict)
+            if found is None:
+                return None
+            rulings = [_joined(before, more) for before, more in zip(rulings, found, strict=True)]
+        return rulings
+
+    async def _asked(
+        self, compiled: CompiledBundle, questions: Sequence[Asked], *, strict: bool
+    ) -> list[Ruling] | None:
         try:
             bodies = [question_body(one.policies, one.document, one.parameters) for one in questions]
         except EngineMalformed:
@@ -93,7 +111,7 @@ class BatchEngine:
                 asyncio.timeout(ALONE_SECONDS * len(questions)),
                 self._supervisor.client(compiled.revision) as client,
             ):
-                reply = await client.query(BATCH_PATH, body, limit)
+                reply = await client.query(BATCH_PATH, body, limit, strict=strict)
         if reply is None or reply.status != 200:
             return None
         try:
@@ -127,6 +145,10 @@ class BatchEngine:
             )
         except EngineError as error:
             return error
+
+
+def _joined(one: Ruling, other: Ruling) -> Ruling:
+    return Ruling(one.judged | other.judged, one.hits + other.hits, one.failed + other.failed)
 
 
 class _Answers(msgspec.Struct):

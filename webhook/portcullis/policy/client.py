@@ -100,18 +100,19 @@ class OpaClient:
         """Whether OPA answers and has its bundle."""
         return bool(await self._client.check_health({"bundles": True}))
 
-    async def query(self, path: str, body: bytes, limit: int) -> Reply | None:
-        """POST to the Data API with strict builtin errors (a failing builtin is an error and not undefined).
+    async def query(self, path: str, body: bytes, limit: int, *, strict: bool = True) -> Reply | None:
+        """POST to the Data API.
 
         Args:
             path: of the rule, a constant of ours.
             body: ``{"input": …}`` as JSON.
             limit: bytes of the answer; None is returned where it is longer.
+            strict: a builtin that fails is an error, and not undefined.
 
         Raises:
             EngineUnavailable: OPA is not there.
         """
-        return await self._exchange("POST", f"data/{path}?strict-builtin-errors=true", body, limit)
+        return await self._exchange("POST", f"data/{path}?{_builtin_errors(strict)}", body, limit)
 
     async def write(self, path: str, content: bytes, *, patch: bool = False) -> None:
         """PUT to the Data API, or PATCH (RFC 6902) of what is there.
@@ -127,13 +128,13 @@ class OpaClient:
         if reply is None or reply.status != 204:
             raise EngineMalformed(f"OPA does not take data at {path} ({reply.status if reply else 'a long answer'})")
 
-    async def trace(self, path: str, body: bytes, limit: int) -> Reply | None:
+    async def trace(self, path: str, body: bytes, limit: int, *, strict: bool = True) -> Reply | None:
         """As :meth:`query`, with every step of the evaluation as a line of text that says file and row.
 
         Raises:
             EngineUnavailable: OPA is not there.
         """
-        options = "strict-builtin-errors=true&explain=full&pretty=true"
+        options = f"{_builtin_errors(strict)}&explain=full&pretty=true"
         return await self._exchange("POST", f"data/{path}?{options}", body, limit)
 
     async def modules(self, limit: int) -> list[dict[str, Any]]:
@@ -182,6 +183,10 @@ class OpaClient:
             # AttributeError and RuntimeError: the session was closed by a switch or a shutdown meanwhile.
             raise EngineUnavailable(f"OPA is not there ({type(error).__name__})") from error
         return reply
+
+
+def _builtin_errors(strict: bool) -> str:
+    return f"strict-builtin-errors={'true' if strict else 'false'}"
 
 
 class _Modules(msgspec.Struct):

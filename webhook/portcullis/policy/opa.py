@@ -13,7 +13,7 @@ import msgspec
 from portcullis.errors import EngineError, EngineMalformed, EngineTimeout, EngineUnavailable
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
-from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicyFailure, PolicyInfo, RuleHit, Ruling
+from portcullis.model.ruling import CompiledBundle, Origin, PolicyBundle, PolicyFailure, PolicyInfo, RuleHit, Ruling
 from portcullis.policy.answer import Answer, failed, read_answer, read_policy, undefined
 from portcullis.policy.client import Reply
 from portcullis.policy.compiler import Compiler
@@ -133,13 +133,19 @@ class OpaEngine:
             async with asyncio.timeout(seconds), self._supervisor.client(compiled.revision) as client:
                 question = _Question(now_ns, msgspec.json.encode(parameters, enc_hook=plain), document)
                 query = _Query(client, compiled.revision, question, self._limits, self._room)
-                outcomes = await query.together(asked)
+                outcomes = await query.all(asked)
         except TimeoutError as error:
             raise EngineTimeout(f"the policies were not evaluated within {seconds:.1f} s") from error
         failures.extend(outcome for outcome in outcomes.values() if isinstance(outcome, PolicyFailure))
         hits = [hit for outcome in outcomes.values() if not isinstance(outcome, PolicyFailure) for hit in outcome]
         judged = frozenset(name for name, outcome in outcomes.items() if not isinstance(outcome, PolicyFailure))
         return Ruling(judged=judged, hits=tuple(hits), failed=tuple(failures))
+
+
+def is_strict(policy: PolicyInfo) -> bool:
+    """Whether a builtin that fails is an error of the policy, and not undefined. Policies for Gatekeeper were written,
+    and tested, where it is undefined: ``not canonify_cpu(x)`` is how they tell that x is no quantity."""
+    return policy.origin is not Origin.GATEKEEPER
 
 
 def question_body(names: Sequence[str], document: bytes, parameters: Mapping[str, JSONObject]) -> bytes:
@@ -206,9 +212,17 @@ class _Query:
         self._limits = limits
         self._room = room
 
-    async def together(self, policies: Sequence[PolicyInfo]) -> Mapping[str, Outcome]:
-        """One request for all. Where that fails as a whole, each is asked alone, so that the one which failed is
-        known and the others are judged."""
+    async def all(self, policies: Sequence[PolicyInfo]) -> Mapping[str, Outcome]:
+        """The outcomes of all policies: those that are asked strictly, and those that are not."""
+        groups = [group for strict in (True, False) if (group := [one for one in policies if is_strict(one) is strict])]
+        outcomes: dict[str, Outcome] = {}
+        for group in groups:
+            outcomes |= await self._together(group)
+        return outcomes
+
+    async def _together(self, policies: Sequence[PolicyInfo]) -> Mapping[str, Outcome]:
+        """One request for all, which are asked in the same way. Where that fails as a whole, each is asked alone, so
+        that the one which failed is known and the others are judged."""
         answer = await self._ask(policies)
         if not isinstance(answer, str):
             return {policy.name: read_policy(policy, answer.results, self._limits) for policy in policies}
@@ -218,7 +232,7 @@ class _Query:
 
         async def alone(policy: PolicyInfo) -> Mapping[str, Outcome]:
             async with gate:
-                return await self.together([policy])
+                return await self._together([policy])
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -231,7 +245,9 @@ class _Query:
         """OPA's answer, or why the evaluation failed."""
         body = b'{"input":' + self._question.input([policy.name for policy in policies]) + b"}"
         async with self._room.take(len(self._question.document)):
-            reply = await self._client.query(ANSWER_PATH, body, self._limits.engine_answer_bytes)
+            reply = await self._client.query(
+                ANSWER_PATH, body, self._limits.engine_answer_bytes, strict=is_strict(policies[0])
+            )
         if reply is None:
             return f"the answer exceeds the limit engineAnswerBytes ({self._limits.engine_answer_bytes})"
         if reply.status == 500:

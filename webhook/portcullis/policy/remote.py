@@ -218,10 +218,10 @@ class _Connection:
         if reply.status not in (200, 204, 400, 404, 500):
             raise EngineUnavailable(f"what answers at {self.name} is no OPA that is ready (status {reply.status})")
 
-    async def query(self, path: str, body: bytes, limit: int) -> Reply | None:
+    async def query(self, path: str, body: bytes, limit: int, *, strict: bool = True) -> Reply | None:
         client = await self.client()
         try:
-            reply = await client.query(path, body, limit)
+            reply = await client.query(path, body, limit, strict=strict)
         except EngineUnavailable as error:
             await self._forget(client)
             raise EngineUnavailable(f"{error.message} at {self.name}") from error
@@ -256,15 +256,15 @@ class _Published:
         self._limits = limits
         self._answer_path = publication.root + ANSWER_PATH.removeprefix(ROOT)
 
-    async def query(self, path: str, body: bytes, limit: int) -> Reply | None:
+    async def query(self, path: str, body: bytes, limit: int, *, strict: bool = True) -> Reply | None:
         """As OpaClient.query; ``path`` begins with the root that sets have in an OPA of ours."""
         path = self.publication.root + path.removeprefix(ROOT)
-        reply = await self._noted(self._connection.query(path, body, limit))
+        reply = await self._noted(self._connection.query(path, body, limit, strict=strict))
         if reply is not None and reply.status == 200 and not self._is_ours(reply.body):
             if await self.probe():
                 return reply
             await self.again()
-            reply = await self._connection.query(path, body, limit)
+            reply = await self._connection.query(path, body, limit, strict=strict)
         return reply
 
     async def probe(self) -> bool:

@@ -11,7 +11,7 @@ from portcullis.policy.workspace import Workspace
 class Asked(Protocol):
     """One set, ready to be asked. Raises EngineError only."""
 
-    async def query(self, path: str, body: bytes, limit: int) -> Reply | None:
+    async def query(self, path: str, body: bytes, limit: int, *, strict: bool = True) -> Reply | None:
         """See :meth:`portcullis.policy.client.OpaClient.query`."""
         ...
 

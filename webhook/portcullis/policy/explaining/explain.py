@@ -20,8 +20,7 @@ from portcullis.policy.explaining.excerpt import leaves, project, shrink
 from portcullis.policy.explaining.trace import RuleTrace, Spot, Tried, read_trace
 from portcullis.policy.linting.flow import Enough, Flow, Rules
 from portcullis.policy.linting.sources import LintFile, Parsed, needed, parse_files
-from portcullis.policy.opa import decision_ns
-from portcullis.policy.plain import plain
+from portcullis.policy.opa import is_strict, question_body
 from portcullis.policy.workspace import Workspace
 from portcullis.policy.wrapper import ANSWER_PATH
 from portcullis.ports import Clock, Engine
@@ -158,20 +157,9 @@ class Explainer:
     async def _trace(self, policy: PolicyInfo) -> tuple[list[str] | None, str]:
         """The lines of the trace, or None and why there are none."""
         parameters = {name: value for name, value in self._parameters.items() if name == policy.name}
-        head = (
-            b'{"input":{"evaluate":',
-            msgspec.json.encode([policy.name]),
-            b',"now_ns":%d' % decision_ns(self._document),
-        )
-        tail = (
-            b',"parameters":',
-            msgspec.json.encode(parameters, enc_hook=plain),
-            b',"document":',
-            self._document,
-            b"}}",
-        )
+        body = b'{"input":' + question_body([policy.name], self._document, parameters) + b"}"
         async with self._tracer.client(self._compiled.revision) as client:
-            reply = await client.trace(ANSWER_PATH, b"".join((*head, *tail)), self._limits.explain_bytes)
+            reply = await client.trace(ANSWER_PATH, body, self._limits.explain_bytes, strict=is_strict(policy))
         if reply is None:
             limit = self._limits.explain_bytes
             return None, f"the trace exceeds the limit explainBytes ({limit}): the rules are not shown one by one"
