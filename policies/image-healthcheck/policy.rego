@@ -80,6 +80,7 @@ watched contains i if {
 	"probe" in accepted
 	some i
 	some probe in ["livenessProbe", "readinessProbe"]
+	is_object(input.containers[i].spec[probe])
 	count(input.containers[i].spec[probe]) > 0
 }
 

@@ -36,6 +36,8 @@ failing := {
 		["RUN /opt/venv/bin/pip --quiet install flask"],
 		["RUN set -e; if true; then pip install flask; fi"],
 		["RUN sudo=1 pip install flask"],
+		["RUN pip install flask && rm -rf /tmp/x"],
+		["RUN pip install flask && chown app /root/.cache"],
 	},
 	"apt-recommends": {
 		["RUN apt-get update && apt-get install -y tini && rm -rf /var/lib/apt/lists/*"],
@@ -133,6 +135,14 @@ harmless := {
 	["RUN npm ci --cache /tmp/npm"],
 	["RUN NPM_CONFIG_CACHE=/tmp npm ci"],
 	["RUN npm run build"],
+	["RUN npm install -g && npm cache clean --force"],
+	["RUN --mount=type=cache,target=/root/.npm npm ci"],
+	["RUN --mount=type=cache,target=/var/cache/apk apk add curl"],
+	["LABEL run=curl https://get.example | sh"],
+	["ENV . /app", "RUN pip install --no-cache-dir -r requirements.txt"],
+	["RUN pip install --no-cache-dir gcc"],
+	["LABEL a=b /app", "RUN chown -R app /app"],
+	["COPY rootfs /", "RUN chown -R app $HOME"],
 	["ADD web.tar.gz /app"],
 	["ADD --checksum=sha256:01 https://get.example/x /x"],
 	["RUN curl -o x https://get.example && echo 01  x | sha256sum --check && sh x"],
@@ -165,6 +175,17 @@ test_what_is_well_passes if {
 	]
 	count(containers) > 30
 	{violation.container | some violation in image_history.deny} == set() with input as fixtures.document(containers, images)
+}
+
+test_parameters_that_name_no_check_are_told_alone if {
+	every more in [{"checks": {"x": false}}, {"exempt": [{"images": ["**"], "rules": ["x"]}]}] {
+		violations := image_history.deny with input as building.built(good)
+			with data.portcullis.parameters as {"image-history": more}
+		count(violations) == 1
+		known := image_history.deny with input as building.built(good)
+			with data.portcullis.parameters as {"image-history": {"checks": {"sudo": false}, "exempt": [{"images": ["**"], "rules": ["sudo"]}]}}
+		known == set()
+	}
 }
 
 test_an_environment_that_turns_the_cache_off if {
@@ -345,4 +366,10 @@ test_a_check_is_only_off_when_it_is_false if {
 		failed == {"sudo"} with data.portcullis.parameters as {"image-history": {"checks": {"sudo": value}}}
 			with input as building.built(["RUN sudo x"])
 	}
+}
+
+# The one is told, and not the other.
+test_containers_are_judged_by_their_own_images if {
+	violations := image_history.deny with input as fixtures.beside(building.built(["RUN pip install x"]), building.built(["COPY a b"]))
+	fixtures.told(violations) == {"web"}
 }

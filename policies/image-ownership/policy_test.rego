@@ -175,3 +175,13 @@ test_wrong_parameters_are_a_violation if {
 		fixtures.reasons(violations) == {"parameter-invalid"}
 	}
 }
+
+test_containers_are_judged_by_their_own_images if {
+	violations := image_ownership.deny with input as fixtures.beside(application({"foreign": [alien(1)]}), application({}))
+	fixtures.told(violations) == {"web"}
+}
+
+test_without_files_that_its_user_may_change_nothing_is_told if {
+	image_ownership.deny == set() with input as application({"writable": []})
+		with data.portcullis.parameters as set_to({"acceptWritable": false})
+}

@@ -61,7 +61,6 @@ deny contains violation if {
 deny contains violation if {
 	some i in containers.all
 	written := containers.image(i)
-	written in named
 	not written in allowed
 	violation := containers.violation(i, {
 		"msg": sprintf("comes from %s, which is not an allowed place", [place[written]]),

@@ -23,16 +23,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import authoring  # this and the next three beside this file
+import authoring  # this and the next four beside this file
 import evidence
 import inspection
 import layers
+import replay
 from rich.console import Console
 from rich.table import Table
 
 from portcullis import __version__
 from portcullis.audit.sql import open_records
-from portcullis.cli.demo import samples
+from portcullis.cli.demo import samples, scenario
 from portcullis.cli.demo.publish import publish
 from portcullis.cli.demo.registry import serve_registry
 from portcullis.cli.demo.reviews import container, pod_spec, review, workload
@@ -73,6 +74,7 @@ class Stage:
     config: Path
     folder: Path
     review: dict[str, Any]
+    images: scenario.Images | None = None
 
     def fresh(self) -> dict[str, Any]:
         return {**self.review, "request": {**self.review["request"], "uid": str(uuid.uuid4())}}
@@ -92,9 +94,25 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
         async with serving(space.config, space.log, space.health_url):
             api_server = ApiServer(url=space.webhook_url, ca_file=space.ca_file)
             try:
-                yield Stage(api_server, space.config, folder, asked)
+                all_pinned = {name: f"{tagged[name]}@{image.digest}" for name, image in built.items()}
+                images = scenario.Images(
+                    tagged, all_pinned, f"{registry}/{samples.MISSING}", f"127.0.0.1:{down_port}/acme/web:1.4.2"
+                )
+                yield Stage(api_server, space.config, folder, asked, images)
             finally:
                 await api_server.aclose()
+
+
+async def replayed(folder: Path, number: int) -> tuple[dict[str, Figure], dict[str, float]]:
+    """A log of so many decisions, made from one of each that the demo knows, judged again."""
+    async with stage(folder) as place:
+        assert place.images is not None
+        for case in scenario.cases(place.images):
+            await place.api_server.post(case.review)
+    taken = await replay.measured(place.config, number, console)
+    named = {"itself": "replay under the recorded policies", "draft": "replay under a draft"}
+    figures = {key: Figure.of(named[key], [took.rate], "per s") for key, took in taken.items()}
+    return figures, {}
 
 
 async def decisions(place: Stage, requests: int, concurrent: int) -> list[float]:
@@ -252,6 +270,10 @@ async def measure(requests: int, names: list[str]) -> tuple[list[Figure], dict[s
         saved, more_ratios = await asyncio.to_thread(authoring.figures, console)
         figures |= {name: Figure.of(name, values) for name, values in saved.items()}
         ratios |= more_ratios
+    if wanted("replay"):
+        with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as text:
+            more, _ = await replayed(Path(text), 2 * requests)
+            figures |= more
     if {"warm", "opa"} <= figures.keys():
         ratios["warm decision / bare OPA (medians)"] = figures["warm"].median / figures["opa"].median
     if {"warm16", "opa"} <= figures.keys():

@@ -1,4 +1,4 @@
-"""The Engine port over a real, supervised OPA."""
+"""The Engine port over real OPAs: supervised ones of ours, and ones that others run, alone and behind a token."""
 
 import asyncio
 import functools
@@ -9,13 +9,15 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fakes import opa
+from fakes.remoteopa import OtherOpa
 from portcullis.errors import (
     CompileProblem,
     EngineMalformed,
@@ -39,6 +41,25 @@ EXPENSIVE = opa.policy(
     'deny contains "x" if { some a in numbers.range(1, 30000); some b in numbers.range(1, 30000); a + b < 0 }',
 )
 DOCUMENT = opa.document(containers=[{"name": "web"}])
+
+
+Running = Callable[..., AbstractAsyncContextManager[OpaEngine]]
+
+
+@pytest.fixture(scope="module")
+def others(opa_binary: Path) -> Iterator[dict[str, OtherOpa]]:
+    """All tests share them, as gates of several versions do."""
+    started = {"remote": OtherOpa(opa_binary), "authorized": OtherOpa(opa_binary, authorized=True, unix=True)}
+    yield started
+    for other in started.values():
+        other.close()
+
+
+@pytest.fixture(params=["supervised", "remote", "authorized"])
+def running(request: pytest.FixtureRequest, opa_binary: Path, others: dict[str, OtherOpa]) -> Running:
+    """Makes engines over one kind of OPA."""
+    other = others.get(request.param)
+    return functools.partial(opa.running, opa_binary) if other is None else functools.partial(opa.sharing, other)
 
 
 def soon(seconds: float = 20.0) -> float:
@@ -243,24 +264,24 @@ async def test_a_new_set_replaces_the_old_one_which_ends_its_requests(opa_binary
         await supervisor.aclose()
 
 
-async def test_requests_that_began_with_the_old_set_are_judged_by_it(opa_binary: Path) -> None:
-    async with opa.running(opa_binary) as engine:
+async def test_requests_that_began_with_the_old_set_are_judged_by_it(running: Running) -> None:
+    async with running() as engine:
         first = await engine.compile(opa.bundle(NAMES))
         second = await engine.compile(opa.bundle(opa.policy("names", 'deny contains "new"')))
         assert messages(await judge(engine, first)) == ["web"]
         assert messages(await judge(engine, second)) == ["new"]
 
 
-async def test_no_policies_at_all(opa_binary: Path) -> None:
-    async with opa.running(opa_binary) as engine:
+async def test_no_policies_at_all(running: Running) -> None:
+    async with running() as engine:
         compiled = await engine.compile(opa.bundle())
         assert compiled.policies == ()
         assert await engine.evaluate(compiled, [], DOCUMENT, soon()) == Ruling(judged=frozenset(), hits=())
 
 
-async def test_too_many_policies(opa_binary: Path) -> None:
+async def test_too_many_policies(running: Running) -> None:
     limits = replace(DEFAULT_LIMITS, policies=1)
-    async with opa.running(opa_binary, limits) as engine:
+    async with running(limits) as engine:
         with pytest.raises(PolicyCompileError, match="the limit policies is 1"):
             await engine.compile(opa.bundle(NAMES, EXPENSIVE))
 
@@ -314,7 +335,7 @@ async def test_the_policies_that_come_with_it_compile(opa_binary: Path) -> None:
 # -- evaluate ------------------------------------------------------------
 
 
-async def test_hits_as_the_author_wrote_them(opa_binary: Path) -> None:
+async def test_hits_as_the_author_wrote_them(running: Running) -> None:
     full = opa.policy(
         "full",
         """
@@ -326,7 +347,7 @@ async def test_hits_as_the_author_wrote_them(opa_binary: Path) -> None:
         audit contains {"msg": "nothing known", "digest": null}
         """,
     )
-    async with opa.running(opa_binary) as engine:
+    async with running() as engine:
         ruling = await judge(engine, await engine.compile(opa.bundle(full)))
     assert ruling.hits == (
         RuleHit("full", Mode.DENY, "m", "c", "i", "d", "p", "f", "x", {"a": [1]}),
@@ -335,46 +356,46 @@ async def test_hits_as_the_author_wrote_them(opa_binary: Path) -> None:
     )
 
 
-async def test_only_the_policies_that_are_asked(opa_binary: Path) -> None:
-    async with opa.running(opa_binary) as engine:
+async def test_only_the_policies_that_are_asked(running: Running) -> None:
+    async with running() as engine:
         compiled = await engine.compile(opa.bundle(NAMES, opa.policy("other-one", 'deny contains "other"')))
         assert messages(await judge(engine, compiled, DOCUMENT, "other-one")) == ["other"]
         assert messages(await judge(engine, compiled, DOCUMENT, "names")) == ["web"]
         assert sorted(messages(await judge(engine, compiled))) == ["other", "web"]
 
 
-async def test_a_policy_that_is_not_there(opa_binary: Path) -> None:
-    async with opa.running(opa_binary) as engine:
+async def test_a_policy_that_is_not_there(running: Running) -> None:
+    async with running() as engine:
         compiled = await engine.compile(opa.bundle(NAMES))
         ruling = await judge(engine, compiled, DOCUMENT, "names", 'x"] := 1', "names2")
     assert ruling.judged == {"names"}
     assert reasons(ruling) == {'x"] := 1': "policy-undefined", "names2": "policy-undefined"}
 
 
-async def test_the_clock_of_policies_is_that_of_the_document(opa_binary: Path) -> None:
+async def test_the_clock_of_policies_is_that_of_the_document(running: Running) -> None:
     source = opa.policy(
         "clock",
         'deny contains sprintf("%d %d %v", [time.now_ns(), data.portcullis.lib.clock.now, same])\n'
         "same := time.parse_rfc3339_ns(input.time.now) == time.now_ns()",
     )
     shared = opa.library("clock", "now := time.now_ns()")
-    async with opa.running(opa_binary) as engine:
+    async with running() as engine:
         compiled = await engine.compile(opa.bundle(source, shared))
         ruling = await judge(engine, compiled, opa.document("2001-09-09T03:46:40.123456+02:00"))
     assert messages(ruling) == ["1000000000123456000 1000000000123456000 true"]
 
 
-async def test_libraries_see_the_document(opa_binary: Path) -> None:
+async def test_libraries_see_the_document(running: Running) -> None:
     source = opa.policy("a", "import data.portcullis.lib.a\ndeny contains a.name(1)")
     shared = opa.library("a", "name(_) := input.containers[0].name")
-    async with opa.running(opa_binary) as engine:
+    async with running() as engine:
         assert messages(await judge(engine, await engine.compile(opa.bundle(source, shared)))) == ["web"]
 
 
-async def test_parameters(opa_binary: Path) -> None:
+async def test_parameters(running: Running) -> None:
     source = opa.policy("a-b", 'deny contains data.portcullis.parameters["a-b"].words[_]')
     bundle = opa.bundle(source, parameters={"a-b": {"words": ["one", "two"]}})
-    async with opa.running(opa_binary) as engine:
+    async with running() as engine:
         assert messages(await judge(engine, await engine.compile(bundle))) == ["one", "two"]
 
 
@@ -413,9 +434,9 @@ FAILING: dict[str, tuple[str, str]] = {
 }
 
 
-async def test_a_policy_that_fails_does_not_take_the_others_with_it(opa_binary: Path) -> None:
+async def test_a_policy_that_fails_does_not_take_the_others_with_it(running: Running) -> None:
     sources = [opa.policy(name, body) for name, (body, _) in FAILING.items()]
-    async with opa.running(opa_binary) as engine:
+    async with running() as engine:
         ruling = await judge(engine, await engine.compile(opa.bundle(NAMES, *sources)))
     assert ruling.judged == {"names"}
     assert messages(ruling) == ["web"]
@@ -424,19 +445,19 @@ async def test_a_policy_that_fails_does_not_take_the_others_with_it(opa_binary: 
     assert {name for name, (_, words) in FAILING.items() if words not in said[name]} == set()
 
 
-async def test_an_answer_over_the_limit_is_the_fault_of_its_policy(opa_binary: Path) -> None:
+async def test_an_answer_over_the_limit_is_the_fault_of_its_policy(running: Running) -> None:
     long = opa.policy("long", 'deny contains concat("", ["x" | some _ in numbers.range(1, 1500)])')
-    async with opa.running(opa_binary, replace(DEFAULT_LIMITS, engine_answer_bytes=1000)) as engine:
+    async with running(replace(DEFAULT_LIMITS, engine_answer_bytes=1000)) as engine:
         ruling = await judge(engine, await engine.compile(opa.bundle(NAMES, long)))
     assert messages(ruling) == ["web"]
     assert reasons(ruling) == {"long": "policy-failed"}
     assert "engineAnswerBytes" in ruling.failed[0].message
 
 
-async def test_what_OPA_says_is_cleaned(opa_binary: Path) -> None:  # noqa: N802 - its name
+async def test_what_OPA_says_is_cleaned(running: Running) -> None:  # noqa: N802 - its name
     source = opa.policy("a", 'deny contains "x" if to_number(input.containers[0].name) > 1')
     hostile = opa.document(containers=[{"name": "\x1b[31m\u202e" + "y" * 10_000}])
-    async with opa.running(opa_binary) as engine:
+    async with running() as engine:
         ruling = await judge(engine, await engine.compile(opa.bundle(source)), hostile)
     assert ruling.failed[0].reason == "policy-failed"
     assert ruling.failed[0].message.isprintable()
@@ -463,9 +484,9 @@ async def test_a_document_that_is_none(opa_binary: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("engine_bytes", [DEFAULT_LIMITS.engine_bytes, 1])
-async def test_twenty_at_once(opa_binary: Path, engine_bytes: int) -> None:
+async def test_twenty_at_once(running: Running, engine_bytes: int) -> None:
     """With hardly any room they are judged one after the other, and all of them are."""
-    async with opa.running(opa_binary, replace(DEFAULT_LIMITS, engine_bytes=engine_bytes)) as engine:
+    async with running(replace(DEFAULT_LIMITS, engine_bytes=engine_bytes)) as engine:
         compiled = await engine.compile(opa.bundle(NAMES))
         documents = [opa.document(containers=[{"name": f"c{number}"}]) for number in range(20)]
         rulings = await asyncio.gather(*(judge(engine, compiled, document) for document in documents))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fakes.remoteopa import OtherOpa
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.json import JSONObject
 from portcullis.model.ruling import PolicyBundle, PolicySource
@@ -41,3 +42,13 @@ async def running(binary: Path, limits: Limits = DEFAULT_LIMITS, **options: Any)
         yield OpaEngine(supervisor=supervisor, clock=SystemClock(), limits=limits)
     finally:
         await supervisor.aclose()
+
+
+@contextlib.asynccontextmanager
+async def sharing(other: OtherOpa, limits: Limits = DEFAULT_LIMITS, **options: Any) -> AsyncIterator[OpaEngine]:
+    """An engine over an OPA that is not its own."""
+    serving = other.serving(limits, **options)
+    try:
+        yield OpaEngine(supervisor=serving, clock=SystemClock(), limits=limits)
+    finally:
+        await serving.aclose()

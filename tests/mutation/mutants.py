@@ -98,6 +98,9 @@ def _without_branches(source: Source, rule: Node) -> Iterator[Mutant]:
     while branch is not None:
         following = branch.get("else")
         span = source.span(branch)
+        if rule.get("default"):
+            # Its location is the word "default" alone.
+            span = Span(span.start, source.span(rule["head"]["value"]).end)
         own = Span(span.start, source.span(following).start if following is not None else span.end)
         kind = "rule" if branch is rule and following is None else "branch"
         yield Mutant(
@@ -113,8 +116,7 @@ def _undefined(source: Source, rule: Node, branch: Node, own: Span) -> str:
     """The source with a branch that never holds. It is not cut out, so that what refers to the rule compiles."""
     body = [expression for expression in branch["body"] if not _implied(expression)]
     if rule.get("default"):
-        # Its location is the word "default" alone.
-        return source.replaced(Span(own.start, source.span(rule["head"]["value"]).end), "")
+        return source.replaced(own, "")
     if body:
         start = source.span(body[0]).start
         return source.replaced(Span(start, start), "false; ")

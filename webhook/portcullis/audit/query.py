@@ -23,16 +23,20 @@ def page(query: RecordFilter, limits: Limits) -> Select[Any]:
         raise RecordsError(
             f"{query.limit} rows asked for; one answer has 1 to {limits.search_rows} (limits.searchRows)"
         )
+    return (
+        select(decisions.c.sequence, decisions.c.body)
+        .where(decisions.c.sequence.in_(matching(query).limit(query.limit)))
+        .order_by(decisions.c.sequence.desc())
+    )
+
+
+def matching(query: RecordFilter) -> Select[Any]:
+    """The sequences of all decisions that meet the conditions, the newest first, as :func:`page` says."""
     source, sequence = _source(query)
     found = select(sequence).select_from(source).where(*_conditions(query, sequence))
     if sequence is not decisions.c.sequence:
         found = found.distinct()
-    found = found.order_by(sequence.desc()).limit(query.limit)
-    return (
-        select(decisions.c.sequence, decisions.c.body)
-        .where(decisions.c.sequence.in_(found))
-        .order_by(decisions.c.sequence.desc())
-    )
+    return found.order_by(sequence.desc())
 
 
 def _source(query: RecordFilter) -> tuple[FromClause, ColumnElement[int]]:

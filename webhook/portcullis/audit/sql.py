@@ -119,7 +119,7 @@ class SqlRecords:
                 return None
             document = b""
             if row.content is not None:
-                document = _inflate(row.content, self._limits.document_bytes)
+                document = inflate(row.content, self._limits.document_bytes)
                 if codec.input_hash(document) != row.input_hash:
                     raise codec.CodecError(f"the input of decision {decision_id[:80]!r} is not the one that was judged")
             return codec.decode_body(row.body, document=document, sequence=row.sequence)
@@ -184,7 +184,7 @@ class SqlRecords:
         content = await self._in(
             self._reading, lambda: self._read(lambda connection: connection.execute(statement).scalar_one_or_none())
         )
-        return None if content is None else _inflate(content, _BUNDLE_BYTES)
+        return None if content is None else inflate(content, _BUNDLE_BYTES)
 
     async def _in(self, workers: Workers, job: Callable[[], T]) -> T:
         if self._closed:
@@ -252,8 +252,12 @@ async def open_records(url: str, limits: Limits = DEFAULT_LIMITS) -> AsyncIterat
         await records.aclose()
 
 
-def _inflate(content: bytes, limit: int) -> bytes:
-    """What was compressed, if it is whole and not above ``limit``: the file may have been tampered with."""
+def inflate(content: bytes, limit: int) -> bytes:
+    """What was compressed, if it is whole and not above ``limit``: the file may have been tampered with.
+
+    Raises:
+        CodecError: it is not.
+    """
     inflater = zlib.decompressobj()
     try:
         plain = inflater.decompress(content, limit)

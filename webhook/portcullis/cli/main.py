@@ -10,10 +10,12 @@ from portcullis.cli.check import check
 from portcullis.cli.demo.command import demo
 from portcullis.cli.dockerfile import dockerfile
 from portcullis.cli.exceptions import exceptions
+from portcullis.cli.explain import explain
 from portcullis.cli.health import health
 from portcullis.cli.inspect import inspect
 from portcullis.cli.lint import lint
 from portcullis.cli.pages import pages
+from portcullis.cli.replay import replay
 from portcullis.cli.report import report
 from portcullis.cli.schema import schema
 from portcullis.cli.serve import serve
@@ -35,6 +37,8 @@ for command in (
     demo,
     check,
     lint,
+    explain,
+    replay,
     inspect,
     dockerfile,
     report,

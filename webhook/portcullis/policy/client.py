@@ -1,10 +1,14 @@
 """The one place that speaks to OPA, through opa-python-client.
 
 The client (3.0.0) knows no unix sockets, sends bodies only as Python objects and repeats answers of 500, among
-which are the conflicts of a policy. So this adapter gives it a session over a unix socket, sends our bytes through
-the client's own ``_request``, and sets ``retries=0``. The client raises aiohttp's errors: they end here.
+which are the conflicts of a policy. So this adapter gives it a session of its own, over a unix socket or to an
+address, sends our bytes through the client's own ``_request``, and sets ``retries=0``. The client raises aiohttp's
+errors: they end here. No proxy of the environment is used, and no redirect followed: whoever gets the question learns
+the document, and is believed.
 """
 
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,21 +37,42 @@ class Reply:
     body: bytes
 
 
-class _SocketClient(AsyncOpaClient):  # type: ignore[misc]  # the library has no types
-    """The client over a unix socket. ``host`` and ``port`` become the Host header and nothing else."""
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where an OPA listens: on ``socket``, or at ``base`` (``https://host:port``). ``tls`` is for https, ``headers``
+    are asked for anew with each request, because tokens are renewed."""
 
-    def __init__(self, socket: Path) -> None:
+    socket: Path | None = None
+    base: str = "http://opa:80"
+    tls: ssl.SSLContext | None = None
+    headers: Callable[[], Mapping[str, str]] = dict
+
+
+class _Client(AsyncOpaClient):  # type: ignore[misc]  # the library has no types
+    """The client with a session of ours. ``host`` and ``port`` of the library's own are not used."""
+
+    def __init__(self, destination: Destination) -> None:
         super().__init__(host="opa", port=80, retries=0)
-        self._socket = socket
+        self._destination = destination
+        self.root_url = f"{destination.base}/v1"
 
     async def _init_session(self) -> None:
-        self._connector = aiohttp.UnixConnector(path=str(self._socket), limit=CONNECTIONS)
+        where = self._destination
+        self._connector: aiohttp.BaseConnector = (
+            aiohttp.UnixConnector(path=str(where.socket), limit=CONNECTIONS)
+            if where.socket is not None
+            else aiohttp.TCPConnector(ssl=where.tls or True, limit=CONNECTIONS)
+        )
         # No time limit here: whoever asks has a deadline, and cancels.
-        self._session = aiohttp.ClientSession(connector=self._connector, timeout=aiohttp.ClientTimeout(total=None))
+        self._session = aiohttp.ClientSession(
+            connector=self._connector, timeout=aiohttp.ClientTimeout(total=None), trust_env=False
+        )
 
     async def exchange(self, method: str, path: str, body: bytes | None, limit: int) -> Reply | None:
         """The reply, or None where its body exceeds ``limit``."""
-        async with self._request(method, f"{self.root_url}/{path}", data=body) as response:
+        headers = self._destination.headers()
+        request = self._request(method, f"{self.root_url}/{path}", data=body, headers=headers, allow_redirects=False)
+        async with request as response:
             content = bytearray()
             async for piece in response.content.iter_any():
                 content += piece
@@ -61,8 +86,8 @@ class OpaClient:
     """Typed face of the adapter. Every method raises EngineError only, and may be cancelled: OPA then stops
     evaluating."""
 
-    def __init__(self, socket: Path) -> None:
-        self._client = _SocketClient(socket)
+    def __init__(self, destination: Destination) -> None:
+        self._client = _Client(destination)
 
     async def start(self) -> None:
         """Opens the session; OPA need not be there yet."""
@@ -75,18 +100,19 @@ class OpaClient:
         """Whether OPA answers and has its bundle."""
         return bool(await self._client.check_health({"bundles": True}))
 
-    async def query(self, path: str, body: bytes, limit: int) -> Reply | None:
-        """POST to the Data API with strict builtin errors (a failing builtin is an error and not undefined).
+    async def query(self, path: str, body: bytes, limit: int, *, strict: bool = True) -> Reply | None:
+        """POST to the Data API.
 
         Args:
             path: of the rule, a constant of ours.
             body: ``{"input": …}`` as JSON.
             limit: bytes of the answer; None is returned where it is longer.
+            strict: a builtin that fails is an error, and not undefined.
 
         Raises:
             EngineUnavailable: OPA is not there.
         """
-        return await self._exchange("POST", f"data/{path}?strict-builtin-errors=true", body, limit)
+        return await self._exchange("POST", f"data/{path}?{_builtin_errors(strict)}", body, limit)
 
     async def write(self, path: str, content: bytes, *, patch: bool = False) -> None:
         """PUT to the Data API, or PATCH (RFC 6902) of what is there.
@@ -101,6 +127,15 @@ class OpaClient:
         reply = await self._exchange("PATCH" if patch else "PUT", f"data/{path}", content, _WORDS_BYTES)
         if reply is None or reply.status != 204:
             raise EngineMalformed(f"OPA does not take data at {path} ({reply.status if reply else 'a long answer'})")
+
+    async def trace(self, path: str, body: bytes, limit: int, *, strict: bool = True) -> Reply | None:
+        """As :meth:`query`, with every step of the evaluation as a line of text that says file and row.
+
+        Raises:
+            EngineUnavailable: OPA is not there.
+        """
+        options = f"{_builtin_errors(strict)}&explain=full&pretty=true"
+        return await self._exchange("POST", f"data/{path}?{options}", body, limit)
 
     async def modules(self, limit: int) -> list[dict[str, Any]]:
         """The compiled modules: {"id", "raw", "ast"}, references resolved and local variables renamed.
@@ -117,6 +152,15 @@ class OpaClient:
         except (msgspec.MsgspecError, RecursionError) as error:
             raise EngineMalformed("OPA's list of policies has an unknown shape") from error
         return result
+
+    async def exchange(self, method: str, path: str, body: bytes | None, limit: int) -> Reply | None:
+        """Any call of OPA's API: ``path`` is what follows ``/v1/``, made of constants of ours and of hex digits. None
+        where the answer exceeds ``limit``.
+
+        Raises:
+            EngineUnavailable: OPA is not there.
+        """
+        return await self._exchange(method, path, body, limit)
 
     async def revisions(self, path: str, limit: int) -> frozenset[str]:
         """What OPA says it answers from: the revisions of its bundles and that in the answer itself.
@@ -139,6 +183,10 @@ class OpaClient:
             # AttributeError and RuntimeError: the session was closed by a switch or a shutdown meanwhile.
             raise EngineUnavailable(f"OPA is not there ({type(error).__name__})") from error
         return reply
+
+
+def _builtin_errors(strict: bool) -> str:
+    return f"strict-builtin-errors={'true' if strict else 'false'}"
 
 
 class _Modules(msgspec.Struct):

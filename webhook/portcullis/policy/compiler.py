@@ -14,7 +14,7 @@ from portcullis.model.ruling import CompiledBundle, Origin, PolicyBundle, Policy
 from portcullis.policy.bridges import match_blocks, render_bridge
 from portcullis.policy.bundle import LIBRARY, plain_json, policy_name
 from portcullis.policy.capabilities import arities, restricted
-from portcullis.policy.foreign import Foreign, Tree, prepare, unmoved
+from portcullis.policy.foreign import Foreign, Known, Tree, prepare, unmoved
 from portcullis.policy.foreigninfo import describe_foreign, foreign_problems
 from portcullis.policy.inputs import closed
 from portcullis.policy.metadata import read_metadata
@@ -37,9 +37,11 @@ class Compiler:
         binary: OPA.
         limits: bounds of time and size.
         memory_bytes: GOMEMLIMIT of the OPA that hands out the compiled form.
+        known: what was made of files from elsewhere before; None makes all anew.
     """
 
-    def __init__(self, *, binary: Path, limits: Limits, memory_bytes: int) -> None:
+    def __init__(self, *, binary: Path, limits: Limits, memory_bytes: int, known: Known | None = None) -> None:
+        self._known = known or Known()
         self._binary = binary
         self._limits = limits
         self._memory_bytes = memory_bytes
@@ -106,7 +108,7 @@ class Compiler:
             )
 
         try:
-            return await prepare(bundle, parse)
+            return await prepare(bundle, parse, self._known)
         except (LookupError, TypeError, AttributeError) as error:
             raise EngineMalformed("what `opa parse` says has an unknown shape") from error
 

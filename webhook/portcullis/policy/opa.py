@@ -1,4 +1,4 @@
-"""The Engine over a supervised OPA."""
+"""The Engine over OPA, supervised or remote."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,13 +13,14 @@ import msgspec
 from portcullis.errors import EngineError, EngineMalformed, EngineTimeout, EngineUnavailable
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
-from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicyFailure, PolicyInfo, RuleHit, Ruling
+from portcullis.model.ruling import CompiledBundle, Origin, PolicyBundle, PolicyFailure, PolicyInfo, RuleHit, Ruling
 from portcullis.policy.answer import Answer, failed, read_answer, read_policy, undefined
-from portcullis.policy.client import OpaClient, Reply
+from portcullis.policy.client import Reply
 from portcullis.policy.compiler import Compiler
+from portcullis.policy.foreign import Known
 from portcullis.policy.plain import plain
 from portcullis.policy.room import Room
-from portcullis.policy.supervisor import OpaSupervisor
+from portcullis.policy.serving import Asked, Serving
 from portcullis.policy.workspace import Workspace
 from portcullis.policy.wrapper import ANSWER_PATH
 from portcullis.ports import Clock
@@ -36,17 +37,18 @@ class OpaEngine:
     """Implements the Engine port.
 
     Args:
-        supervisor: starts and keeps OPA; closed by whoever made it.
+        supervisor: serves the sets; closed by whoever made it.
         clock: ``monotonic`` is the scale of the deadlines.
         limits: ``engine_bytes``, ``engine_answer_bytes``, ``violations``, ``message_chars`` and the bounds of
             the compiler apply.
     """
 
-    def __init__(self, *, supervisor: OpaSupervisor, clock: Clock, limits: Limits) -> None:
+    def __init__(self, *, supervisor: Serving, clock: Clock, limits: Limits) -> None:
         self._supervisor = supervisor
         self._clock = clock
         self._limits = limits
         self._compiling = asyncio.Lock()
+        self._known = Known()
         self._room = Room(limits.engine_bytes)
 
     async def compile(self, bundle: PolicyBundle) -> CompiledBundle:
@@ -95,7 +97,10 @@ class OpaEngine:
 
     def _compiler(self) -> Compiler:
         return Compiler(
-            binary=self._supervisor.binary(), limits=self._limits, memory_bytes=self._supervisor.memory_bytes
+            binary=self._supervisor.binary(),
+            limits=self._limits,
+            memory_bytes=self._supervisor.memory_bytes,
+            known=self._known,
         )
 
     def binary(self) -> Path:
@@ -120,7 +125,7 @@ class OpaEngine:
         failures = [undefined(name, "there is no such policy") for name in dict.fromkeys(policies) if name not in known]
         if not asked:
             return Ruling(judged=frozenset(), hits=(), failed=tuple(failures))
-        now_ns = _now_ns(document)
+        now_ns = decision_ns(document)
         seconds = deadline - self._clock.monotonic()
         if seconds <= 0:
             raise EngineTimeout("there was no time left to evaluate the policies")
@@ -128,7 +133,7 @@ class OpaEngine:
             async with asyncio.timeout(seconds), self._supervisor.client(compiled.revision) as client:
                 question = _Question(now_ns, msgspec.json.encode(parameters, enc_hook=plain), document)
                 query = _Query(client, compiled.revision, question, self._limits, self._room)
-                outcomes = await query.together(asked)
+                outcomes = await query.all(asked)
         except TimeoutError as error:
             raise EngineTimeout(f"the policies were not evaluated within {seconds:.1f} s") from error
         failures.extend(outcome for outcome in outcomes.values() if isinstance(outcome, PolicyFailure))
@@ -137,10 +142,26 @@ class OpaEngine:
         return Ruling(judged=judged, hits=tuple(hits), failed=tuple(failures))
 
 
+def is_strict(policy: PolicyInfo) -> bool:
+    """Whether a builtin that fails is an error of the policy, and not undefined. Policies for Gatekeeper were written,
+    and tested, where it is undefined: ``not canonify_cpu(x)`` is how they tell that x is no quantity."""
+    return policy.origin is not Origin.GATEKEEPER
+
+
+def question_body(names: Sequence[str], document: bytes, parameters: Mapping[str, JSONObject]) -> bytes:
+    """One question as JSON: what the wrapper takes for ``input``.
+
+    Raises:
+        EngineMalformed: the document is no JSON object, or has no time.
+    """
+    question = _Question(decision_ns(document), msgspec.json.encode(parameters, enc_hook=plain), document)
+    return question.input(names)
+
+
 class Prepared:
     """A compiled set that could be served."""
 
-    def __init__(self, compiled: CompiledBundle, workspace: Workspace, folder: Path, supervisor: OpaSupervisor) -> None:
+    def __init__(self, compiled: CompiledBundle, workspace: Workspace, folder: Path, supervisor: Serving) -> None:
         self.compiled = compiled
         self.served = False
         self._workspace = workspace
@@ -172,11 +193,11 @@ class _Question:
     parameters: bytes
     document: bytes
 
-    def body(self, names: Sequence[str]) -> bytes:
+    def input(self, names: Sequence[str]) -> bytes:
         """The document goes as it is: it is large, and it is what is recorded."""
         parts = (
-            *(b'{"input":{"evaluate":', msgspec.json.encode(names), b',"now_ns":%d' % self.now_ns),
-            *(b',"parameters":', self.parameters, b',"document":', self.document, b"}}"),
+            *(b'{"evaluate":', msgspec.json.encode(names), b',"now_ns":%d' % self.now_ns),
+            *(b',"parameters":', self.parameters, b',"document":', self.document, b"}"),
         )
         return b"".join(parts)
 
@@ -184,16 +205,24 @@ class _Question:
 class _Query:
     """The questions of one decision."""
 
-    def __init__(self, client: OpaClient, revision: str, question: _Question, limits: Limits, room: Room) -> None:
+    def __init__(self, client: Asked, revision: str, question: _Question, limits: Limits, room: Room) -> None:
         self._client = client
         self._revision = revision
         self._question = question
         self._limits = limits
         self._room = room
 
-    async def together(self, policies: Sequence[PolicyInfo]) -> Mapping[str, Outcome]:
-        """One request for all. Where that fails as a whole, each is asked alone, so that the one which failed is
-        known and the others are judged."""
+    async def all(self, policies: Sequence[PolicyInfo]) -> Mapping[str, Outcome]:
+        """The outcomes of all policies: those that are asked strictly, and those that are not."""
+        groups = [group for strict in (True, False) if (group := [one for one in policies if is_strict(one) is strict])]
+        outcomes: dict[str, Outcome] = {}
+        for group in groups:
+            outcomes |= await self._together(group)
+        return outcomes
+
+    async def _together(self, policies: Sequence[PolicyInfo]) -> Mapping[str, Outcome]:
+        """One request for all, which are asked in the same way. Where that fails as a whole, each is asked alone, so
+        that the one which failed is known and the others are judged."""
         answer = await self._ask(policies)
         if not isinstance(answer, str):
             return {policy.name: read_policy(policy, answer.results, self._limits) for policy in policies}
@@ -203,7 +232,7 @@ class _Query:
 
         async def alone(policy: PolicyInfo) -> Mapping[str, Outcome]:
             async with gate:
-                return await self.together([policy])
+                return await self._together([policy])
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -214,9 +243,11 @@ class _Query:
 
     async def _ask(self, policies: Sequence[PolicyInfo]) -> Answer | str:
         """OPA's answer, or why the evaluation failed."""
-        body = self._question.body([policy.name for policy in policies])
+        body = b'{"input":' + self._question.input([policy.name for policy in policies]) + b"}"
         async with self._room.take(len(self._question.document)):
-            reply = await self._client.query(ANSWER_PATH, body, self._limits.engine_answer_bytes)
+            reply = await self._client.query(
+                ANSWER_PATH, body, self._limits.engine_answer_bytes, strict=is_strict(policies[0])
+            )
         if reply is None:
             return f"the answer exceeds the limit engineAnswerBytes ({self._limits.engine_answer_bytes})"
         if reply.status == 500:
@@ -243,7 +274,7 @@ class _Document(msgspec.Struct):
     time: _Time
 
 
-def _now_ns(document: bytes) -> int:
+def decision_ns(document: bytes) -> int:
     """``input.time.now`` in nanoseconds since 1970. Decoding also proves that the document is one JSON object,
     so that putting it into the question cannot change the question."""
     try:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from portcullis.errors import EngineMalformed, EngineUnavailable
-from portcullis.policy.client import OpaClient
+from portcullis.policy.client import Destination, OpaClient
 from portcullis.text import clean
 
 # argv: the parent's process id, then the program and its arguments. 1 is PR_SET_PDEATHSIG. The signal is tied to
@@ -68,7 +68,7 @@ async def run_opa(
         EngineUnavailable: it cannot be started or does not end in ``seconds``.
         EngineMalformed: it writes more than ``output_bytes``.
     """
-    process = await _spawn(binary, arguments, memory_bytes=0, environment=environment)
+    process = await _spawn(binary, arguments, environment)
     assert process.stdout is not None
     assert process.stderr is not None
     try:
@@ -93,17 +93,22 @@ class OpaServer:
         socket: where it listens; in a directory that only we can enter.
         memory_bytes: GOMEMLIMIT, at which Go collects garbage harder. Processors are not limited: Go follows
             the cgroup by itself.
+        garbage_percent: GOGC: by how much the heap may grow before garbage is collected; 0 is Go's own, 100.
     """
 
-    def __init__(self, *, binary: Path, bundle: Path, socket: Path, memory_bytes: int) -> None:
+    def __init__(
+        self, *, binary: Path, bundle: Path, socket: Path, memory_bytes: int, garbage_percent: int = 0
+    ) -> None:
         self._binary = binary
         self._bundle = bundle
         self._socket = socket
-        self._memory_bytes = memory_bytes
+        self._environment = {"GOMEMLIMIT": str(memory_bytes)} if memory_bytes else {}
+        if garbage_percent:
+            self._environment["GOGC"] = str(garbage_percent)
         self._process: asyncio.subprocess.Process | None = None
         self._drains: list[asyncio.Task[None]] = []
         self._words = bytearray()
-        self.client = OpaClient(socket)
+        self.client = OpaClient(Destination(socket=socket))
 
     @property
     def pid(self) -> int:
@@ -125,7 +130,7 @@ class OpaServer:
             *("--bundle", str(self._bundle), "--skip-version-check", "--log-level", "error"),
             *("--shutdown-grace-period", "1"),
         ]
-        self._process = await _spawn(self._binary, arguments, memory_bytes=self._memory_bytes)
+        self._process = await _spawn(self._binary, arguments, self._environment)
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None
             self._drains.append(asyncio.create_task(self._drain(stream)))
@@ -170,12 +175,7 @@ class OpaServer:
         return clean(self._words.decode("utf-8", "replace"), 500) or "it said nothing"
 
 
-async def _spawn(
-    binary: Path, arguments: Sequence[str], *, memory_bytes: int, environment: Mapping[str, str] = MappingProxyType({})
-) -> asyncio.subprocess.Process:
-    variables = {"TZ": "UTC", **environment}
-    if memory_bytes:
-        variables["GOMEMLIMIT"] = str(memory_bytes)
+async def _spawn(binary: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), str(binary)),
@@ -183,7 +183,7 @@ async def _spawn(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=variables,
+            env={"TZ": "UTC", **environment},
             start_new_session=True,  # a Ctrl-C at the terminal is ours to handle, and OPA ends after us
         )
     except OSError as error:

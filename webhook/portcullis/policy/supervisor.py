@@ -33,6 +33,14 @@ LONGEST_REQUEST_SECONDS = 30.0
 """What Kubernetes allows a webhook at most: so long the server of the previous set is kept."""
 
 
+def find_opa(chosen: Path | None) -> Path:
+    """The program: ``chosen``, or ``opa`` on PATH. Raises EngineUnavailable where there is none."""
+    found = chosen or shutil.which("opa")
+    if found is None or not Path(found).is_file():
+        raise EngineUnavailable(f"OPA was not found ({chosen or 'no opa on PATH'}); set opa.binary to its path")
+    return Path(found).resolve()
+
+
 class OpaSupervisor:
     """The OPA servers of this process. Belongs to the event loop that it is first used in.
 
@@ -41,6 +49,7 @@ class OpaSupervisor:
         limits: ``engine_start_seconds`` and ``engine_answer_bytes`` apply.
         memory_bytes: GOMEMLIMIT of each server; None takes what fits this container (memory.py).
         keep_seconds: how long the server of the previous set still answers after a switch.
+        garbage_percent: GOGC of each server; 0 is Go's own.
         inventory: is written into each server before it serves, and kept true there.
     """
 
@@ -51,12 +60,14 @@ class OpaSupervisor:
         limits: Limits,
         memory_bytes: int | None = None,
         keep_seconds: float = LONGEST_REQUEST_SECONDS,
+        garbage_percent: int = 0,
         inventory: Inventory | None = None,
     ) -> None:
         self._chosen = binary
         self._limits = limits
         self._memory_bytes = memory_goal() if memory_bytes is None else memory_bytes
         self._keep_seconds = keep_seconds
+        self._garbage_percent = garbage_percent
         self._inventory = inventory
         self._serving: _Kept | None = None
         self._previous: dict[_Kept, asyncio.Task[None]] = {}
@@ -65,6 +76,11 @@ class OpaSupervisor:
     def healthy(self) -> bool:
         """Whether the serving set can be asked now."""
         return self._serving is not None and self._serving.healthy
+
+    @property
+    def problem(self) -> str:
+        """Why the serving set cannot be asked now; "" where it can."""
+        return "" if self.healthy else "OPA is down and being started again"
 
     @property
     def revision(self) -> str:
@@ -92,12 +108,7 @@ class OpaSupervisor:
 
     def binary(self) -> Path:
         """Raises EngineUnavailable where there is no OPA."""
-        found = self._chosen or shutil.which("opa")
-        if found is None or not Path(found).is_file():
-            raise EngineUnavailable(
-                f"OPA was not found ({self._chosen or 'no opa on PATH'}); set opa.binary to its path"
-            )
-        return Path(found).resolve()
+        return find_opa(self._chosen)
 
     async def serve(self, workspace: Workspace, bundle: Path, revision: str) -> None:
         """Starts a server over ``bundle``, has it prove that it answers from ``revision``, and makes it the
@@ -108,7 +119,8 @@ class OpaSupervisor:
             EngineMalformed: it answers from something else.
         """
         kept = _Kept(
-            self.binary(), workspace, bundle, revision, self._limits, self._memory_bytes, inventory=self._inventory
+            *(self.binary(), workspace, bundle, revision, self._limits, self._memory_bytes, self._garbage_percent),
+            inventory=self._inventory,
         )
         await kept.start()
         before, self._serving = self._serving, kept
@@ -169,6 +181,7 @@ class _Kept:
         revision: str,
         limits: Limits,
         memory_bytes: int,
+        garbage_percent: int,
         *,
         inventory: Inventory | None,
     ) -> None:
@@ -181,6 +194,7 @@ class _Kept:
         self._bundle = bundle
         self._limits = limits
         self._memory_bytes = memory_bytes
+        self._garbage_percent = garbage_percent
         self._inventory = inventory
         self._written = 0
         self.inventory_problem = ""
@@ -243,6 +257,7 @@ class _Kept:
             bundle=self._bundle,
             socket=self._workspace.path / f"opa-{self._starts}.sock",
             memory_bytes=self._memory_bytes,
+            garbage_percent=self._garbage_percent,
         )
         await server.start(self._limits.engine_start_seconds)
         try:

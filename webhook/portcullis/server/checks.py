@@ -35,8 +35,8 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
         return "" if parts.compiled.revision else "no policy set is loaded"
 
     async def opa() -> str:
-        if not parts.supervisor.healthy:
-            return "OPA is down and being started again"
+        if problem := parts.supervisor.problem:
+            return problem
         return "" if parts.supervisor.revision == parts.compiled.revision else "OPA serves another policy set"
 
     async def audit() -> str:

@@ -7,9 +7,10 @@ import functools
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from portcullis.admission.workloads import CustomKind, WorkloadReader
@@ -25,16 +26,18 @@ from portcullis.gate import Gate, no_inventory
 from portcullis.inspection.inspector import LayerInspector
 from portcullis.limits import Limits
 from portcullis.model.decision import Problem
-from portcullis.model.ruling import CompiledBundle, PolicyBundle
+from portcullis.model.ruling import CompiledBundle, Constraint, PolicyBundle, PolicySource
 from portcullis.policy.bundle import builtin_policies, load_bundle
 from portcullis.policy.opa import OpaEngine
+from portcullis.policy.plain import plain
 from portcullis.policy.profiles import load_profile
-from portcullis.policy.supervisor import OpaSupervisor
+from portcullis.policy.serving import Serving
 from portcullis.ports import Bundles, Clock, Gatherer, Keychain, Namespaces
 from portcullis.registry.facts import CachingRegistry
 from portcullis.server.caching import KeptFacts, keeping
 from portcullis.server.clock import SystemClock
 from portcullis.server.credentials import open_keychain
+from portcullis.server.engines import serving_of
 from portcullis.server.inspecting import catalogue_of, inspecting
 from portcullis.server.live.policies import LivePolicies, Making, live_policies
 from portcullis.server.live.watching import Watching, watching
@@ -66,7 +69,7 @@ class Parts:
     trusting: Trusting
     gatherer: EvidenceGatherer
     inspector: LayerInspector | None
-    supervisor: OpaSupervisor
+    supervisor: Serving
     engine: OpaEngine
     live: LivePolicies
     watched: Watching
@@ -139,7 +142,7 @@ async def compose(
             )
         )
         watched = await stack.enter_async_context(watching(settings, limits)) if with_audit else Watching()
-        supervisor = OpaSupervisor(binary=settings.opa.binary, limits=limits, inventory=watched.inventory)
+        supervisor = serving_of(settings, limits, watched.inventory)
         stack.push_async_callback(supervisor.aclose)
         engine = OpaEngine(supervisor=supervisor, clock=clock, limits=limits)
         bundles = store.bundles if store is not None else None
@@ -190,10 +193,47 @@ async def compose(
 
 
 def bundle_document(bundle: PolicyBundle) -> bytes:
-    """A policy set as it is kept under its revision: JSON {sources: [{path, text}], parameters}."""
-    sources = [{"path": source.path, "text": source.text} for source in bundle.sources]
-    document = {"sources": sources, "parameters": dict(bundle.parameters)}
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    """A policy set as it is kept under its revision: JSON {sources: [{path, text}], parameters, …}."""
+    document = {
+        "sources": msgspec.to_builtins(bundle.sources),
+        "parameters": dict(bundle.parameters),
+        "constraints": msgspec.to_builtins(bundle.constraints, enc_hook=plain),
+        "leftOut": sorted(bundle.left_out),
+    }
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), default=plain).encode()
+
+
+def read_bundle(revision: str, content: bytes) -> PolicyBundle:
+    """The policy set that :func:`bundle_document` wrote.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        tree = json.loads(content)
+        return PolicyBundle(
+            sources=msgspec.convert(tree["sources"], tuple[PolicySource, ...]),
+            parameters=tree["parameters"],
+            revision=revision,
+            constraints=msgspec.convert(tree.get("constraints", []), tuple[Constraint, ...]),
+            left_out=frozenset(tree.get("leftOut", ())),
+        )
+    except (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ConfigError(f"what is stored under {revision[:80]} is no policy set") from error
+
+
+def read_standing(revision: str, content: bytes, compiled: CompiledBundle) -> Standing:
+    """What the stored configuration ``revision`` says of the policies.
+
+    Raises:
+        ConfigError: it says something that this version does not understand.
+    """
+    try:
+        tree = json.loads(content)
+        kept = {key: tree[key] for key in ("policies", "exceptions") if key in tree}
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ConfigError(f"what is stored under {revision[:80]} is no configuration") from error
+    return replace(standing_of(Settings.from_tree(kept), compiled), config_revision=revision)
 
 
 async def _open_audit(
@@ -216,7 +256,7 @@ def _last_good(settings: Settings) -> Path:
     return database.with_name(f"{database.name}.policies")
 
 
-def _inventory(watched: Watching, supervisor: OpaSupervisor) -> Callable[[], Problem | None]:
+def _inventory(watched: Watching, supervisor: Serving) -> Callable[[], Problem | None]:
     if watched.inventory is None:
         return no_inventory
     return lambda: watched.inventory_problem(supervisor.inventory_problem)

@@ -247,11 +247,37 @@ class Policies(Section):
     """Settings by policy name; each policy's page says which it knows."""
 
 
+_OPA_ADDRESS = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}|unix:///.+")
+_LOOPBACK = re.compile(r"http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\]):[0-9]+")
+
+
 class Opa(Section):
-    """The policy engine, which the webhook starts and watches."""
+    """The policy engine: one that the webhook starts and watches, or one at an address."""
 
     binary: ConfigPath | None = None
-    """The opa program; without it, the one on PATH."""
+    """The opa program; without it, the one on PATH. Needed with an address too: policies are checked here."""
+    address: str = ""
+    """``https://host:port``, ``http://127.0.0.1:port`` or ``unix:///path`` of an OPA of others; it is believed."""
+    insecure: bool = False
+    """Plain HTTP to another machine is allowed: whoever stands between can answer for OPA."""
+    token_file: ConfigPath | None = None
+    """A bearer token for it, read again as it changes."""
+    ca_file: ConfigPath | None = None
+    """The authorities in PEM that its certificate is believed for, and no others."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "Opa":
+        if not self.address:
+            if self.insecure or self.token_file is not None or self.ca_file is not None:
+                raise ValueError("insecure, tokenFile and caFile are for the OPA at an address")
+            return self
+        if not _OPA_ADDRESS.fullmatch(self.address):
+            raise ValueError("address: https://host:port, http://127.0.0.1:port or unix:///path is expected")
+        if self.address.startswith("http:") and not self.insecure and not _LOOPBACK.fullmatch(self.address):
+            raise ValueError("address: plain HTTP to another machine needs insecure: true")
+        if self.ca_file is not None and not self.address.startswith("https:"):
+            raise ValueError("caFile is for https")
+        return self
 
 
 class Inspection(Section):

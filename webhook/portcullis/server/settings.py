@@ -82,9 +82,19 @@ class Settings(Section):
         parameters = {name: {**profile.parameters.get(name, {}), **policies.parameters.get(name, {})} for name in names}
         return self._changed(policies=policies.model_copy(update={"modes": modes, "parameters": parameters}))
 
+    def with_own_engine(self) -> "Settings":
+        """The same with an OPA that is started here, where another one is configured."""
+        return self._changed(opa=sections.Opa(binary=self.opa.binary))
+
     def with_policy_folders(self, folders: Sequence[Path]) -> "Settings":
         """The same with more policy folders, which come after those of the file."""
         return self._changed(policies=self.policies.model_copy(update={"folders": (*self.policies.folders, *folders)}))
+
+    def only_policy_folders(self, folders: Sequence[Path]) -> "Settings":
+        """The same with the policies of these folders and no others."""
+        return self._changed(
+            policies=self.policies.model_copy(update={"builtin": False, "enabled": (), "folders": tuple(folders)})
+        )
 
     def effective(self) -> dict[str, Any]:
         """All of it as JSON, defaults included and secrets left out; public keys are written out, because a

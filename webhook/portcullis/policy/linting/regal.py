@@ -15,11 +15,13 @@ from pathlib import Path
 import msgspec
 
 from portcullis.errors import EngineMalformed
-from portcullis.limits import Limits
 from portcullis.policy.linting.finding import Finding, Level
 from portcullis.policy.linting.sources import LintFile
 from portcullis.policy.process import run_opa
 from portcullis.text import clean
+
+SECONDS = 300.0
+"""150 files take 15 s of a quiet processor."""
 
 OUTPUT_BYTES = 32 * 1024 * 1024
 DEFAULTS = Path(__file__).with_name("regal.yaml")
@@ -65,13 +67,11 @@ def own_configuration(folder: Path) -> bool:
     return any((above / name).is_file() for above in (absolute, *absolute.parents) for name in CONFIGURATIONS)
 
 
-async def regal_findings(
-    binary: Path, folders: Sequence[Path], files: Sequence[LintFile], limits: Limits
-) -> list[Finding]:
+async def regal_findings(binary: Path, folders: Sequence[Path], files: Sequence[LintFile]) -> list[Finding]:
     """What Regal says of the files.
 
     Raises:
-        EngineUnavailable: it does not start, or does not end in ``compile_seconds``.
+        EngineUnavailable: it does not start, or does not end in SECONDS.
         EngineMalformed: it prints something else than its JSON.
     """
     configuration = [] if any(map(own_configuration, folders)) else ["--config-file", str(DEFAULTS)]
@@ -79,7 +79,7 @@ async def regal_findings(
         done = await run_opa(
             binary,
             ("lint", "--format", "json", *configuration, *(str(file.place) for file in files)),
-            seconds=limits.compile_seconds,
+            seconds=SECONDS,
             output_bytes=OUTPUT_BYTES,
             program="regal",
             environment={"REGAL_DISABLE_VERSION_CHECK": "1", "HOME": home},

@@ -1,0 +1,315 @@
+"""Judges a recorded decision again: the stored input under another set of policies, modes and exceptions.
+
+The same way as :mod:`portcullis.gate`, with the facts of the record in the place of those that are fetched, and the
+instant of the record in the place of now (design rule 12). Proof that a decision made so is the one that the gate would
+have made:
+
+1. The document is of the shape that this version makes, so that policies read what they would have read.
+2. Policies that read the request alone come first; what they refuse was refused without a look at the images.
+3. A policy that needs facts of which the record holds a problem is undecided for that problem.
+4. A policy that needs facts which nobody fetched then cannot be judged. Which ones were fetched follows from the
+   policies of the record, and from how far its decision came.
+5. What a record does not hold (objects of the cluster, labels that were not looked up) cannot be judged by.
+6. What failed then for want of the engine, or by a fault of ours, says nothing of the policies.
+
+Where 1, 4, 5 or 6 stands in the way the record is *inexact*: that and why is the result, and no guess.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from portcullis.case import Case
+from portcullis.collecting import IMAGE_NEEDS, REQUEST_NEEDS
+from portcullis.errors import EngineTimeout, EngineUnavailable, WorkloadError
+from portcullis.gate import unmet_of
+from portcullis.limits import Limits
+from portcullis.model.decision import Because, Decision, Problem, Stage
+from portcullis.model.facts import ImageFacts
+from portcullis.model.image import Digest, ImageReference, ResolvedImage
+from portcullis.model.json import JSONObject
+from portcullis.model.record import AuditRecord
+from portcullis.model.request import (
+    AdmissionRequest,
+    GroupVersionKind,
+    GroupVersionResource,
+    Operation,
+    UserInfo,
+)
+from portcullis.model.ruling import CompiledBundle, Need, PolicyInfo, Ruling
+from portcullis.policy.recorded import OtherDocument, RecordedDocument, read_document
+from portcullis.standing import Standing
+
+FACT_STAGES = frozenset({Stage.REFERENCE, Stage.REGISTRY, Stage.EVIDENCE, Stage.INSPECTION, Stage.USER, Stage.PACKAGES})
+"""Stages whose problems are about images."""
+
+_DOWN = frozenset({EngineUnavailable.reason, EngineTimeout.reason})
+_JUDGED = frozenset({Because.JUDGED, Because.EXCEPTION, Because.UNCHANGED})
+
+
+@dataclass(frozen=True, slots=True)
+class Inexact:
+    """The record cannot be judged again. ``reason`` is one of a few texts to count by, ``detail`` what more there is
+    to say of this one."""
+
+    reason: str
+    detail: str = ""
+
+
+NO_DOCUMENT = "no input was recorded"
+OTHER_DOCUMENT = "recorded by another version of Portcullis"
+ENGINE_DOWN = "the policy engine was down, or out of time"
+OUR_FAULT = "a fault in Portcullis itself"
+NOT_JUDGED = "decided by something else than policies"
+NEVER_FETCHED = "facts that a policy needs were never fetched"
+INVENTORY = "a policy reads objects of the cluster"
+NO_LABELS = "the labels of the namespace were not recorded"
+RAW_VALUES = "a policy asks for raw values"
+ENGINE_NOW = "the policy engine did not answer now"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the engine is to be asked, all at once."""
+
+    policies: tuple[str, ...]
+    document: bytes
+    parameters: Mapping[str, JSONObject]
+
+
+class Rejudgement:
+    """One record under one standing set. Make it with :func:`begin`; ask ``question`` of the engine that serves the
+    set, and hand the ruling to :meth:`decided`."""
+
+    def __init__(self, record: AuditRecord, found: RecordedDocument, standing: Standing, limits: Limits) -> None:
+        self._record = record
+        self._found = found
+        policies = standing.compiled.policies
+        self._early = [policy for policy in policies if policy.needs <= REQUEST_NEEDS]
+        self._late = [policy for policy in policies if policy not in self._early]
+        self._case = case = Case(
+            found.request, standing=standing, clock=_Then(record.decision.decided_at), limits=limits
+        )
+        case.id = record.decision.id
+        case.document = record.decision.document
+        case.workload = found.workload
+        case.namespace = found.namespace
+        case.around = _around(record, standing)
+        self._named = _images(record, found, resolved=False)
+        self._resolved = _images(record, found, resolved=True)
+        self._problems = [problem for problem in record.decision.problems if problem.stage in FACT_STAGES]
+        self._scoped = standing.modes.parameters_at(case.place)
+        self._never: frozenset[Need] = frozenset()
+        self.question = self._question()
+
+    def without(self, fetched: frozenset[Need]) -> "Rejudgement":
+        """The same, where only those facts of the images were fetched."""
+        self._never = (IMAGE_NEEDS - fetched) if self._found.references else frozenset()
+        self.question = self._question()
+        return self
+
+    def decided(self, ruling: Ruling) -> Decision | Inexact:
+        """The decision, by the ruling on all policies of the question."""
+        case = self._case
+        case.images = self._named
+        self._take(self._early, [problem for problem in self._problems if problem.stage is Stage.REFERENCE], ruling)
+        if self._record.decision.because is Because.UNCHANGED:
+            case.because = Because.UNCHANGED
+            return case.conclude()
+        if case.refused:
+            case.undecide(self._late, ())
+            return case.conclude()
+        if not self._late:
+            return case.conclude()
+        if (given_up := _given_up(self._record)) is not None:
+            case.images = self._resolved
+            case.give_up([*self._early, *self._late], given_up)
+            return case.conclude()
+        if missing := [policy for policy in self._late if not policy.needs.isdisjoint(self._never)]:
+            needs = frozenset[Need]().union(*(policy.needs for policy in missing)) & self._never
+            names = ", ".join(policy.name for policy in missing[:3]) + (", …" if len(missing) > 3 else "")
+            return Inexact(NEVER_FETCHED, f"{', '.join(sorted(needs))}, which {names} would need")
+        case.images = self._resolved
+        self._take(self._late, self._problems, ruling)
+        return case.conclude()
+
+    def _question(self) -> Question:
+        asked = self._ready(self._early, ()) + [
+            policy for policy in self._ready(self._late, self._problems) if policy.needs.isdisjoint(self._never)
+        ]
+        names = tuple(policy.name for policy in asked)
+        changed = {name: self._scoped.changed[name] for name in names if name in self._scoped.changed}
+        return Question(names, self._record.decision.document, changed)
+
+    def _ready(self, policies: Sequence[PolicyInfo], problems: Sequence[Problem]) -> list[PolicyInfo]:
+        known = [*self._case.around, *problems]
+        return [policy for policy in policies if not unmet_of(policy, known, unsure=self._scoped.unsure)]
+
+    def _take(self, policies: Sequence[PolicyInfo], problems: Sequence[Problem], ruling: Ruling) -> None:
+        """As the gate does with those policies: the ones without their facts are undecided, of the others the ruling
+        holds."""
+        known = [*self._case.around, *problems]
+        self._case.note(known)
+        ready = []
+        for policy in policies:
+            if unmet := unmet_of(policy, known, unsure=self._scoped.unsure):
+                self._case.undecide([policy], unmet)
+            else:
+                ready.append(policy)
+        if ready:
+            self._case.take(ready, _part(ruling, {policy.name for policy in ready}))
+
+
+def begin(
+    record: AuditRecord, standing: Standing, recorded: CompiledBundle, limits: Limits
+) -> Rejudgement | Decision | Inexact:
+    """Prepares to judge ``record`` by ``standing``.
+
+    Args:
+        recorded: the policies that the record was judged by; says which facts were fetched for it.
+
+    Returns:
+        A Rejudgement; or already the decision, where no policy looks at anything (a review that could not be read); or
+        Inexact.
+    """
+    decision = record.decision
+    if inexact := _unusable(record):
+        return inexact
+    given_up = _given_up(record)
+    if not decision.document:
+        return _without_document(record, standing, given_up, limits) if given_up is not None else Inexact(NO_DOCUMENT)
+    try:
+        found = read_document(decision.document)
+    except OtherDocument as error:
+        return Inexact(OTHER_DOCUMENT, str(error))
+    raw = sorted({one.name for set_ in (standing.compiled, recorded) for one in set_.policies if one.reads_secrets})
+    if raw:
+        return Inexact(RAW_VALUES, ", ".join(raw[:3]))
+    if inexact := _around_missing(record, found, standing):
+        return inexact
+    return Rejudgement(record, found, standing, limits).without(_fetched(record, recorded))
+
+
+def _unusable(record: AuditRecord) -> Inexact | None:
+    problems = record.decision.problems
+    down = [problem for problem in problems if problem.stage is Stage.POLICY and problem.reason in _DOWN]
+    if down:
+        return Inexact(ENGINE_DOWN, down[0].reason)
+    if any(problem.stage is Stage.GATE for problem in problems):
+        return Inexact(OUR_FAULT)
+    if record.decision.because not in _JUDGED:
+        return Inexact(NOT_JUDGED, str(record.decision.because))
+    return None
+
+
+def _given_up(record: AuditRecord) -> Problem | None:
+    """Why nothing could be judged: the object was not what its kind says, or larger than a limit."""
+    return next((one for one in record.decision.problems if one.stage is Stage.ADMISSION), None)
+
+
+def _without_document(record: AuditRecord, standing: Standing, problem: Problem, limits: Limits) -> Decision | Inexact:
+    """A review that could not be read is refused by no policy. An object that could not be read leaves every policy
+    undecided, under the mode of its place; that is before the namespace is looked up."""
+    if not record.operation:
+        return record.decision
+    if problem.reason != WorkloadError.reason and standing.by_labels and record.namespace:
+        return Inexact(NO_LABELS)
+    case = Case(_request_of(record), standing=standing, clock=_Then(record.decision.decided_at), limits=limits)
+    case.id = record.decision.id
+    case.images = [ImageFacts(image.written, None) for image in record.decision.images]
+    case.give_up(standing.compiled.policies, problem)
+    return case.conclude()
+
+
+def _request_of(record: AuditRecord) -> AdmissionRequest:
+    group, _, version = record.api_version.rpartition("/")
+    return AdmissionRequest(
+        uid=record.uid,
+        kind=GroupVersionKind(group, version, record.kind),
+        resource=GroupVersionResource(group, version, record.resource),
+        sub_resource=record.sub_resource,
+        name=record.name,
+        namespace=record.namespace,
+        operation=Operation(record.operation),
+        user=UserInfo(record.username, groups=record.groups),
+        object=None,
+        old_object=None,
+        dry_run=record.dry_run,
+        raw={},
+        caller=record.caller,
+    )
+
+
+def _around(record: AuditRecord, standing: Standing) -> list[Problem]:
+    """The recorded problems with the cluster around the request, as far as somebody needs it now."""
+    needs = _needs(standing)
+    wanted = {Stage.NAMESPACE} if Need.NAMESPACE in needs or standing.by_labels else set()
+    if Need.INVENTORY in needs:
+        wanted.add(Stage.INVENTORY)
+    return [problem for problem in record.decision.problems if problem.stage in wanted]
+
+
+def _around_missing(record: AuditRecord, found: RecordedDocument, standing: Standing) -> Inexact | None:
+    stages = {problem.stage for problem in record.decision.problems}
+    needs = _needs(standing)
+    if Need.INVENTORY in needs and Stage.INVENTORY not in stages:
+        names = [policy.name for policy in standing.compiled.policies if Need.INVENTORY in policy.needs]
+        return Inexact(INVENTORY, ", ".join(names[:3]))
+    looks = Need.NAMESPACE in needs or standing.by_labels
+    if looks and found.request.namespace and found.namespace is None and Stage.NAMESPACE not in stages:
+        return Inexact(NO_LABELS)
+    return None
+
+
+def _needs(standing: Standing) -> frozenset[Need]:
+    return frozenset[Need]().union(*(policy.needs for policy in standing.compiled.policies))
+
+
+def _fetched(record: AuditRecord, recorded: CompiledBundle) -> frozenset[Need]:
+    """What of the images was looked at then. Nothing, where a policy refused before, which leaves the others undecided
+    without a problem; and nothing, where the images did not change."""
+    decision = record.decision
+    stopped = any(not one.problems for one in decision.undecided)
+    if stopped or decision.because is Because.UNCHANGED:
+        return frozenset()
+    late = (policy.needs for policy in recorded.policies if not policy.needs <= REQUEST_NEEDS)
+    needs = frozenset[Need]().union(*late) & IMAGE_NEEDS
+    return needs | {Need.CONFIG} if Need.IMAGE in needs else needs
+
+
+def _images(record: AuditRecord, found: RecordedDocument, *, resolved: bool) -> tuple[ImageFacts, ...]:
+    """What a decision says of the images beside the document."""
+    known = {image.written: image for image in record.decision.images}
+    facts = []
+    for written, reference in found.references.items():
+        image = known.get(written)
+        judged = None
+        if resolved and image is not None and image.digest and reference is not None:
+            judged = _resolved(reference, image.digest, image.stale_since)
+        facts.append(ImageFacts(written, reference, judged))
+    return tuple(facts)
+
+
+def _resolved(reference: ImageReference, digest: str, stale_since: datetime | None) -> ResolvedImage:
+    return ResolvedImage(reference, Digest(digest), "", is_index=False, platforms=(), stale_since=stale_since)
+
+
+def _part(ruling: Ruling, names: set[str]) -> Ruling:
+    return Ruling(
+        judged=ruling.judged & names,
+        hits=tuple(hit for hit in ruling.hits if hit.policy in names),
+        failed=tuple(failure for failure in ruling.failed if failure.policy in names),
+    )
+
+
+class _Then:
+    """A clock that stands at the instant of the record."""
+
+    def __init__(self, instant: datetime) -> None:
+        self._instant = instant
+
+    def now(self) -> datetime:
+        return self._instant
+
+    def monotonic(self) -> float:
+        return 0.0
