@@ -196,7 +196,7 @@ BAD_METADATA = {
     "secrets": ("readsSecrets: maybe", "readsSecrets"),
     "category": ("category: [image]", "category"),
     "request": ("onRequest: 1", "onRequest"),
-    "request-not-seen": ('"onRequest": true', "onRequest"),
+    "request-not-seen": ("onRequest: true # not now", "onRequest"),
 }
 
 
