@@ -222,9 +222,12 @@ def test_what_is_laid_out_and_whom_a_problem_blames(tmp_path: Path) -> None:
 def test_the_last_good_ones_survive_as_they_are(tmp_path: Path) -> None:
     laid = Laid("key", {("gate", "m"): {"a.rego": "ä\ud800\n"}}, {"central": {"p/a.rego": "ö".encode()}})
     good = LastGood(tmp_path / "x", DEFAULT_LIMITS)
+    good.write(Laid("nothing yet"))
     assert good.read() is None
     good.write(laid)
     assert good.read() == Laid("", laid.maps, laid.bundles)
+    good.write(Laid("other"))  # all were deleted
+    assert good.read() == Laid("")
     (tmp_path / "x").write_text("[]")
     assert good.read() is None
     LastGood(None, DEFAULT_LIMITS).write(laid)

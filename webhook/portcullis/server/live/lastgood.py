@@ -25,8 +25,8 @@ class LastGood:
 
     def write(self, laid: Laid) -> None:
         """Whole or not at all; a file that cannot be written is only told. Blocks."""
-        if self._file is None or not (laid.maps or laid.bundles):
-            return
+        if self._file is None or not (laid.maps or laid.bundles or self._file.exists()):
+            return  # nothing was ever kept, and nothing is to be
         document = {
             "maps": [[*place, dict(files)] for place, files in sorted(laid.maps.items())],
             "bundles": {
