@@ -23,10 +23,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import authoring  # this and the next three beside this file
+import authoring  # this and the next four beside this file
 import evidence
 import inspection
 import layers
+import replay
 from rich.console import Console
 from rich.table import Table
 

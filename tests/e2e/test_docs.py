@@ -168,6 +168,8 @@ def test_every_command_of_a_page_works(page: str, folder: Path, running_demo: Ru
         path.write_text(first)
     elif page.startswith("docs/coming-from-"):
         _write_examples(folder, page)
+    elif page == "docs/replay.md":
+        _copy_log(running_demo.config.with_name("audit.db"), folder / "audit.db")
     for words in commands(page):
         run([word.replace(EXAMPLE, image) for word in words], folder)
 
