@@ -77,7 +77,7 @@ test_an_allowed_base_by_its_layers_is_one_too if {
 }
 
 test_unknown_contents_are_told if {
-	every document in array.concat(building.silent, [building.with_contents(unknown) | some unknown in building.unknown]) {
+	every document in array.concat(building.silent, [building.with_contents(object.union(unknown, {"caches": [one({})]})) | some unknown in building.unknown]) {
 		violations := image_bytecode.deny with input as document
 		fixtures.reasons(violations) == {"contents-unknown"}
 	}

@@ -47,12 +47,14 @@ deny contains violation if {
 # The pod says what is started.
 commanded contains i if {
 	some i
+	is_array(input.containers[i].spec.command)
 	count(input.containers[i].spec.command) > 0
 }
 
 # The pod says the arguments, in place of CMD.
 argued contains i if {
 	some i
+	is_array(input.containers[i].spec.args)
 	count(input.containers[i].spec.args) > 0
 }
 
@@ -73,14 +75,22 @@ arguments(i, _, _) := input.containers[i].spec.args if i in argued
 
 direct(words) if {
 	is_array(words)
+	every word in words {
+		is_string(word)
+	}
 	not through_shell(words)
 }
 
 through_shell(words) if {
+	every word in words {
+		is_string(word)
+	}
 	regex.match(`^(?:/usr)?(?:/bin/)?(?:ba|da|a)?sh$`, words[0])
 	words[1] == "-c"
-	not regex.match(`^\s*exec\s`, words[2])
+	not replaces_shell(words)
 }
+
+replaces_shell(words) if regex.match(`^\s*exec\s`, words[2])
 
 said(i, written) := shell_form("ENTRYPOINT") if {
 	some j in platforms.of[written]

@@ -26,6 +26,8 @@ test_lists_pass if {
 		starting(["tini", "--", "sh", "-c", "x"], []),
 		starting([], shell("exec python -m app")),
 		starting(["sh"], ["-c", "x"]),
+		starting(["python", "-c", "x"], []),
+		starting(["/bin/sh", "-e", "run.sh"], []),
 	] {
 		reasons({}, [platform]) == set()
 	}
@@ -50,7 +52,7 @@ test_shell_form_is_told if {
 }
 
 test_what_is_not_known_is_told if {
-	every platforms in [[], [{}], [null], [starting([], [])], [starting(null, list)], [starting(list, null)], [starting("x", list)]] {
+	every platforms in [[], [{}], [null], [starting([], [])], [starting(null, list)], [starting(list, null)], [starting("x", list)], [starting([7], list)], [starting(list, [null])], [starting([null, "-c", "x"], [])], [starting(["sh", "-c", null], [])]] {
 		reasons({}, platforms) == {"command-unknown"}
 	}
 	violations := image_exec_form.deny with input as fixtures.document([fixtures.container({})], {})
@@ -60,7 +62,9 @@ test_what_is_not_known_is_told if {
 test_the_pod_replaces_what_the_image_says if {
 	bad := starting(shell("x"), shell("y"))
 	reasons({"command": ["python"]}, [bad]) == set()
-	reasons({"command": []}, [bad]) == {"shell-form"}
+	every odd in [[], null, "x", 7] {
+		reasons({"command": odd, "args": odd}, [bad]) == {"shell-form"}
+	}
 	reasons({"args": ["x"]}, [bad]) == {"shell-form"}
 	reasons({"args": ["x"]}, [starting(list, shell("y"))]) == set()
 	reasons({"args": []}, [starting(list, shell("y"))]) == {"shell-form"}

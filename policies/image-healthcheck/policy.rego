@@ -80,6 +80,7 @@ watched contains i if {
 	"probe" in accepted
 	some i
 	some probe in ["livenessProbe", "readinessProbe"]
+	is_object(input.containers[i].spec[probe])
 	count(input.containers[i].spec[probe]) > 0
 }
 
@@ -93,5 +94,6 @@ watched contains i if {
 checked[written] contains j if {
 	some written, j
 	input.images[written].platforms[j].config.healthcheck[0] in {"CMD", "CMD-SHELL"}
+	is_array(input.images[written].platforms[j].config.healthcheck)
 	count(input.images[written].platforms[j].config.healthcheck) > 1
 }

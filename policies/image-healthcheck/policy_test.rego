@@ -28,7 +28,7 @@ test_a_check_of_the_image_or_a_probe_is_enough if {
 
 test_neither_is_told if {
 	every document in array.concat(
-		[judged(spec, [[]]) | some spec in [{}, null, {"livenessProbe": {}}, {"livenessProbe": null}, {"startupProbe": probe}]],
+		[judged(spec, [[]]) | some spec in [{}, null, {"livenessProbe": {}}, {"livenessProbe": null}, {"startupProbe": probe}, {"livenessProbe": 7}, {"readinessProbe": "x"}]],
 		array.concat(
 			[judged({}, [odd]) | some odd in [["NONE"], ["CMD"], null, [], "CMD true", ["NONE", "x"], [null, "x"]]],
 			[judged({}, [check, []]), judged({}, []), fixtures.document([fixtures.container({})], {})],
@@ -54,6 +54,7 @@ test_only_what_is_accepted_counts if {
 	violations := image_healthcheck.deny with input as judged({}, [[]])
 		with data.portcullis.parameters as set_to({"accept": ["probe"]})
 	{violation.msg | some violation in violations} == {"has no livenessProbe or readinessProbe"}
+	{violation.fix | some violation in violations} == {"add livenessProbe or readinessProbe"}
 }
 
 test_only_containers_that_serve_are_told if {

@@ -144,7 +144,6 @@ judged[written][name] := object.union(platforms.place(written, blamed), {
 	some name in enabled
 	not exemptions.holds(settings.exempt, written, "", name)
 	blamed := {j | _ = bad[written][j][name]}
-	count(blamed) > 0
 	first := min(blamed)
 	total := count(bad[written][first][name])
 	lines := [text.short(words(name, history.own[written][first][k]), 200) |

@@ -346,3 +346,9 @@ test_a_check_is_only_off_when_it_is_false if {
 			with input as building.built(["RUN sudo x"])
 	}
 }
+
+# The one is told, and not the other.
+test_containers_are_judged_by_their_own_images if {
+	violations := image_history.deny with input as fixtures.beside(building.built(["RUN pip install x"]), building.built(["COPY a b"]))
+	fixtures.told(violations) == {"web"}
+}

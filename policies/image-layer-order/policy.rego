@@ -59,8 +59,7 @@ deny contains violation if {
 	written := containers.image(i)
 	not exemptions.holds(settings.exempt, written, "", "")
 	some reason in ["layer-mixed", "layer-order"]
-	blamed := {j | count(faults[written][j][reason]) > 0}
-	count(blamed) > 0
+	blamed := {j | _ = faults[written][j][reason]}
 	violation := containers.violation(i, object.union(
 		platforms.place(written, blamed),
 		said(reason, stages.own[written][min(blamed)][min(faults[written][min(blamed)][reason])]),
@@ -100,9 +99,13 @@ faults[written][j]["layer-order"] contains k if {
 listed[written] contains j if {
 	some j in platforms.complete[written]
 	is_array(input.images[written].platforms[j].contents.packages)
+	every found in input.images[written].platforms[j].contents.packages {
+		is_string(found.manager)
+		is_number(found.layerIndex)
+	}
 }
 
-# The Python packages that each layer of the final stage brings.
+# The Python packages that each layer brings. Those of the base lie below all code.
 packaged[written][j][index] contains name if {
 	some written
 	some j in listed[written]
@@ -110,7 +113,6 @@ packaged[written][j][index] contains name if {
 	found.manager == "python"
 	index := found.layerIndex
 	name := found.name
-	not stages.of_base(written, j, index)
 }
 
 # -- code ----------------------------------------------------------------------------------------------------------
@@ -164,5 +166,4 @@ folder(written, j, k) := stages.own[written][j][max(before)].arguments if {
 		some line, step in array.slice(stages.own[written][j], 0, k)
 		step.instruction == "WORKDIR"
 	}
-	count(before) > 0
 } else := ""

@@ -70,6 +70,9 @@ test_what_is_no_code_may_stand_anywhere if {
 		"COPY /wheels /wheels",
 		"RUN git fetch",
 		"RUN clone x",
+		"RUN hg clone x /app",
+		"LABEL a=b; git clone x",
+		"COPY --chown=1 requirements.txt .",
 		"ENV A=COPY",
 		"LABEL a=b",
 	] {
@@ -79,9 +82,16 @@ test_what_is_no_code_may_stand_anywhere if {
 
 # The first WORKDIR is that of a folder for programs, the second that of the application.
 test_the_folder_is_the_last_one_named if {
-	reasons(building.judged([platform(["WORKDIR /etc", "COPY a b", "RUN pip install x"], packages([0, 5]))])) == set()
-	reasons(building.judged([platform(["WORKDIR /etc", "WORKDIR /srv", "COPY a b", "RUN pip install x"], packages([0, 5]))])) == {"layer-order"}
-	reasons(building.judged([platform(["COPY a b", "WORKDIR /etc", "RUN pip install x"], packages([0, 5]))])) == {"layer-order"}
+	expected := {
+		"layer-order": [["WORKDIR /etc", "WORKDIR /srv", "COPY a b"], ["COPY a b", "WORKDIR /etc"]],
+		"": [["WORKDIR /etc", "COPY a b"], ["WORKDIR /etc", "ENV A=b", "COPY a b"]],
+	}
+	every reason, cases in expected {
+		every lines in cases {
+			found := reasons(building.judged([platform(array.concat(lines, ["RUN pip install x"]), packages([0, 5]))]))
+			found == {reason} - {""}
+		}
+	}
 }
 
 test_a_path_without_a_folder_lies_at_the_root if {
@@ -91,6 +101,11 @@ test_a_path_without_a_folder_lies_at_the_root if {
 		{"contents": {"packages": [of_python("a", 1)]}},
 	)])
 	reasons(document) == set()
+	reasons(building.judged([building.platform(
+		"linux/amd64",
+		["COPY . .", "RUN pip install x"],
+		{"contents": {"packages": [of_python("a", 1)]}},
+	)])) == {"layer-order"}
 }
 
 test_only_packages_of_python_above_the_base_count if {
@@ -121,9 +136,9 @@ test_what_is_not_known_is_told if {
 		reasons(document) == {"contents-unknown", "history-unknown"}
 	}
 	every unknown in building.unknown {
-		reasons(building.with_contents(object.union(unknown, {"packages": []}))) == {"contents-unknown"}
+		reasons(building.with_contents(object.union(unknown, {"packages": [of_python("a", 1), of_python("b", 1)]}))) == {"contents-unknown"}
 	}
-	every odd in [null, {}, "x"] {
+	every odd in [null, {}, "x", [null], [{}], [object.remove(of_python("a", 1), ["layerIndex"])], [object.remove(of_python("a", 1), ["manager"])]] {
 		reasons(building.with_contents({"packages": odd})) == {"contents-unknown"}
 	}
 	reasons(building.with_facts({"contents": {"packages": []}, "config": {"history": null}})) == {"history-unknown"}

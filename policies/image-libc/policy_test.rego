@@ -112,3 +112,8 @@ test_wrong_parameters_are_a_violation if {
 		fixtures.reasons(violations) == {"parameter-invalid"}
 	}
 }
+
+test_containers_are_judged_by_their_own_images if {
+	violations := image_libc.deny with input as fixtures.beside(building.with_contents(mixed(1)), building.with_facts({}))
+	fixtures.told(violations) == {"web"}
+}

@@ -57,8 +57,7 @@ deny contains violation if {
 	some i in containers.all
 	written := containers.image(i)
 	some reason, words in checks
-	blamed := {j | some j, _ in lines[written]; count(lines[written][j][reason]) > 0}
-	count(blamed) > 0
+	blamed := {j | count(lines[written][j][reason]) > 0}
 	not exemptions.holds(settings.exempt, written, "", "")
 	violation := containers.violation(i, object.union(platforms.place(written, blamed), {
 		"msg": sprintf("%s in its final stage: %s", [words, text.quoted(lines[written][min(blamed)][reason][0])]),

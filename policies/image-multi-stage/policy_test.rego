@@ -104,7 +104,7 @@ test_what_is_not_known_is_told if {
 		reasons(document) == {"contents-unknown", "history-unknown"}
 	}
 	every unknown in building.unknown {
-		reasons(building.with_contents(unknown)) == {"contents-unknown"}
+		reasons(building.with_contents(object.union(unknown, {"buildTools": [tool({})]}))) == {"contents-unknown"}
 	}
 	reasons(building.with_facts({"config": {"history": null}})) == {"history-unknown"}
 }

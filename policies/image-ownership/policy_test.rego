@@ -175,3 +175,8 @@ test_wrong_parameters_are_a_violation if {
 		fixtures.reasons(violations) == {"parameter-invalid"}
 	}
 }
+
+test_containers_are_judged_by_their_own_images if {
+	violations := image_ownership.deny with input as fixtures.beside(application({"foreign": [alien(1)]}), application({}))
+	fixtures.told(violations) == {"web"}
+}

@@ -62,7 +62,6 @@ judged[written] contains said if {
 	not exemptions.holds(settings.exempt, written, "", "")
 	some limit, _ in {"maxCompressedMiB", "maxMiB", "maxLayerMiB", "maxLayers"}
 	blamed := platforms.of[written] - object.get(object.get(kept, written, {}), limit, set())
-	count(blamed) > 0
 	said := object.union(words(limit, written, min(blamed)), platforms.place(written, blamed))
 }
 

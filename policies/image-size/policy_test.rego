@@ -154,3 +154,24 @@ test_wrong_parameters_are_a_violation if {
 		fixtures.reasons(violations) == {"parameter-invalid"}
 	}
 }
+
+test_containers_are_judged_by_their_own_images if {
+	violations := image_size.deny with input as fixtures.beside(building.with_facts({"compressedBytes": 501 * mib}), building.with_facts({}))
+	fixtures.told(violations) == {"web"}
+}
+
+test_an_exempt_image_without_platforms_passes if {
+	every images in [["registry.example/**"], ["other.example/**"]] {
+		violations := image_size.deny with input as fixtures.judged({}, {"platforms": []})
+			with data.portcullis.parameters as limits({"exempt": [{"images": images}]})
+		count(violations) == count([one | some one in images; startswith(one, "other")])
+	}
+}
+
+test_a_number_of_layers_that_is_not_known if {
+	every layers in [null, "3", -1] {
+		some violation in image_size.deny with input as building.with_facts({"layers": layers})
+		violation.details.reason == "image-size-unknown"
+		contains(violation.msg, "number of layers")
+	}
+}

@@ -97,3 +97,19 @@ test_wrong_parameters_are_a_violation if {
 		"parameter-invalid" in fixtures.reasons(violations)
 	}
 }
+
+test_containers_are_judged_by_their_own_images if {
+	documents := fixtures.beside(from("registry.example", "acme/old/x"), from("registry.example", "acme/web"))
+	denied := image_source.deny with input as documents with data.portcullis.parameters as denying
+	fixtures.told(denied) == {"web"}
+	others := image_source.deny with input as fixtures.beside(from("a.example", "x"), from("registry.example", "acme/web"))
+		with data.portcullis.parameters as acme
+	fixtures.told(others) == {"web"}
+}
+
+# What is no reference is told as that alone.
+test_what_is_no_reference_is_told_once if {
+	violations := image_source.deny with input as fixtures.judged({}, {"reference": null})
+		with data.portcullis.parameters as closed
+	fixtures.reasons(violations) == {"image-reference-invalid"}
+}

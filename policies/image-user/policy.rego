@@ -101,5 +101,4 @@ place(i) := {"platform": blamed[0].platform, "digest": blamed[0].digest} if {
 		digest := input.images[written].platforms[j].digest
 	]
 	count(blamed) < count([j | some j; _ = input.images[written].platforms[j].platform])
-	count(blamed) > 0
 }

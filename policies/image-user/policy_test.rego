@@ -144,3 +144,46 @@ test_wrong_parameters_are_a_violation if {
 		with input as fixtures.judged({}, {})
 	fixtures.reasons(violations) == {"parameter-invalid"}
 }
+
+# The platforms of another image are not to blame.
+test_the_platform_to_blame_is_of_the_image_of_the_container if {
+	documents := fixtures.document(
+		[fixtures.container({"user": user({"root": true})})],
+		{fixtures.image: both(true, true), "other": both(false, true)},
+	)
+	some violation in image_user.deny with input as documents
+	not violation.platform
+}
+
+# An image that is no index has one platform, which nobody needs to be told.
+test_no_platform_is_named_where_there_is_no_index if {
+	images := {fixtures.image: object.union(both(false, true), {"isIndex": false})}
+	some violation in image_user.deny with input as fixtures.document([fixtures.container({"user": user({"root": true})})], images)
+	not violation.platform
+}
+
+test_no_platform_is_named_where_none_is_like_the_container if {
+	images := {fixtures.image: both(false, false)}
+	some violation in image_user.deny with input as fixtures.document([fixtures.container({"user": user({"root": true})})], images)
+	not violation.platform
+	violation.msg != ""
+}
+
+# What is not known is never told as root, whatever it was looked for in.
+test_unknown_is_told_as_unknown_for_every_source if {
+	every source in ["container", "pod", "unset", "image"] {
+		some violation in image_user.deny with input as fixtures.judged({"user": user({"root": "unknown", "source": source, "name": "app"})}, {})
+		violation.msg == "may run as root: its user is not known"
+	}
+	every name in ["", null] {
+		some violation in image_user.deny with input as fixtures.judged({"user": user({"root": "unknown", "source": "unresolved", "name": name})}, {})
+		violation.msg == "may run as root: its user is not known"
+	}
+}
+
+test_root_without_a_name_is_told_as_root if {
+	every name in [null, "", "root", 7] {
+		some violation in image_user.deny with input as fixtures.judged({"user": user({"root": true, "source": "image", "name": name})}, {})
+		violation.msg == "runs as root: that is the user of the image"
+	}
+}

@@ -285,3 +285,11 @@ on_base(policy, layers, more) := {
 }
 
 reasons(violations) := {violation.details.reason | some violation in violations}
+
+# Two such documents as one: the container and image of the second are called "neighbour".
+beside(first, second) := object.union(first, {
+	"containers": array.concat(first.containers, [object.union(second.containers[0], {"name": "neighbour", "image": "neighbour"})]),
+	"images": object.union(first.images, {"neighbour": second.images[image]}),
+})
+
+told(violations) := {violation.container | some violation in violations}

@@ -175,3 +175,10 @@ test_wrong_parameters_are_a_violation if {
 		"parameter-invalid" in fixtures.reasons(violations)
 	}
 }
+
+test_a_later_report_of_another_platform_replaces_none if {
+	arm := evidence.lint({"platform": "linux/arm64", "lintedAt": "2026-11-24T00:00:00Z"})
+	bad := evidence.lint({"platform": "linux/amd64", "lintedAt": "2026-11-20T00:00:00Z", "complete": false})
+	violations := lint_required.deny with input as linted([bad, arm])
+	count(violations) > 0
+}

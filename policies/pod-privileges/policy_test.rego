@@ -204,3 +204,28 @@ test_wrong_parameters_are_a_violation if {
 		with input as fixtures.pod({}, {})
 	fixtures.reasons(violations) == {"parameter-invalid"}
 }
+
+test_what_only_looks_alike_passes if {
+	every spec in [
+		{"probe": {"httpGet": {"host": "x"}}},
+		{"livenessProbe": {"exec": {"host": "x"}}},
+		{"livenessProbe": {"httpGet": {"host": ""}}},
+		{"startupProbe": {"tcpSocket": {"host": null}}},
+		{"lifecycle": {"later": {"httpGet": {"host": "x"}}}},
+		{"lifecycle": {"preStop": {"exec": {"host": "x"}}}},
+		{"lifecycle": {"preStop": {"httpGet": {"host": ""}}}},
+		{"lifecycle": {"postStart": {"tcpSocket": {"host": null}}}},
+	] {
+		pod_privileges.deny == set() with input as fixtures.pod({}, spec)
+	}
+	every spec in [
+		context({"sysctls": [{"name": "kernel.shm_rmid_forced", "value": "1"}]}),
+		{"volumes": [{"name": "v", "nfs": {"server": "a", "path": "/"}}]},
+	] {
+		pod_privileges.deny == set() with input as fixtures.pod(spec, {})
+	}
+}
+
+test_image_volumes_run_nothing if {
+	pod_privileges.deny == set() with input as fixtures.judged({"kind": "volume", "spec": context({"privileged": true})}, {})
+}

@@ -162,3 +162,14 @@ test_wrong_parameters_are_a_violation if {
 		"parameter-invalid" in fixtures.reasons(violations)
 	}
 }
+
+test_containers_are_judged_by_their_own_images if {
+	violations := scan_fresh.deny with input as fixtures.beside(scanned({"ageHours": 300}), scanned({}))
+	fixtures.told(violations) == {"web"}
+}
+
+test_a_scan_whose_scanner_is_not_known_counts_as_every_one if {
+	violations := scan_fresh.deny with input as scanned({"ageHours": 300, "scanner": {"name": ""}})
+		with data.portcullis.parameters as parameters({"scanners": ["trivy"]})
+	count(violations) == 1
+}

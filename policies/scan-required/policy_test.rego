@@ -375,3 +375,17 @@ test_parameters_that_other_policies_have_now if {
 		endswith(violation.msg, sprintf(": %q is a parameter of %s now", [name, policy]))
 	}
 }
+
+ended_system := fixtures.scan({"system": {"family": "debian", "version": "9", "endOfLife": true}})
+
+test_ended_systems_are_told_under_the_mode_that_is_set if {
+	documents := fixtures.beside(evidence.scanned([ended_system]), evidence.scanned([fixtures.scan({})]))
+	warned := scan_required.warn with input as documents
+	fixtures.told(warned) == {"web"}
+	fixtures.reasons(warned) == {"scan-end-of-life"}
+	every endOfLife, count_of in {"warn": [0, 1], "deny": [1, 0], "allow": [0, 0]} {
+		denied := scan_required.deny with input as documents with data.portcullis.parameters as {"scan-required": {"endOfLife": endOfLife}}
+		told := scan_required.warn with input as documents with data.portcullis.parameters as {"scan-required": {"endOfLife": endOfLife}}
+		[count(denied), count(told)] == count_of
+	}
+}

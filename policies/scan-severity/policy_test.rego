@@ -235,3 +235,8 @@ test_wrong_parameters_are_a_violation if {
 		"parameter-invalid" in fixtures.reasons(violations)
 	}
 }
+
+test_containers_are_judged_by_their_own_images if {
+	violations := scan_severity.deny with input as fixtures.beside(found([critical]), found([]))
+	fixtures.told(violations) == {"web"}
+}

@@ -122,3 +122,8 @@ test_wrong_parameters_are_a_violation if {
 		"parameter-invalid" in fixtures.reasons(violations)
 	}
 }
+
+test_containers_are_judged_by_their_own_images if {
+	violations := vex_trusted.deny with input as fixtures.beside(aside({"justification": "x"}), aside({}))
+	fixtures.told(violations) == {"web"}
+}

@@ -1,5 +1,6 @@
 """Policies from elsewhere over the real OPA: Gatekeeper's, OPA's admission tutorial, conftest's."""
 
+import subprocess
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from fakes import opa
 from portcullis.errors import PolicyCompileError
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.ruling import CompiledBundle, Mode, Need, Origin, PolicyBundle, PolicyInfo, Rego, Ruling
+from portcullis.policy import bridges
 from portcullis.policy.bundle import load_bundle
 from portcullis.policy.opa import OpaEngine
 from portcullis.server.clock import SystemClock
@@ -451,3 +453,31 @@ async def test_only_the_enabled_ones_are_policies(opa_binary: Path, tmp_path: Pa
         compiled = await engine.compile(bundle_of(tmp_path, files, enabled=["a"]))
         ruling = await judge(engine, compiled)
     assert said(ruling) == {("a", Mode.DENY, "x")}
+
+
+async def test_exceptions_of_conftest_are_told_and_not_made(opa_binary: Path, tmp_path: Path) -> None:
+    text = 'package main\n\ndeny_x["x"] { true }\n\nexception[["x"]] { true }\n'
+    async with opa.running(opa_binary) as engine:
+        compiled = await engine.compile(bundle_of(tmp_path, {"m.rego": text}))
+        assert [hit.msg for hit in (await judge(engine, compiled)).hits] == ["x"]
+    (remark,) = compiled.remarks
+    assert "main: the rule exception is not used" in remark.message
+
+
+async def test_only_what_is_new_is_parsed_anew(opa_binary: Path, tmp_path: Path) -> None:
+    files = {f"{number}.yaml": template(f"T{number}", f"package x\n# {number}\n{PLAIN[10:]}") for number in range(8)}
+    async with opa.running(opa_binary) as engine:
+        await engine.compile(bundle_of(tmp_path, files))
+        made = dict(engine._known._made)
+        changed = template("T0", 'package x\nviolation[{"msg": "new"}] { true }')
+        ruling = await judge(engine, await engine.compile(bundle_of(tmp_path, {"0.yaml": changed})))
+        assert len(engine._known._made) == len(made) + 1
+    assert sorted(hit.msg for hit in ruling.hits) == ["new", *["x"] * 7]
+
+
+def test_our_own_rego_is_as_strict_as_that_of_the_policies(opa_binary: Path) -> None:
+    folder = Path(bridges.__file__).parent
+    paths = [str(folder / "bridging.rego"), str(folder / "gatekeeper" / "matching.rego")]
+    assert subprocess.run([opa_binary, "check", "--strict", *paths], check=True).returncode == 0
+    listed = subprocess.run([opa_binary, "fmt", "--list", *paths], capture_output=True, check=True)
+    assert listed.stdout == b""

@@ -55,6 +55,10 @@ warn contains "set NUMBER"
 """
 
 
+PATIENT = {"webhook": {"timeoutSeconds": 30}}
+"""A busy machine needs longer than the ten seconds that are enough elsewhere."""
+
+
 def policies(name: str, **files: str) -> dict[str, Any]:
     metadata = {"name": name, "namespace": NAMESPACE, "labels": LABEL}
     data = {f"{key}.rego": text for key, text in files.items()}
@@ -72,7 +76,7 @@ def gate(release: Installed) -> Iterator[Installed]:
     """Installed, refusing; with the whole library, namespaces and services watched."""
     release.cluster.namespace(SHOP)
     services = {"inventory": [{"resource": "services"}]}
-    release.helm("install", values=release.values("enforce", cluster=services))
+    release.helm("install", values={**release.values("enforce", cluster=services), **PATIENT})
     until(lambda: release.webhook()["clientConfig"].get("caBundle"), "the CA in the webhook configuration")
     until(lambda: "matchConditions" not in release.webhook(), "the webhook to be called")
     yield release
@@ -225,7 +229,7 @@ def test_fifty_swaps_under_load_lose_no_answer(gate: Installed) -> None:
     before = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "base", "namespace": NAMESPACE}}
     gate.cluster.apply({**before, "data": {"team.rego": TEAM}})
     values = gate.values("enforce", policies={"builtin": False})
-    gate.helm("upgrade", values={**values, "policyConfigMaps": ["base"]})
+    gate.helm("upgrade", values={**values, **PATIENT, "policyConfigMaps": ["base"]})
     until(lambda: "matchConditions" not in gate.webhook(), "the webhook to be called again")
     in_force(gate, pod(gate, "small"), "[team-label]")
     over, askers = threading.Event(), [Asker(gate) for _ in range(4)]

@@ -545,40 +545,53 @@ FINDING = frozenset(
         "image-build-tools",
         "image-leftovers",
         "image-libc",
+        "image-multi-stage",
         "image-ownership",
         "image-package-manager",
+        "image-pip-cache",
         "image-secrets",
         "image-setuid",
         "image-shell",
     }
 )
-INSIDE = FINDING | {"image-size"}
+INSIDE = FINDING | {"image-bytecode", "image-size"}
 # Those that ask for something signed: beside scans, and scans.
 UNATTESTED = frozenset({"lint-required", "sbom-required", "provenance", "image-signed"})
 UNSCANNED = frozenset({"scan-required"})
 UNSIGNED = UNATTESTED | UNSCANNED
-ALL = INSIDE | UNSIGNED | {"image-user", "image-pinned", "image-age"}
+ALL = INSIDE | UNSIGNED | {"image-user", "image-numeric-user", "image-pinned", "image-age"}
+UNCONFIGURED = frozenset({"image-exec-form", "image-history"})
 
 
-UNSAID = frozenset({"pss-drop-capabilities", "pss-non-root", "pss-privilege-escalation", "pss-seccomp-required"})
-"""What level restricted of the Pod Security Standards wants to be said, and a plain pod does not say."""
+UNSAID = frozenset(
+    {
+        "image-healthcheck",
+        *("pss-drop-capabilities", "pss-non-root", "pss-privilege-escalation", "pss-seccomp-required"),
+    }
+)
+"""What a plain pod does not say: a probe, and what level restricted of the Pod Security Standards wants to be said."""
+UNLISTED = frozenset({"image-layer-order"})
+"""Those that need the list of packages, which is in the input only for who reads it."""
 
 
 def one(image: ImageFacts, user: ImageUser, violates: frozenset[str]) -> Sample:
-    return Sample((ContainerFacts(container(image.written), container_user(user)),), (image,), violates | UNSAID)
+    containers = (ContainerFacts(container(image.written), container_user(user)),)
+    return Sample(containers, (image,), violates | UNSAID | (frozenset() if image is TOOLS else UNLISTED))
 
 
 SAMPLES: Mapping[str, Sample] = {
     "clean": one(CLEAN, NUMERIC, frozenset()),
-    "root-on-one-platform": one(ROOT_ON_ARM, UNSET, INSIDE | UNSIGNED | {"image-user", "image-pinned"}),
+    "root-on-one-platform": one(
+        ROOT_ON_ARM, UNSET, INSIDE | UNSIGNED | {"image-user", "image-numeric-user", "image-pinned"}
+    ),
     "untrusted-scan": one(REJECTED, NAMED, ALL),
     "vulnerable": one(VULNERABLE, NUMERIC, UNATTESTED | {"scan-severity"}),
     "stale": one(STALE, NUMERIC, UNATTESTED | {"scan-fresh"}),
     "tools": one(TOOLS, NUMERIC, FINDING),
     "vex": one(WITH_VEX, NUMERIC, frozenset()),
     "suppressed": one(SUPPRESSED, NUMERIC, frozenset({"scan-required"})),
-    "missing-image": one(MISSING, NAMED, ALL | {"image-history"}),
-    "no-reference": one(NO_REFERENCE, NAMED, ALL | {"image-history", "image-source"}),
+    "missing-image": one(MISSING, NAMED, ALL | UNCONFIGURED),
+    "no-reference": one(NO_REFERENCE, NAMED, ALL | UNCONFIGURED | {"image-source"}),
     "privileged": Sample(
         (
             ContainerFacts(
@@ -592,6 +605,7 @@ SAMPLES: Mapping[str, Sample] = {
         ),
         (CLEAN,),
         UNSAID
+        | UNLISTED
         | {"image-user", "pod-privileges", "pss-host-namespaces", "pss-host-path", "pss-non-root-user"}
         | {"pss-privileged", "pss-volume-types"},
         {
@@ -605,7 +619,7 @@ SAMPLES: Mapping[str, Sample] = {
     "nothing-fetched": Sample(
         (ContainerFacts(container(PINNED_TEXT := str(PINNED)), container_user(NAMED)),),
         (ImageFacts(written=PINNED_TEXT, reference=PINNED),),
-        INSIDE | UNSIGNED | UNSAID | {"image-history", "image-user", "image-age"},
+        INSIDE | UNSIGNED | UNSAID | UNLISTED | UNCONFIGURED | {"image-user", "image-numeric-user", "image-age"},
     ),
     "no-pod": Sample((), (), frozenset()),
 }

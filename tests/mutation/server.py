@@ -112,9 +112,10 @@ class Server:
             raise RuntimeError(f"OPA answers {status} to a module: {json.dumps(answer)[:1000]}")
 
     def holds(self, path: str) -> bool:
-        """Whether the rule at this path of ``data`` is true. It is not where it fails or takes too long."""
+        """Whether the rule at this path of ``data`` is true. It is not where it fails or takes too long, nor where a
+        builtin fails, which the gate does not forgive either."""
         try:
-            status, answer = self._ask("GET", f"/v1/data/{path}")
+            status, answer = self._ask("GET", f"/v1/data/{path}?strict-builtin-errors=true")
         except TimeoutError:
             self._connection.close()
             return False

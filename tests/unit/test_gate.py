@@ -18,9 +18,11 @@ from fakes import samples
 from fakes.engine import ScriptedEngine
 from fakes.registry import AMD64, MemoryRegistry, image_config
 from portcullis.admission.workloads import WorkloadReader
-from portcullis.decision.exceptions import Exceptions
-from portcullis.decision.modes import Modes
+from portcullis.case import Case
+from portcullis.decision.exceptions import Exceptions, PolicyException
+from portcullis.decision.modes import Modes, Override
 from portcullis.errors import (
+    ClusterError,
     EngineError,
     EngineTimeout,
     EngineUnavailable,
@@ -41,6 +43,8 @@ from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.contents import Contents, Package
 from portcullis.model.decision import Because, Decision, Stage, Verdict
 from portcullis.model.image import Access, HistoryEntry, ImageReference, ImageUser, ResolvedImage, UserSource
+from portcullis.model.imagepattern import parse_pattern
+from portcullis.model.place import LabelSelector, NamespaceFacts, Scope
 from portcullis.model.request import (
     AdmissionRequest,
     Caller,
@@ -56,6 +60,7 @@ from portcullis.model.ruling import (
     PolicyFailure,
     PolicyInfo,
     RuleHit,
+    Ruling,
 )
 from portcullis.ports import Inspector, Namespaces
 from portcullis.standing import Current, Standing
@@ -596,3 +601,146 @@ async def test_what_a_registry_said_before_its_outage_is_marked_everywhere(bench
     assert decision.images[0].stale_since == BEFORE
     assert [line.split("]")[0] for line in decision.warnings] == ["[registry-stale"]
     assert msgspec.json.decode(decision.document)["images"][IMAGE]["staleSince"] == "2026-11-24T11:30:00.000000Z"
+
+
+# -- places and exceptions ---------------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """Namespaces in the test's hands."""
+
+    def __init__(self, labels: Mapping[str, str] | None) -> None:
+        self.labels = labels
+        self.asked: list[str] = []
+
+    async def get(self, name: str) -> NamespaceFacts:
+        self.asked.append(name)
+        if self.labels is None:
+            raise ClusterError("the API server is away")
+        return NamespaceFacts(name, self.labels, {})
+
+
+EXCEPTION = PolicyException(
+    id="EX-12",
+    policies=frozenset({EARLY, LATE}),
+    scope=Scope(("shop",)),
+    reason="moves in January",
+    owner="payments",
+    expires=datetime(2026, 12, 1, tzinfo=UTC),
+)
+
+
+async def test_an_excepted_violation_refuses_nothing_and_is_shown(bench: Bench) -> None:
+    bench.engine.hits = [hit(EARLY), hit(LATE)]
+    bench.exceptions = Exceptions([EXCEPTION])
+    decision = await bench.decide(asking(pod()))
+    assert decision.verdict is Verdict.ADMITTED
+    assert decision.because is Because.EXCEPTION
+    assert [(one.policy, one.mode, one.exception) for one in decision.violations] == [
+        (EARLY, Mode.DENY, "EX-12"),
+        (LATE, Mode.DENY, "EX-12"),
+    ]
+    assert decision.warnings[0].startswith(f"[{EARLY}] excepted by EX-12 until 2026-12-01T00:00Z: ")
+
+
+async def test_what_an_exception_does_not_cover_refuses(bench: Bench) -> None:
+    bench.engine.hits = [hit(EARLY), hit(SCAN)]
+    bench.exceptions = Exceptions([EXCEPTION])
+    decision = await bench.decide(asking(pod()))
+    assert decision.verdict is Verdict.REFUSED
+    assert decision.because is Because.JUDGED
+    assert f"[{SCAN}]" in decision.message
+    assert f"[{EARLY}]" not in decision.message
+
+
+async def test_an_exception_that_has_ended_covers_nothing(bench: Bench) -> None:
+    bench.engine.hits = [hit(EARLY)]
+    bench.exceptions = Exceptions([dataclasses.replace(EXCEPTION, expires=Clock().now())])
+    assert (await bench.decide(asking(pod()))).verdict is Verdict.REFUSED
+
+
+async def test_an_exception_for_images_covers_violations_of_these(bench: Bench) -> None:
+    bench.engine.hits = [hit(EARLY)]
+    for pattern, verdict in (("registry.example/acme/**", Verdict.ADMITTED), ("other.example/**", Verdict.REFUSED)):
+        bench.exceptions = Exceptions([dataclasses.replace(EXCEPTION, images=(parse_pattern(pattern),))])
+        assert (await bench.decide(asking(pod()))).verdict is verdict
+
+
+async def test_a_policy_can_forbid_exceptions(bench: Bench) -> None:
+    bench.exceptions = Exceptions([EXCEPTION])
+    forbidding = dataclasses.replace(info(EARLY), exceptions_forbidden=True)
+    case = Case(asking(pod()), standing=bench.standing(), clock=Clock(), limits=DEFAULT_LIMITS)
+    case.take([forbidding], Ruling(frozenset({EARLY}), (hit(EARLY),)))
+    assert case.conclude().verdict is Verdict.REFUSED
+
+
+async def test_an_exception_excuses_no_outage(bench: Bench) -> None:
+    bench.engine.error = EngineUnavailable("OPA is down")
+    bench.exceptions = Exceptions([EXCEPTION])
+    assert (await bench.decide(asking(pod()))).code == 503
+
+
+SHOPS = Scope((), LabelSelector({"team": "shop"}))
+
+
+async def test_labels_of_the_namespace_decide_modes(bench: Bench) -> None:
+    bench.engine.hits = [hit(EARLY)]
+    bench.modes = Modes(overrides=(Override(SHOPS, {"*": Mode.WARN}),))
+    for labels, verdict in (({"team": "shop"}, Verdict.ADMITTED), ({"team": "x"}, Verdict.REFUSED)):
+        bench.namespaces = Cluster(labels)
+        assert (await bench.decide(asking(pod()))).verdict is verdict
+    bench.namespaces = Cluster(None)
+    assert (await bench.decide(asking(pod()))).verdict is Verdict.REFUSED
+
+
+async def test_labels_that_nobody_needs_are_not_asked_for(bench: Bench) -> None:
+    bench.namespaces = cluster = Cluster({})
+    await bench.decide(asking(pod()))
+    assert cluster.asked == []
+    assert bench.engine.documents[0]["namespace"] == {"name": "shop", "labels": None, "annotations": None}
+
+
+async def test_labels_are_in_the_document_where_somebody_needs_them(bench: Bench) -> None:
+    bench.modes = Modes(overrides=(Override(SHOPS, {"*": Mode.WARN}),))
+    bench.namespaces = Cluster({"team": "shop"})
+    await bench.decide(asking(pod()))
+    assert bench.engine.documents[0]["namespace"] == {"name": "shop", "labels": {"team": "shop"}, "annotations": {}}
+
+
+@pytest.mark.parametrize(("namespaces", "code"), [(Cluster(None), 503), (None, 403)])
+async def test_parameters_that_hang_on_unknown_labels_leave_the_policy_undecided(
+    bench: Bench, namespaces: Cluster | None, code: int
+) -> None:
+    """An outage where there is a cluster; where there is none, waiting will not help."""
+    bench.policies = (EARLY,)
+    bench.modes = Modes(overrides=(Override(SHOPS, parameters={EARLY: {"more": 1}}),))
+    bench.namespaces = namespaces
+    decision = await bench.decide(asking(pod()))
+    assert decision.code == code
+    assert [(one.policy, one.problems[0].reason) for one in decision.undecided] == [(EARLY, "namespace-unknown")]
+    assert bench.engine.asked == []
+
+
+async def test_parameters_of_the_place_are_asked_with(bench: Bench) -> None:
+    bench.policies = (EARLY,)
+    bench.modes = Modes(
+        parameters={EARLY: {"a": 1, "b": 1}}, overrides=(Override(Scope(("sh*",)), parameters={EARLY: {"b": 2}}),)
+    )
+    await bench.decide(asking(pod()))
+    assert bench.engine.parameters == [{EARLY: {"a": 1, "b": 2}}]
+
+
+async def test_a_namespace_that_is_created_is_not_looked_for(bench: Bench) -> None:
+    """Policies see the labels that it is to have; the operator's overrides do not go by them."""
+    bench.engine.hits = [hit(EARLY)]
+    bench.modes = Modes(overrides=(Override(SHOPS, {"*": Mode.WARN}),))
+    bench.namespaces = cluster = Cluster({"team": "shop"})
+    created = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"team": "shop"}}}
+    asked = dataclasses.replace(asking(created), kind=GroupVersionKind("", "v1", "Namespace"))
+    assert (await bench.decide(asked)).verdict is Verdict.REFUSED
+    assert cluster.asked == []
+    assert bench.engine.documents[0]["namespace"] == {"name": "shop", "labels": {"team": "shop"}, "annotations": {}}
+    bench.engine.documents.clear()
+    changed = dataclasses.replace(asked, operation=Operation.UPDATE)
+    assert (await bench.decide(changed)).verdict is Verdict.ADMITTED
+    assert cluster.asked == ["shop"]

@@ -46,6 +46,9 @@ class Case:
         self.images: Sequence[ImageFacts] = ()
         self.document = b""
         self.namespace: NamespaceFacts | None = None
+        """Of the request, as the API server knows it."""
+        self.described: NamespaceFacts | None = None
+        """The one that the request creates, as it says itself."""
         self.around: list[Problem] = []
         """What of the cluster around the request could not be had."""
         self._standing = standing

@@ -19,7 +19,7 @@ from portcullis.inspection.catalogue import Catalogue
 from portcullis.limits import Limits
 from portcullis.model.decision import Because, Decision, Problem, Stage
 from portcullis.model.image import Access
-from portcullis.model.place import Place
+from portcullis.model.place import NamespaceFacts, Place
 from portcullis.model.request import AdmissionRequest
 from portcullis.model.ruling import Mode, Need, PolicyInfo
 from portcullis.model.workload import Unchanged, Workload
@@ -157,8 +157,11 @@ class Gate:
         """What somebody needs of the cluster around the request; what cannot be had is a problem."""
         needs = frozenset[Need]().union(*(policy.needs for policy in standing.compiled.policies))
         if case.request.namespace and (Need.NAMESPACE in needs or standing.by_labels):
-            with case.timed(Stage.NAMESPACE):
-                await self._find_namespace(case, deadline)
+            if case.request.creates_namespace:
+                case.described = _described_namespace(case.request)
+            else:
+                with case.timed(Stage.NAMESPACE):
+                    await self._find_namespace(case, deadline)
         if Need.INVENTORY in needs and (problem := self._inventory()) is not None:
             case.around.append(problem)
 
@@ -194,7 +197,7 @@ class Gate:
                 now=case.now,
                 request=request,
                 workload=workload,
-                namespace=case.namespace,
+                namespace=case.namespace or case.described,
                 containers=container_facts(workload, case.images),
                 images=case.images,
                 limits=self._limits,
@@ -221,6 +224,19 @@ class Gate:
 
 def _unknown_namespace(message: str, *, retryable: bool) -> Problem:
     return Problem(Stage.NAMESPACE, "namespace-unknown", retryable=retryable, msg=message)
+
+
+def _described_namespace(request: AdmissionRequest) -> NamespaceFacts:
+    """The namespace that is to be created, in the words of whoever creates it: policies judge them, and nothing that
+    the operator says by labels goes by them."""
+    metadata = (request.object or {}).get("metadata")
+    tree = metadata if isinstance(metadata, Mapping) else {}
+    return NamespaceFacts(request.namespace, _texts(tree.get("labels")), _texts(tree.get("annotations")))
+
+
+def _texts(value: object) -> dict[str, str]:
+    pairs = value.items() if isinstance(value, Mapping) else ()
+    return {key: text for key, text in pairs if isinstance(key, str) and isinstance(text, str)}
 
 
 def unmet_of(policy: PolicyInfo, problems: Sequence[Problem], *, unsure: Collection[str]) -> tuple[Problem, ...]:

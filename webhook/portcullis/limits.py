@@ -275,6 +275,8 @@ class Limits:
     """Policy inputs that OPA has in hand at once; many small values take thirty times their bytes there."""
     engine_answer_bytes: int = 16 * MIB
     """OPA's answer to one decision."""
+    explain_bytes: int = 64 * MIB
+    """OPA's trace of one policy over one document, for ``explain``; most take less than 1 MiB."""
     message_chars: int = 2000
     """Text of one violation."""
 

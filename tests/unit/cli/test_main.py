@@ -12,7 +12,10 @@ from typer.testing import CliRunner, Result
 
 from portcullis.cli.main import app
 
-COMMANDS = ("serve", "demo", "check", "lint", "inspect", "attest", "audit", "health", "schema", "version")
+COMMANDS = tuple(
+    "serve demo check test lint explain replay inspect dockerfile report verify attest pages audit exceptions health "
+    "schema version".split()
+)
 CONFIG_MAP = '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}'
 PRIVILEGED = """
 apiVersion: v1

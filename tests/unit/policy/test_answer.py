@@ -1,6 +1,7 @@
 """OPA's answer: whatever is not exactly as agreed is no ruling."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -68,3 +69,17 @@ def test_a_policy_without_a_proper_result(results: dict[str, Any], reason: str) 
 
 def test_no_hits() -> None:
     assert read_policy(POLICY, {"a": {"deny": [], "warn": []}}, DEFAULT_LIMITS) == ()
+
+
+def test_a_policy_that_is_not_supported_gives_no_ruling_whatever_the_answer_holds() -> None:
+    policy = replace(POLICY, unsupported="written for something else")
+    failure = read_policy(policy, {"a": {"deny": [], "warn": []}}, DEFAULT_LIMITS)
+    assert failure == PolicyFailure("a", "policy-unsupported", "written for something else")
+
+
+def test_a_bridge_says_why_there_is_no_ruling() -> None:
+    failure = read_policy(POLICY, {"a": {"deny": ["x", {"undecided": "not\nknown"}], "warn": []}}, DEFAULT_LIMITS)
+    assert failure == PolicyFailure("a", "policy-failed", "not known")
+    other = read_policy(POLICY, {"a": {"deny": [{"undecided": "x", "msg": "y"}], "warn": []}}, DEFAULT_LIMITS)
+    assert isinstance(other, PolicyFailure)
+    assert "unknown key 'undecided'" in other.message

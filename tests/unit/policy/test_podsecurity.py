@@ -59,7 +59,7 @@ def test_each_control_is_a_policy_on_request(policies: dict[str, PolicyInfo]) ->
     assert not set(PSS) & taken()
     for name in PSS:
         policy = policies[name]
-        assert (policy.mode, policy.needs, policy.docs) == (Mode.DENY, {Need.REQUEST}, STANDARD), name
+        assert (policy.mode, policy.needs, policy.docs) == (Mode.DENY, frozenset({Need.REQUEST}), STANDARD), name
 
 
 def test_profile_baseline(policies: dict[str, PolicyInfo]) -> None:

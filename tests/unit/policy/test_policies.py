@@ -84,6 +84,13 @@ DESCRIBED = {
     "image-setuid": ("warn", "medium", INSIDE),
     "image-leftovers": ("warn", "low", INSIDE),
     "image-secrets": ("deny", "critical", INSIDE),
+    "image-multi-stage": ("warn", "medium", INSIDE),
+    "image-layer-order": ("warn", "low", INSIDE | {"packages"}),
+    "image-pip-cache": ("warn", "low", INSIDE),
+    "image-bytecode": ("warn", "low", INSIDE),
+    "image-healthcheck": ("warn", "low", {"request", "image", "config"}),
+    "image-exec-form": ("warn", "low", {"request", "image", "config"}),
+    "image-numeric-user": ("warn", "medium", {"request", "image", "config"}),
     "pod-privileges": ("deny", "high", {"request"}),
     "image-signed": ("audit", "high", SIGNED),
     "lint-required": ("audit", "medium", SIGNED),
@@ -252,7 +259,8 @@ def inside(document: dict[str, Any]) -> dict[str, Any]:
     return {"containers": copy.deepcopy(document["containers"]), "images": images}
 
 
-READ_INSIDE = [name for name in DESCRIBED if "contents" in DESCRIBED[name][2] or name == "image-history"]
+OF_CONFIG = {"image-history", "image-healthcheck", "image-exec-form", "image-numeric-user"}
+READ_INSIDE = [name for name in DESCRIBED if "contents" in DESCRIBED[name][2] or name in OF_CONFIG]
 READ_SIGNED = [name for name in DESCRIBED if "attestations" in DESCRIBED[name][2]]
 BASE_LAYER = str(samples.digest("other tar"))
 EXEMPT = {"allowInBase": True, "exempt": [{"images": ["registry.example/**"], "paths": ["/opt/**"], "rules": ["x"]}]}
@@ -369,6 +377,11 @@ LIFTED = {
     ("tools", "image-build-tools"): {"buildTools := []", "0 := Ellipsis", "deleted := True"},
     ("tools", "image-package-manager"): set(),
     ("tools", "image-setuid"): set(),
+    ("tools", "image-healthcheck"): set(),
+    ("untrusted-scan", "image-numeric-user"): set(),
+    ("missing-image", "image-exec-form"): set(),
+    ("missing-image", "image-multi-stage"): set(),
+    ("clean", "image-layer-order"): {"packages := []"},
     ("tools", "image-leftovers"): set(),
     ("tools", "image-secrets"): {"secrets := []", "0 := Ellipsis"},
     ("root-on-one-platform", "image-secrets"): set(),

@@ -20,6 +20,7 @@ from portcullis.cli.requests import request_of
 from portcullis.collecting import container_facts
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.facts import ImageFacts
+from portcullis.model.json import JSONObject
 from portcullis.model.request import UserInfo
 from portcullis.model.ruling import Mode, Need
 from portcullis.policy.bundle import load_bundle
@@ -32,6 +33,8 @@ pytestmark = pytest.mark.opa
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SECONDS = 120.0
+PARAMETERS: Mapping[str, JSONObject] = {"image-source": {"allow": ["registry.example/acme/**"]}}
+"""What examples say that they stand under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def judged(opa_binary: Path) -> Judged:
 
 async def _judge(binary: Path) -> Judged:
     """By the policies that need no facts of images, all in one set."""
-    bundle = load_bundle([FOLDER], parameters={}, enabled=POLICIES, limits=DEFAULT_LIMITS)
+    bundle = load_bundle([FOLDER], parameters=PARAMETERS, enabled=POLICIES, limits=DEFAULT_LIMITS)
     violated: dict[Example, frozenset[str]] = {}
     async with opa.running(binary) as engine:
         compiled = await engine.compile(bundle)

@@ -54,8 +54,7 @@ async def test_a_folder_that_changes_is_swapped_in_and_a_broken_one_is_not(opa_b
         await life.until(lambda: life.names == ["a"])
         assert life.current.standing.compiled.revision == first.compiled.revision
         assert (life.reloader.state.reloads, life.reloader.state.failures) == (2, 1)
-        assert life.reloader.state.problem == ""
-        assert len(life.kept) == 3
+        await life.until(lambda: len(life.kept) == 3 and not life.reloader.state.problem)
 
 
 async def test_tests_that_lie_beside_keep_a_set_out(opa_binary: Path, tmp_path: Path) -> None:
@@ -201,7 +200,7 @@ def test_a_folder_without_end_is_not_read(limits: Limits, tmp_path: Path) -> Non
         (tmp_path / f"{number}.rego").write_text("x" * 10)
     with pytest.raises(PolicyCompileError):
         list(policy_files(tmp_path, limits))
-    assert fingerprint([tmp_path], limits)
+    assert fingerprint([tmp_path], limits) == fingerprint([tmp_path], limits)
 
 
 def test_what_is_laid_out_and_whom_a_problem_blames(tmp_path: Path) -> None:

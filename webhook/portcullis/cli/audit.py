@@ -97,9 +97,7 @@ def show(
     """Show one decision: who asked for what, what was answered and why. JSON includes the judged input."""
     from portcullis.cli.records import record_json, record_view
 
-    if not _ID.fullmatch(decision):
-        raise ConfigError(f"an id of a decision is 36 hexadecimal digits and dashes, or its first {SHORTEST_PREFIX}")
-    record = asyncio.run(_get(config, decision))
+    record = asyncio.run(get_record(config, decision))
     if output is Format.JSON:
         tree = record_json(record, document=True)
         print_json({"apiVersion": API_VERSION, "kind": "AuditRecord", "record": tree})
@@ -138,14 +136,26 @@ async def _search(config: Path | None, query: "RecordFilter") -> "list[AuditReco
         return list(await records.search(query))
 
 
-async def _get(config: Path | None, decision: str) -> "AuditRecord":
-    """The record of a decision, with its judged input."""
+async def get_record(config: Path | None, decision: str) -> "AuditRecord":
+    """The record of a decision, with its judged input.
+
+    Raises:
+        ConfigError: there is none of that id, or the id is none.
+    """
+    if not _ID.fullmatch(decision):
+        raise ConfigError(f"an id of a decision is 36 hexadecimal digits and dashes, or its first {SHORTEST_PREFIX}")
     async with _open(config) as records:
         whole = decision if len(decision) == _WHOLE else await _complete(records, decision)
         record = await records.get(whole)
     if record is None:
         raise ConfigError(f"there is no decision {decision} in the audit log")
     return record
+
+
+async def get_recorded_policies(config: Path | None, revision: str) -> bytes | None:
+    """The policy set that was recorded under the revision; None where there is none."""
+    async with _open(config) as records:
+        return await records.bundles.get(revision)
 
 
 async def _complete(records: "SqlRecords", prefix: str) -> str:

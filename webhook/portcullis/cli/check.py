@@ -85,10 +85,13 @@ async def _decide(
     settings: "Settings", manifests: "Sequence[Manifest | BadManifest]", namespace: str, seconds: float
 ) -> "tuple[list[Judged], Sequence[PolicyInfo]]":
     """The decisions in the order of the manifests, and the policies that made them."""
+    from portcullis.cli.manifests import Manifest
+    from portcullis.cli.namespaces import GivenNamespaces
     from portcullis.server.compose import compose
 
     with progress("starting the policy engine") as say:
-        async with compose(settings, with_audit=False, user=os.environ) as parts:
+        given = GivenNamespaces([one for one in manifests if isinstance(one, Manifest)])
+        async with compose(settings, with_audit=False, user=os.environ, namespaces=given) as parts:
             say(f"judging {len(manifests)} object{'s' if len(manifests) != 1 else ''}")
             room = asyncio.Semaphore(AT_ONCE)
 

@@ -10,6 +10,7 @@ from portcullis.cli.check import check
 from portcullis.cli.demo.command import demo
 from portcullis.cli.dockerfile import dockerfile
 from portcullis.cli.exceptions import exceptions
+from portcullis.cli.explain import explain
 from portcullis.cli.health import health
 from portcullis.cli.inspect import inspect
 from portcullis.cli.lint import lint
@@ -36,6 +37,7 @@ for command in (
     demo,
     check,
     lint,
+    explain,
     inspect,
     dockerfile,
     report,

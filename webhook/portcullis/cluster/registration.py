@@ -40,6 +40,9 @@ STOPPED = "stopped.portcullis.dev"
 
 FIELD_MANAGER = "portcullis"
 
+POLICY_WEBHOOK = "policies.portcullis.dev"
+"""Checks ConfigMaps with policies, and judges nothing."""
+
 _APPLY = "application/apply-patch+yaml"
 _SINCE = re.compile(r"false // .* at (\S+)")
 
@@ -55,6 +58,8 @@ class Registration:
     ca_bundles: Mapping[str, bytes]
     stopped: Mapping[str, str]
     """By webhook: the time at which it was stopped, in RFC 3339, "" where that cannot be read."""
+    rules: tuple[Mapping[str, Any], ...] = ()
+    """What is sent to the webhooks that judge, each {apiGroups, resources}."""
 
     def covered_by(self, ca_bundle: bytes) -> bool:
         return all(found == ca_bundle for found in self.ca_bundles.values())
@@ -172,6 +177,12 @@ def _registration(found: V1ValidatingWebhookConfiguration) -> Registration:
         uid=str(found.metadata.uid) if found.metadata is not None else "",
         ca_bundles={webhook.name: _decoded(webhook.client_config.ca_bundle) for webhook in webhooks},
         stopped=stopped,
+        rules=tuple(
+            {"apiGroups": tuple(rule.api_groups or ()), "resources": tuple(rule.resources or ())}
+            for webhook in webhooks
+            if webhook.name != POLICY_WEBHOOK
+            for rule in webhook.rules or ()
+        ),
     )
 
 

@@ -76,3 +76,8 @@ class AdmissionRequest:
     dry_run: bool
     raw: JSONObject = field(repr=False)
     caller: Caller = Caller.UNVERIFIED
+
+    @property
+    def creates_namespace(self) -> bool:
+        """Whether it is about a namespace that is not there yet. Its ``namespace`` is then the new one's name."""
+        return self.operation is Operation.CREATE and (self.kind.group, self.kind.kind) == ("", "Namespace")

@@ -10,8 +10,6 @@ from portcullis.limits import Limits
 from portcullis.model.ruling import Mode, PolicyFailure, PolicyInfo, RuleHit
 from portcullis.text import clean
 
-UNSUPPORTED = "policy-unsupported"
-
 UNDECIDED = "undecided"
 """The one key of an element by which the bridge of a policy from elsewhere says that there is no ruling, and why
 (bridging.rego)."""
@@ -54,7 +52,7 @@ def failed(policy: str, message: str) -> PolicyFailure:
 def read_policy(policy: PolicyInfo, results: Mapping[str, Any], limits: Limits) -> tuple[RuleHit, ...] | PolicyFailure:
     """The hits of one policy, or why it failed."""
     if policy.unsupported:
-        return PolicyFailure(policy.name, UNSUPPORTED, policy.unsupported)
+        return PolicyFailure(policy.name, "policy-unsupported", policy.unsupported)
     if policy.name not in results:
         return undefined(policy.name)
     rules = results[policy.name]

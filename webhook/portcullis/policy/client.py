@@ -127,6 +127,15 @@ class OpaClient:
         if reply is None or reply.status != 204:
             raise EngineMalformed(f"OPA does not take data at {path} ({reply.status if reply else 'a long answer'})")
 
+    async def trace(self, path: str, body: bytes, limit: int) -> Reply | None:
+        """As :meth:`query`, with every step of the evaluation as a line of text that says file and row.
+
+        Raises:
+            EngineUnavailable: OPA is not there.
+        """
+        options = "strict-builtin-errors=true&explain=full&pretty=true"
+        return await self._exchange("POST", f"data/{path}?{options}", body, limit)
+
     async def modules(self, limit: int) -> list[dict[str, Any]]:
         """The compiled modules: {"id", "raw", "ast"}, references resolved and local variables renamed.
 

@@ -6,6 +6,7 @@ What they mean, and whether that is allowed, bundle.py says; here only the bound
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +18,17 @@ from portcullis.text import clean
 SUFFIXES: Final = (".rego", ".yaml", ".yml", ".json")
 
 
-def policy_files(folder: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
-    """Path within the folder, its name in front, and content; in order. Hidden names are left out, links are followed:
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """``shown`` is its path within the folder, the folder's name in front."""
+
+    path: Path
+    shown: str
+    content: bytes
+
+
+def policy_files(folder: Path, limits: Limits) -> Iterator[FoundFile]:
+    """What lies in the folder and below, in order. Hidden names are left out, links are followed:
     that is how Kubernetes mounts a ConfigMap.
 
     Raises:
@@ -35,7 +45,7 @@ def policy_files(folder: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
         total, count = total + len(content), count + 1
         if count > 2 * limits.policy_files or total > 2 * limits.policy_set_bytes:  # as many tests as policies
             raise _fault(shown, "with this file the folder has more than policyFiles and policySetBytes allow")
-        yield shown, content
+        yield FoundFile(path, shown, content)
 
 
 def fingerprint(folders: Sequence[Path], limits: Limits) -> str:
@@ -44,9 +54,9 @@ def fingerprint(folders: Sequence[Path], limits: Limits) -> str:
     for folder in folders:
         digest.update(b"\0folder\0")
         try:
-            for name, content in policy_files(folder, limits):
-                digest.update(f"\0{name}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
-                digest.update(content)
+            for found in policy_files(folder, limits):
+                digest.update(f"\0{found.shown}\0{len(found.content)}\0".encode("utf-8", "surrogateescape"))
+                digest.update(found.content)
         except PolicyCompileError as error:
             digest.update(error.message.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -17,6 +17,7 @@ about images, of which it does not know.
 import asyncio
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +32,16 @@ from portcullis.text import clean
 AT_ONCE = 2
 """Files that are parsed at the same time: one OPA each, which takes a tenth of a second."""
 
+KNOWN_FILES = 2000
+"""Files of which the result is kept."""
+
 FOREIGN: Path = ("portcullis", "foreign")
 VIOLATION = "violation"
 _VERDICT = re.compile(r"(deny|warn|violation)(_[A-Za-z0-9_]+)?")
 _NAMESPACE_FIELDS = frozenset({"_unstable", "namespaceObject"})
 _EXTERNAL_DATA = "external_data"
+_EXCEPTION = "exception"
+"""The rule by which conftest is told of exceptions: who writes the policy does not decide on them here."""
 
 Tree = Mapping[str, Any]
 Parse = Callable[[int, PolicySource, Rego], Awaitable[Tree | tuple[CompileProblem, ...]]]
@@ -54,6 +60,7 @@ class Prepared:
     reads_inventory: bool
     reads_namespace: bool
     uses_others: bool
+    has_exceptions: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,23 @@ def mode_of(verdict: str) -> Mode:
     return Mode.WARN if verdict.partition("_")[0] == Mode.WARN else Mode.DENY
 
 
-async def prepare(bundle: PolicyBundle, parse: Parse) -> Foreign:
+class Known:
+    """What was made of files before: parsing takes a process for each, and a new set differs from the last in few."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[PolicySource, Prepared | None] = OrderedDict()
+
+    async def of(self, number: int, source: PolicySource, parse: Parse) -> Prepared | None:
+        """See :func:`_made`."""
+        if source not in self._made:
+            self._made[source] = await _made(number, source, parse)
+        self._made.move_to_end(source)
+        if len(self._made) > KNOWN_FILES:
+            self._made.popitem(last=False)
+        return self._made[source]
+
+
+async def prepare(bundle: PolicyBundle, parse: Parse, known: Known) -> Foreign:
     """Reads and moves the files of the set that come from elsewhere.
 
     Raises:
@@ -106,27 +129,24 @@ async def prepare(bundle: PolicyBundle, parse: Parse) -> Foreign:
     numbers = [number for number, source in enumerate(bundle.sources) if source.origin is not Origin.NATIVE]
     gate = asyncio.Semaphore(AT_ONCE)
 
-    async def read(number: int) -> tuple[Tree, Rego]:
+    async def make(number: int) -> Prepared | None:
         async with gate:
-            return await _read(number, bundle.sources[number], parse)
+            return await known.of(number, bundle.sources[number], parse)
 
-    outcomes = await asyncio.gather(*(read(number) for number in numbers), return_exceptions=True)
+    outcomes = await asyncio.gather(*(make(number) for number in numbers), return_exceptions=True)
     files: dict[int, Prepared] = {}
     reasons: dict[str, str] = {}
     problems: list[CompileProblem] = []
     for number, outcome in zip(numbers, outcomes, strict=True):
-        source = bundle.sources[number]
+        unit = bundle.sources[number].unit
         if isinstance(outcome, PolicyCompileError):
             problems.extend(outcome.problems)
         elif isinstance(outcome, BaseException):
             raise outcome
-        elif source.origin is Origin.GATEKEEPER and _calls(outcome[0], _EXTERNAL_DATA):
-            reasons[source.unit] = f"the ConstraintTemplate {source.unit} calls external_data, which is not supported"
+        elif outcome is None:
+            reasons[unit] = f"the ConstraintTemplate {unit} calls external_data, which is not supported"
         else:
-            try:
-                files[number] = _prepared(source, *outcome)
-            except ImmovableError as error:
-                problems.append(_at(source, error.row, error.column, error.problem))
+            files[number] = outcome
     files = {number: file for number, file in files.items() if file.source.unit not in reasons}
     policies = [*_constraints(bundle, files, reasons), *_packages(bundle, files)]
     problems.extend(_same_names(bundle, policies))
@@ -137,7 +157,23 @@ async def prepare(bundle: PolicyBundle, parse: Parse) -> Foreign:
         for source in bundle.sources
         if source.unit in reasons and not source.library
     ]
+    for policy in policies:
+        for file in policy.files if policy.origin is not Origin.GATEKEEPER else ():
+            if file.has_exceptions:
+                message = f"{policy.name}: the rule exception is not used; exceptions stand in the configuration"
+                remarks.append(_at(file.source, 0, 0, message))
     return Foreign(files, tuple(policies), tuple(remarks))
+
+
+async def _made(number: int, source: PolicySource, parse: Parse) -> Prepared | None:
+    """The file made ready; None for one of a template that calls external_data. Raises PolicyCompileError."""
+    tree, rego = await _read(number, source, parse)
+    if source.origin is Origin.GATEKEEPER and _calls(tree, _EXTERNAL_DATA):
+        return None
+    try:
+        return _prepared(source, tree, rego)
+    except ImmovableError as error:
+        raise PolicyCompileError((_at(source, error.row, error.column, error.problem),)) from None
 
 
 async def _read(number: int, source: PolicySource, parse: Parse) -> tuple[Tree, Rego]:
@@ -177,6 +213,7 @@ def _prepared(source: PolicySource, tree: Tree, rego: Rego) -> Prepared:
         reads_inventory="inventory" in paths,
         reads_namespace=not _NAMESPACE_FIELDS.isdisjoint(texts),
         uses_others=any(first != "inventory" for first in paths),
+        has_exceptions=_EXCEPTION in names,
     )
 
 

@@ -17,6 +17,7 @@ from portcullis.model.ruling import CompiledBundle, PolicyBundle, PolicyFailure,
 from portcullis.policy.answer import Answer, failed, read_answer, read_policy, undefined
 from portcullis.policy.client import Reply
 from portcullis.policy.compiler import Compiler
+from portcullis.policy.foreign import Known
 from portcullis.policy.plain import plain
 from portcullis.policy.room import Room
 from portcullis.policy.serving import Asked, Serving
@@ -47,6 +48,7 @@ class OpaEngine:
         self._clock = clock
         self._limits = limits
         self._compiling = asyncio.Lock()
+        self._known = Known()
         self._room = Room(limits.engine_bytes)
 
     async def compile(self, bundle: PolicyBundle) -> CompiledBundle:
@@ -63,9 +65,7 @@ class OpaEngine:
             PolicyCompileError, EngineError: as :meth:`compile`.
         """
         async with self._compiling:
-            compiler = Compiler(
-                binary=self._supervisor.binary(), limits=self._limits, memory_bytes=self._supervisor.memory_bytes
-            )
+            compiler = self._compiler()
             workspace = await asyncio.to_thread(Workspace)
             try:
                 compiled, folder = await compiler.compile(bundle, workspace.path)
@@ -80,6 +80,28 @@ class OpaEngine:
         finally:
             if not prepared.served:
                 workspace.remove()
+
+    async def check(self, bundle: PolicyBundle) -> None:
+        """Whether OPA compiles it, which is half of :meth:`prepared` and waits for nobody.
+
+        Raises:
+            PolicyCompileError, EngineError: as :meth:`compile`.
+        """
+        workspace = await asyncio.to_thread(Workspace)
+        try:
+            await self._compiler().check(bundle, workspace.path)
+        except OSError as error:
+            raise _unwritable(error) from error
+        finally:
+            await asyncio.to_thread(workspace.remove)
+
+    def _compiler(self) -> Compiler:
+        return Compiler(
+            binary=self._supervisor.binary(),
+            limits=self._limits,
+            memory_bytes=self._supervisor.memory_bytes,
+            known=self._known,
+        )
 
     def binary(self) -> Path:
         """OPA. Raises EngineUnavailable where there is none."""
@@ -103,7 +125,7 @@ class OpaEngine:
         failures = [undefined(name, "there is no such policy") for name in dict.fromkeys(policies) if name not in known]
         if not asked:
             return Ruling(judged=frozenset(), hits=(), failed=tuple(failures))
-        now_ns = _now_ns(document)
+        now_ns = decision_ns(document)
         seconds = deadline - self._clock.monotonic()
         if seconds <= 0:
             raise EngineTimeout("there was no time left to evaluate the policies")
@@ -236,7 +258,7 @@ class _Document(msgspec.Struct):
     time: _Time
 
 
-def _now_ns(document: bytes) -> int:
+def decision_ns(document: bytes) -> int:
     """``input.time.now`` in nanoseconds since 1970. Decoding also proves that the document is one JSON object,
     so that putting it into the question cannot change the question."""
     try:

@@ -1,22 +1,31 @@
-"""The tests that lie beside policies, run before the policies count: those that fail keep them out."""
+"""What is found out about policies before they count: findings of lint, and the tests that lie beside."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from portcullis.errors import CompileProblem, EngineMalformed
+from portcullis.errors import CompileProblem, ConfigError, EngineMalformed, EngineUnavailable
 from portcullis.limits import Limits
-from portcullis.policy.folders import policy_files
+from portcullis.policy.folders import FoundFile, policy_files
+from portcullis.policy.linting.finding import Level
+from portcullis.policy.linting.linter import lint
+from portcullis.policy.memory import memory_goal
 from portcullis.policy.process import run_opa
 from portcullis.policy.workspace import Workspace
 from portcullis.text import clean
 
 OUTPUT_BYTES = 16 * 1024 * 1024
 SHOWN = 50
+
+_OURS = re.compile(rb"^[ \t]*package[ \t]+portcullis\.", re.MULTILINE)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,38 @@ class _File:
     @property
     def is_test(self) -> bool:
         return self.path.endswith("_test.rego")
+
+
+async def lint_errors(folders: Sequence[Path], *, binary: Path, limits: Limits) -> tuple[CompileProblem, ...]:
+    """What lint finds wrong with the policies of ``folders``, as far as they are written for Portcullis: of those from
+    elsewhere it does not know the input. Warnings are logged.
+
+    Args:
+        limits: ``policy_test_seconds`` bounds the whole.
+
+    Raises:
+        EngineUnavailable, EngineMalformed: OPA is not there, takes too long, or is not as documented.
+    """
+    files = {str(file.path): file for file in await asyncio.to_thread(_rego, folders, limits)}
+    ours = [file.path for file in files.values() if _OURS.search(file.content)]
+    if not ours:
+        return ()
+    try:
+        async with asyncio.timeout(limits.policy_test_seconds):
+            report = await lint(ours, binary=binary, regal=None, limits=limits, memory_bytes=memory_goal())
+    except TimeoutError as error:
+        raise EngineUnavailable(f"lint did not end in {limits.policy_test_seconds:g} s") from error
+    except ConfigError as error:
+        return (CompileProblem("policies", 0, 0, clean(error.message, 1000)),)
+    problems = []
+    for found in report.findings:
+        shown = files[found.file].shown if found.file in files else "policies"
+        if found.level is Level.ERROR:
+            message = clean(f"{found.message} [{found.rule}]", 1000)
+            problems.append(CompileProblem(clean(shown, 300), found.row, found.column, message))
+        else:
+            log.info("policy lint: %s:%d: %s [%s]", clean(shown, 300), found.row, found.message, found.rule)
+    return tuple(problems[:SHOWN])
 
 
 async def failing_tests(
@@ -69,15 +110,13 @@ async def failing_tests(
 
 
 def _files(folders: Sequence[Path], beside: Sequence[Path], limits: Limits) -> list[_File]:
-    own = [_File(path, text) for folder in folders for path, text in _rego(folder, limits)]
-    more = [_File(path, text) for folder in beside for path, text in _rego(folder, limits)]
+    own = [_File(one.shown, one.content.decode("utf-8", "replace")) for one in _rego(folders, limits)]
+    more = [_File(one.shown, one.content.decode("utf-8", "replace")) for one in _rego(beside, limits)]
     return [*own, *(file for file in more if not file.is_test)]
 
 
-def _rego(folder: Path, limits: Limits) -> Iterator[tuple[str, str]]:
-    for path, content in policy_files(folder, limits):
-        if path.endswith(".rego"):
-            yield path, content.decode("utf-8", "replace")
+def _rego(folders: Sequence[Path], limits: Limits) -> list[FoundFile]:
+    return [one for folder in folders for one in policy_files(folder, limits) if one.path.suffix == ".rego"]
 
 
 def _write(place: Path, files: Sequence[_File]) -> None:

@@ -5,6 +5,7 @@ from portcullis.server.caching import observe_facts, observe_registry_cache
 from portcullis.server.compose import Parts
 from portcullis.server.health import Check
 from portcullis.server.inspecting import observe_inspection
+from portcullis.server.live.remarks import Remarks
 from portcullis.server.registrar import Registrar
 from portcullis.server.telemetry import Metrics
 from portcullis.server.tls import ServerTls
@@ -48,6 +49,7 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
         Check("certificate-files", certificate_files, decisive=False),
         Check("policies", policies, remark=lambda: f"{len(parts.compiled.policies)}, {parts.compiled.revision}"),
         Check("opa", opa),
+        Remarks(parts.live, registrar).check(),
         *([parts.live.check()] if parts.live.sources.any else []),
         *([watching] if (watching := parts.watched.check()) is not None else []),
         roots_check(parts.trusting, parts.clock),
@@ -86,6 +88,7 @@ def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics
         lambda: {one.id: one.expires.timestamp() for one in parts.current.standing.exceptions.all},
     )
     parts.live.observe(metrics)
+    Remarks(parts.live, registrar).observe(metrics)
     parts.watched.observe(metrics)
     if registrar.active:
         metrics.gauge("registered", "Whether the cluster calls this gate and trusts its certificate.").set_function(

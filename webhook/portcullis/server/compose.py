@@ -32,7 +32,7 @@ from portcullis.policy.opa import OpaEngine
 from portcullis.policy.plain import plain
 from portcullis.policy.profiles import load_profile
 from portcullis.policy.serving import Serving
-from portcullis.ports import Bundles, Clock, Gatherer, Keychain
+from portcullis.ports import Bundles, Clock, Gatherer, Keychain, Namespaces
 from portcullis.registry.facts import CachingRegistry
 from portcullis.server.caching import KeptFacts, keeping
 from portcullis.server.clock import SystemClock
@@ -94,6 +94,7 @@ async def compose(
     with_audit: bool,
     user: Mapping[str, str] | None = None,
     around: Callable[[Gatherer], Gatherer] | None = None,
+    namespaces: Namespaces | None = None,
 ) -> AsyncIterator[Parts]:
     """Starts the parts, and stops them in the opposite order.
 
@@ -101,6 +102,7 @@ async def compose(
         with_audit: whether decisions will be recorded.
         user: the environment of who runs a command, whose docker config counts too; None in the server.
         around: makes the gatherer of the gate from the real one, for a command that has evidence of its own.
+        namespaces: tells their labels where no cluster is asked.
 
     Raises:
         ConfigError: something in the configuration cannot be used.
@@ -161,7 +163,7 @@ async def compose(
             catalogue=catalogue,
             engine=engine,
             standing=live.current,
-            namespaces=watched.namespaces,
+            namespaces=watched.namespaces or namespaces,
             inventory=_inventory(watched, supervisor),
             clock=clock,
             limits=limits,

@@ -11,11 +11,11 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -80,6 +80,8 @@ class Registrar:
         self.problem = "not looked at yet"
         """Why the API server cannot call this replica, "" if it can."""
         self.remark = ""
+        self.rules: Sequence[Mapping[str, Any]] | None = None
+        """What the cluster sends to the gate ({apiGroups, resources}); None where that is not known."""
         self.registered = False
         """Whether the cluster calls this gate and trusts its certificate."""
 
@@ -131,6 +133,7 @@ class Registrar:
             if found is None:
                 self._say(registered=False, remark="there is none, so nothing calls this gate")
                 return False
+            self.rules = found.rules
             ca_bundle = self._ca()
             covered = ca_bundle is None or found.covered_by(ca_bundle)
             start = bool(found.stopped) and await self._settled(examine)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -196,3 +197,21 @@ def test_a_hundred_thousand_failures_do_not_flood(tmp_path: Path) -> None:
     assert len(console_lines) < 100
     assert "… and 99,938 tests more; -o json lists them all" in console_lines
     assert console_lines[-1] == "0 passed, 100,000 failed"
+
+
+SUITES = Path(__file__).parents[2] / "policy" / "gatekeeper" / "suites"
+
+
+def test_suites_of_gatekeeper_run_among_the_others(tmp_path: Path) -> None:
+    shutil.copytree(SUITES, tmp_path / "suites")
+    folder = tmp_path / "suites" / "open"
+    done = run(str(folder))
+    assert done.exit_code == 0, done.output
+    suite = folder / "suite.yaml"
+    suite.write_text(suite.read_text().replace("violations: yes", "violations: 7", 1))
+    done = run(str(folder), "-o", "json")
+    assert done.exit_code == 1
+    failed = [one for one in json.loads(done.stdout)["tests"] if one["outcome"] == "failed"]
+    assert failed
+    assert {one["kind"] for one in failed} == {"suite"}
+    assert failed[0]["diff"][0].startswith("- exactly 7 violations")

@@ -1,6 +1,9 @@
 """Fixtures, judged by the real gate and the real OPA with facts from policies/testdata."""
 
+import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from fakes.disk import saved_files, tar_of
+from fakes.records import a_decision, a_record
+from portcullis.cli.records import record_json
 from portcullis.cli.testing.fixtures import read_fixtures
 from portcullis.cli.testing.judging import FixtureJudge, judging
 from portcullis.limits import DEFAULT_LIMITS
@@ -347,4 +353,28 @@ async def test_what_was_pending_is_pending_again(judge: FixtureJudge, folder: Pa
     tree["record"]["problems"] = [{**problem, "pending": True, "image": image}]
     expect = {"verdict": "undecided", "code": 429}
     found = await result(judge, folder, decision=tree, expect=expect)
+    assert found.outcome is Outcome.PASSED, found.message
+
+
+async def test_what_inspect_prints_is_a_fixtures_facts(judge: FixtureJudge, folder: Path) -> None:
+    saved = folder / "web.tar"
+    saved.write_bytes(tar_of(saved_files((tar_of({"app/web": b"hello"}),), "acme/web:1.4")))
+    command = [sys.executable, "-m", "portcullis", "inspect", f"docker-archive:{saved}", "-o", "json"]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (folder / "inspected.json").write_bytes(done.stdout)
+    facts = [{"path": "inspected.json", "image": WEB}]
+    expect = {"undecided": [], "violations": [{"policy": "image-user", "container": "web"}]}
+    found = await result(judge, folder, manifest=pod(runAsUser=0), facts=facts, expect=expect)
+    again = await result(judge, folder, manifest=pod(), facts=facts, expect={"violations": [], "undecided": []})
+    assert (found.outcome, again.outcome) == (Outcome.PASSED, Outcome.PASSED), f"{found.message}{again.message}"
+
+
+async def test_what_audit_show_prints_is_a_fixtures_decision(judge: FixtureJudge, folder: Path) -> None:
+    document = decided("tools")["record"]["input"]
+    shown = record_json(a_record(a_decision(document=json.dumps(document).encode())), document=True)
+    tree = {"apiVersion": "portcullis.dev/v1", "kind": "AuditRecord", "record": shown}
+    (folder / "shown.json").write_text(json.dumps(tree, ensure_ascii=True))
+    expect = {"violations": [{"policy": "image-build-tools"}, {"policy": "image-shell"}]}
+    found = await result(judge, folder, decision="shown.json", expect=expect)
     assert found.outcome is Outcome.PASSED, found.message

@@ -12,7 +12,7 @@ from portcullis.limits import DEFAULT_LIMITS
 from portcullis.policy.linting.compiling import Checks
 from portcullis.policy.linting.finding import RULES, Level
 from portcullis.policy.linting.regal import own_configuration
-from portcullis.policy.linting.sources import LintFile, Parsed, find_rego, parse_files
+from portcullis.policy.linting.sources import LintFile, Parsed, find_files, parse_files
 from portcullis.policy.memory import memory_goal
 from unit.policy.linting.support import HEAD, lint_snippets, names, run, whole
 
@@ -94,7 +94,7 @@ def test_a_policy_that_no_gate_would_load(snippet: str, opa_binary: Path, tmp_pa
     rule, row, column, words = UNCOMPILED[snippet]
     trees, _ = parsed(snippet, opa_binary, tmp_path)
     checks = Checks(binary=opa_binary, limits=DEFAULT_LIMITS, memory_bytes=memory_goal())
-    fault = asyncio.run(checks.compile(trees))[0]
+    fault = asyncio.run(checks.compile(trees, []))[0]
     assert (fault.rule, fault.row - ABOVE, fault.column) == (rule, row, column)
     assert words in fault.fix
 
@@ -171,10 +171,10 @@ def test_tests_that_do_not_compile_are_told(opa_binary: Path, tmp_path: Path) ->
 
 def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
-        find_rego([tmp_path / "nothing"], DEFAULT_LIMITS)
+        find_files([tmp_path / "nothing"], DEFAULT_LIMITS)
     (tmp_path / "a.rego").write_bytes(b"package a\n\xff")
     with pytest.raises(ConfigError, match=r"a\.rego:2: not UTF-8"):
-        find_rego([tmp_path], DEFAULT_LIMITS)
+        find_files([tmp_path], DEFAULT_LIMITS)
 
 
 def test_regal_is_asked_with_a_configuration_that_fits(opa_binary: Path, tmp_path: Path) -> None:

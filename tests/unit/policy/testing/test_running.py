@@ -238,6 +238,19 @@ async def test_what_does_not_compile_has_its_place(runner: Runner, text: str, ro
     assert says in problem.message
 
 
+OLD = 'package k8sold\n\nviolation[{"msg": msg}] {\n\tmsg := input.review.name\n}\n'
+OLD_TESTS = 'package k8sold\n\ntest_old {\n\tcount(violation) == 1 with input as {"review": {"name": "a"}}\n}\n'
+
+
+async def test_rego_of_before_opa_1_0_is_taken_of_foreign_policies(runner: Runner) -> None:
+    found = sources({"k/src.rego": OLD, "k/src_test.rego": OLD_TESTS, "new_test.rego": "package n\n\ntest_n if true\n"})
+    results = await runner.run(found, found.test_packages)
+    assert outcomes(results) == {"test_old": "passed", "test_n": "passed"}
+    native = sources({"k_test.rego": OLD_TESTS.replace("k8sold", "portcullis.policies.k")})
+    with pytest.raises(PolicyCompileError, match=r"k_test\.rego:3:1: `if` keyword is required"):
+        await runner.run(native, native.test_packages)
+
+
 async def test_pattern_and_packages_choose(runner: Runner) -> None:
     texts = {f"{name}_test.rego": f"package {name}_test\n\ntest_x if true\n\ntest_y if true\n" for name in "ab"}
     found = sources(texts)

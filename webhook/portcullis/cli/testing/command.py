@@ -54,9 +54,10 @@ def run_tests(
     config: ConfigOption = None,
     output: Annotated[TestFormat, typer.Option("--output", "-o", help="How to print.")] = TestFormat.TABLE,
 ) -> None:
-    """Run the tests of policies: Rego tests, fixtures and Gatekeeper suites.
+    """Run the tests that policies come with.
 
-    Exits 0 if all passed, 1 if some failed, 2 if some could not be run.
+    These are Rego tests, fixtures and Gatekeeper suites. Exits 0 if all passed, 1 if some failed, 2 if some could not
+    be run.
     """
     from portcullis.cli.testing.session import Session
     from portcullis.server.settings import load_settings

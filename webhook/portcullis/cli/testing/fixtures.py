@@ -20,7 +20,7 @@ from portcullis.model.decision import Verdict
 from portcullis.model.ruling import Mode
 from portcullis.policy.testing.sources import find_files
 from portcullis.server.sectionbase import Section
-from portcullis.server.strictyaml import Document, Lines, Rules, StrictYamlError, load_documents
+from portcullis.strictyaml import Document, Lines, Rules, StrictYamlError, load_documents
 from portcullis.text import clean
 
 KIND = "PolicyFixture"

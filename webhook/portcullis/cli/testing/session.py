@@ -8,10 +8,12 @@ from pathlib import Path
 
 from portcullis.cli.testing.fixtures import BadFixture, Fixture, find_fixtures
 from portcullis.cli.testing.judging import judging
+from portcullis.cli.testing.suites import find_suites, judge_suite
 from portcullis.cli.words import plural
 from portcullis.errors import CompileProblem, EngineUnavailable, PolicyCompileError
 from portcullis.limits import Limits
 from portcullis.policy.bundle import builtin_policies
+from portcullis.policy.gatekeeper.suite import Suite
 from portcullis.policy.testing.coverage import Coverage
 from portcullis.policy.testing.results import Outcome, Result
 from portcullis.policy.testing.running import Runner
@@ -92,9 +94,11 @@ class Session:
                 coverage = await self.runner.cover(sources, results)
             fixtures = list(find_fixtures(self.folders, self.limits))
             results += await self.judge(fixtures, say)
+            suites = list(find_suites(self.folders, self.limits))
+            results += await self.judge_suites(suites, say)
         except PolicyCompileError as error:
             return Report((), error.problems)
-        return Report(results, (), coverage, unmatched=bool(self.pattern and (packages or fixtures)))
+        return Report(results, (), coverage, unmatched=bool(self.pattern and (packages or fixtures or suites)))
 
     async def judge(self, fixtures: Sequence[Fixture | BadFixture], say: Say) -> tuple[Result, ...]:
         """The fixtures that the pattern matches.
@@ -116,6 +120,14 @@ class Session:
                 say(f"judging fixture {at} of {len(chosen)}")
                 results.append(await judge.judge(fixture))
         return tuple(results)
+
+    async def judge_suites(self, suites: Sequence[Suite], say: Say) -> tuple[Result, ...]:
+        """The cases of Gatekeeper's suites that the pattern matches. Raises EngineError: OPA is not there."""
+        results: tuple[Result, ...] = ()
+        for at, suite in enumerate(suites, start=1):
+            say(f"running suite {at} of {len(suites)}")
+            results += await judge_suite(suite, pattern=self.pattern, binary=self._binary, limits=self.limits)
+        return results
 
     def _matches(self, fixture: Fixture | BadFixture) -> bool:
         name = fixture.name if isinstance(fixture, BadFixture) else fixture.model.name

@@ -23,6 +23,7 @@ from rich.text import Text
 
 from portcullis.cli.testing.fixtures import find_fixtures
 from portcullis.cli.testing.session import Session, is_green
+from portcullis.cli.testing.suites import find_suites
 from portcullis.cli.testing.view import show_accounts, show_problems, show_verdict, summary
 from portcullis.errors import CompileProblem, PolicyCompileError, PortcullisError
 from portcullis.policy.testing.references import Package
@@ -139,7 +140,9 @@ class _Watcher:
 
     async def _judged(self) -> tuple[Result, ...]:
         fixtures = await asyncio.to_thread(lambda: list(find_fixtures(self._session.folders, self._session.limits)))
-        return await self._session.judge(fixtures, lambda _: None)
+        results = await self._session.judge(fixtures, lambda _: None)
+        suites = await asyncio.to_thread(lambda: list(find_suites(self._session.folders, self._session.limits)))
+        return results + await self._session.judge_suites(suites, lambda _: None)
 
     def _affected(self, sources: Sources, changed: set[Path]) -> tuple[list[Package], list[Package]]:
         """The test packages beside the change, and those whose files, or what they may read, are not as they were.

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import msgspec
 
 from portcullis.errors import CompileProblem, EngineMalformed, PolicyCompileError
 from portcullis.limits import Limits
-from portcullis.model.ruling import PolicyBundle, PolicySource
-from portcullis.policy.bundle import revision_of
+from portcullis.model.ruling import Origin, PolicyBundle, PolicySource
+from portcullis.policy.bundle import ADMISSION, revision_of
 from portcullis.policy.capabilities import ALLOWED_BUILTINS
 from portcullis.policy.compiler import CAPABILITIES_BYTES, CHECK_OUTPUT_BYTES, SHOWN_PROBLEMS, Compiler
+from portcullis.policy.gatekeeper.load import gather
 from portcullis.policy.linting.advice import advice
-from portcullis.policy.linting.finding import Finding, finding
+from portcullis.policy.linting.finding import Finding, Level, finding
 from portcullis.policy.linting.sources import LintFile, OpaError, Parsed, opa_errors
 from portcullis.policy.linting.terms import rule_path
 from portcullis.policy.process import run_opa
@@ -58,26 +60,40 @@ class Checks:
         self._limits = limits
         self._memory_bytes = memory_bytes
 
-    async def compile(self, policies: Sequence[Parsed]) -> list[Finding]:
-        """What hinders the gate from loading the policies: it is the gate's own compiler that is asked.
+    async def compile(self, policies: Sequence[Parsed], objects: Sequence[LintFile]) -> list[Finding]:
+        """What hinders the gate from loading the policies and Gatekeeper's ``objects``: it is the gate's own compiler
+        that is asked. What it loads and cannot judge by is ``not-supported``.
 
         Raises:
             EngineUnavailable, EngineMalformed: OPA is not there or not as documented.
         """
-        sources = tuple(PolicySource(one.file.path, one.file.text) for one in policies)
-        bundle = PolicyBundle(sources=sources, parameters={}, revision=revision_of(sources, {}))
+        texts = {one.path: one.text for one in (*objects, *(one.file for one in policies))}
+        try:
+            gathered = gather([(one.path, one.text) for one in objects], self._limits)
+        except PolicyCompileError as error:
+            return [_of_objects(problem) for problem in error.problems]
+        sources = (
+            *(PolicySource(one.file.path, one.file.text, _origin(one)) for one in policies),
+            *gathered.sources,
+        )
+        bundle = PolicyBundle(
+            sources=sources,
+            parameters=gathered.parameters,
+            revision=revision_of(sources, gathered.parameters),
+            constraints=gathered.constraints,
+            remarks=gathered.remarks,
+        )
         compiler = Compiler(binary=self._binary, limits=self._limits, memory_bytes=self._memory_bytes)
         workspace = Workspace()
         try:
-            await compiler.compile(bundle, workspace.path)
+            compiled, _ = await compiler.compile(bundle, workspace.path)
         except PolicyCompileError as error:
             known = await self._builtins()
             names = _functions(policies)
-            texts = {one.file.path: one.file.text for one in policies}
             return [_told(problem, texts, known, names) for problem in error.problems]
         finally:
             workspace.remove()
-        return []
+        return [_of_objects(remark) for remark in compiled.remarks]
 
     async def types(self, policies: Sequence[Parsed]) -> list[Finding]:
         """What can never hold by the schema of the policy input; paths that it has not are ``unknown-input``."""
@@ -105,8 +121,10 @@ class Checks:
             if file.is_test
         ]
 
-    async def _check(self, files: "Any", *options: str) -> list[tuple[LintFile, OpaError]]:
+    async def _check(self, files: Iterable[LintFile], *options: str) -> list[tuple[LintFile, OpaError]]:
         known = {str(file.place): file for file in files}
+        if not known:
+            return []
         done = await run_opa(
             self._binary,
             ("check", "--strict", "--format", "json", "--max-errors", str(SHOWN_PROBLEMS), *options, *known),
@@ -134,6 +152,19 @@ class Checks:
             return frozenset(builtin["name"] for builtin in listed)
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
             raise EngineMalformed("OPA's capabilities have an unknown shape") from error
+
+
+def _origin(one: Parsed) -> Origin:
+    if one.native:
+        return Origin.NATIVE
+    return Origin.ADMISSION if one.package == ADMISSION else Origin.CONFTEST
+
+
+def _of_objects(problem: CompileProblem) -> Finding:
+    """Of templates and constraints. One that is meant for another enforcement point only is no mistake."""
+    place = (problem.file, problem.row, problem.column)
+    found = finding("not-supported", place, _one_line(problem.message))
+    return replace(found, level=Level.WARNING) if "not judged here" in problem.message else found
 
 
 def _functions(files: Sequence[Parsed]) -> frozenset[str]:

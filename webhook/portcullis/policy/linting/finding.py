@@ -40,7 +40,7 @@ RULES: Mapping[str, Rule] = {
         Rule("missing-fix", Level.WARNING, "A message does not say what to do."),
         Rule("ignore-invalid", Level.ERROR, "A comment that ignores findings names no rule, or no reason."),
         Rule("ignore-unused", Level.WARNING, "A comment ignores what is not found there."),
-        Rule("not-supported", Level.ERROR, "A file holds what the gate does not support."),
+        Rule("not-supported", Level.ERROR, "A template or constraint of Gatekeeper that the gate cannot judge by."),
     )
 }
 

@@ -63,7 +63,8 @@ class Flow:
     """One walk: that of one policy, from its verdicts on. ``keys`` is shared by all walks.
 
     ``keys``: for each reference to a key of the input the place that has it not, or None once it was seen to be there.
-    ``inputs``: where references begin with a variable that holds something of the input.
+    ``inputs``: where references begin with a variable that holds something of the input. ``read``: the paths of the
+    input that are reached.
     """
 
     def __init__(self, rules: Rules, keys: dict[Spot, tuple[Place, str] | None]) -> None:
@@ -72,6 +73,7 @@ class Flow:
         self.tests = Tests()
         self.reached: set[Path] = set()
         self.inputs: set[Spot] = set()
+        self.read: set[str] = set()
         self._known: dict[tuple[Path, tuple[Value, ...], int, bool], Value] = {}
         self._steps = 0
 
@@ -104,6 +106,10 @@ class Flow:
             self.keys.setdefault(spot, (place, name))
         elif value != NOTHING:
             self.keys[spot] = None
+            self.read.update(one.path for one in found.places)
+            if not found.places:
+                # Below an object that Kubernetes shapes; which part of it is not followed.
+                self.read.update(one.path for one in value.places)
         return found
 
 

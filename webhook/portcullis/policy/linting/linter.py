@@ -19,7 +19,7 @@ from portcullis.policy.linting.negation import hoisted
 from portcullis.policy.linting.parameters import foreign_parameters
 from portcullis.policy.linting.places import Place, nearest
 from portcullis.policy.linting.regal import regal_findings
-from portcullis.policy.linting.sources import Parsed, find_rego, needed, parse_files
+from portcullis.policy.linting.sources import Parsed, find_files, needed, parse_files
 from portcullis.policy.linting.upkeep import missing_fix, missing_metadata, missing_tests
 
 
@@ -48,21 +48,24 @@ async def lint(
         ConfigError: a folder that cannot be read, or holds no Rego.
         EngineUnavailable, EngineMalformed: OPA or Regal is not there, or not as documented.
     """
-    own = await asyncio.to_thread(find_rego, folders, limits)
+    own = await asyncio.to_thread(find_files, folders, limits)
     if not own:
-        raise ConfigError(f"there is no Rego in {', '.join(map(str, folders))}")
+        raise ConfigError(f"there are no policies in {', '.join(map(str, folders))}")
     known = {file.place for file in own}
-    shared = await asyncio.to_thread(find_rego, [builtin_policies() / "lib"], limits, own=False)
+    shared = await asyncio.to_thread(find_files, [builtin_policies() / "lib"], limits, own=False)
     files = [*own, *needed(own, [file for file in shared if file.place not in known])]
-    parsed, broken = await parse_files(binary, files, limits)
-    parsed = _without_doubles(parsed)
+    objects = [file for file in own if file.is_objects]
+    everything, broken = await parse_files(binary, [file for file in files if not file.is_objects], limits)
+    everything = _without_doubles(everything)
+    # What was written for something else reads another input; of it is told whether the gate can load it.
+    parsed = [one for one in everything if one.native]
     found = [*broken]
     checks = Checks(binary=binary, limits=limits, memory_bytes=memory_bytes)
     whole = not broken
     if whole:
-        compiled = await checks.compile([one for one in parsed if not one.file.is_test])
+        compiled = await checks.compile([one for one in everything if not one.file.is_test], objects)
         found.extend(compiled)
-        whole = not compiled
+        whole = all(one.rule == "not-supported" for one in compiled)
     if whole:
         found.extend(await checks.tests(parsed))
     walk = await asyncio.to_thread(_Walk, parsed)
@@ -72,12 +75,13 @@ async def lint(
         typed = await checks.types([one for one in parsed if not one.file.is_test])
         found.extend(one for one in typed if one.rule != "unknown-input" or (one.file, one.row) not in told)
     found.extend(await asyncio.to_thread(_read, parsed, walk))
-    if regal is not None and not broken:
-        found.extend(await regal_findings(regal, folders, own, limits))
+    styled = [one.file for one in parsed if one.file.own]
+    if regal is not None and styled and not broken:
+        found.extend(await regal_findings(regal, folders, styled, limits))
     names = {file.path for file in own}
     mine = [one for one in found if one.file in names or not any(one.file == file.path for file in files)]
     unchecked = frozenset({REGAL} if regal is None or broken else ()) | (frozenset() if whole else _AFTER_COMPILING)
-    kept = sift([one for one in parsed if one.file.own], mine, unchecked)
+    kept = sift([one for one in everything if one.file.own], mine, unchecked)
     return Report(
         findings=tuple(sorted(set(kept), key=lambda one: one.order)),
         texts={file.path: file.text for file in own},

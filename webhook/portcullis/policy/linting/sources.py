@@ -17,9 +17,11 @@ import msgspec
 from portcullis.errors import ConfigError, EngineMalformed
 from portcullis.limits import Limits
 from portcullis.policy.bundle import FOLDER_DEPTH
+from portcullis.policy.gatekeeper.files import CONSTRAINTS, SUFFIXES, TEMPLATES
+from portcullis.policy.gatekeeper.load import SAMPLES
 from portcullis.policy.linting.advice import advice
 from portcullis.policy.linting.finding import Finding, finding
-from portcullis.policy.process import run_opa
+from portcullis.policy.process import Completed, run_opa
 from portcullis.text import clean
 
 AT_ONCE = 4
@@ -29,6 +31,7 @@ TREE_FACTOR = 400
 """Bytes of a parsed tree with places for each byte of its source, at most; real ones have about 150."""
 TREE_LEAST = 4 * 1024 * 1024
 
+_PACKAGE = re.compile(r"^[ \t]*package[ \t]+(\w+)", re.MULTILINE)
 _LIBRARY_PACKAGE = re.compile(r"^package[ \t]+portcullis\.lib\.(\w+)", re.MULTILINE)
 _LIBRARY_NAME = re.compile(r"\bportcullis\.lib\.(\w+)")
 _WHOLE_LIBRARY = re.compile(r"\bportcullis\.lib(?!\.\w)")
@@ -49,6 +52,17 @@ class LintFile:
     def is_test(self) -> bool:
         return self.path.endswith("_test.rego")
 
+    @property
+    def is_objects(self) -> bool:
+        """Whether it is no Rego: objects of Gatekeeper."""
+        return not self.path.endswith(".rego")
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it was written for Portcullis, as far as its first lines tell."""
+        found = _PACKAGE.search(self.text)
+        return found is None or found[1] == "portcullis"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parsed:
@@ -65,6 +79,10 @@ class Parsed:
     def rules(self) -> Sequence[Tree]:
         return self.tree.get("rules") or ()
 
+    @property
+    def native(self) -> bool:
+        return self.package[:1] == ("portcullis",)
+
     def comments(self) -> Iterator[tuple[int, int, str]]:
         """Row, column and text (without its ``#``) of every comment."""
         for comment in self.tree.get("comments") or ():
@@ -72,8 +90,9 @@ class Parsed:
             yield comment["Location"]["row"], comment["Location"]["col"], text
 
 
-def find_rego(folders: Sequence[Path], limits: Limits, *, own: bool = True) -> list[LintFile]:
-    """Every ``*.rego`` in the folders and below, hidden names left out; a file may be given itself.
+def find_files(folders: Sequence[Path], limits: Limits, *, own: bool = True) -> list[LintFile]:
+    """Every ``*.rego`` in the folders and below, hidden names left out, and the YAML and JSON files that hold
+    ConstraintTemplates or constraints of Gatekeeper (not those below ``samples``); a file may be given itself.
 
     Raises:
         ConfigError: a path that is not there or cannot be read, or more than ``policy_files``, ``policy_bytes`` or
@@ -87,6 +106,8 @@ def find_rego(folders: Sequence[Path], limits: Limits, *, own: bool = True) -> l
             if place in found:
                 continue
             text = _read(path, limits)
+            if text is None:
+                continue
             total += len(text)
             if len(found) >= limits.policy_files:
                 raise ConfigError(f"{folder}: more Rego files than the limit policyFiles ({limits.policy_files})")
@@ -133,16 +154,19 @@ def _walk(path: Path, limits: Limits, depth: int) -> Iterator[Path]:
             continue
         if inner.is_dir():
             yield from _walk(inner, limits, depth + 1)
-        elif name.endswith(".rego"):
+        elif name.endswith(".rego") or (inner.suffix in SUFFIXES and SAMPLES not in inner.parts):
             yield inner
 
 
-def _read(path: Path, limits: Limits) -> str:
+def _read(path: Path, limits: Limits) -> str | None:
+    """The text; None for a YAML or JSON file that names nothing of Gatekeeper's, whatever it is."""
     try:
         with path.open("rb") as stream:
             content = stream.read(limits.policy_bytes + 1)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if path.suffix in SUFFIXES and not any(group.encode() in content for group in (TEMPLATES, CONSTRAINTS)):
+        return None
     if len(content) > limits.policy_bytes:
         raise ConfigError(f"{path} exceeds the limit policyBytes ({limits.policy_bytes})")
     try:
@@ -172,12 +196,10 @@ async def parse_files(binary: Path, files: Sequence[LintFile], limits: Limits) -
 
 
 async def _parse(binary: Path, file: LintFile, limits: Limits) -> Parsed | list[Finding]:
-    done = await run_opa(
-        binary,
-        ("parse", "--format", "json", "--json-include", "locations,comments", str(file.place)),
-        seconds=limits.compile_seconds,
-        output_bytes=TREE_LEAST + TREE_FACTOR * len(file.text),
-    )
+    done = await _run(binary, file, limits)
+    if done.code != 0 and not file.is_native:
+        older = await _run(binary, file, limits, "--v0-compatible")
+        done = older if older.code == 0 else done
     if done.code == 0:
         try:
             return Parsed(file, msgspec.json.decode(done.stdout, type=dict[str, Any]))
@@ -188,6 +210,15 @@ async def _parse(binary: Path, file: LintFile, limits: Limits) -> Parsed | list[
         said = clean((done.stderr or done.stdout).decode("utf-8", "replace"), 500)
         errors = [OpaError(f"`opa parse` ended with status {done.code}: {said}")]
     return _faults(file, errors)
+
+
+async def _run(binary: Path, file: LintFile, limits: Limits, *options: str) -> Completed:
+    return await run_opa(
+        binary,
+        ("parse", *options, "--format", "json", "--json-include", "locations,comments", str(file.place)),
+        seconds=limits.compile_seconds,
+        output_bytes=TREE_LEAST + TREE_FACTOR * len(file.text),
+    )
 
 
 def _faults(file: LintFile, errors: "Sequence[OpaError]") -> list[Finding]:

@@ -18,7 +18,7 @@ from portcullis.policy.process import Completed, run_opa
 from portcullis.policy.testing.coverage import Coverage, read_coverage
 from portcullis.policy.testing.references import Package
 from portcullis.policy.testing.results import Kind, Outcome, Result
-from portcullis.policy.testing.sources import Sources
+from portcullis.policy.testing.sources import RegoFile, Sources
 from portcullis.policy.testing.tracing import explain
 from portcullis.policy.workspace import Workspace
 from portcullis.text import clean
@@ -132,7 +132,13 @@ class Runner:
         try:
             tests: list[dict[str, Any]] = msgspec.json.decode(done.stdout, type=list[dict[str, Any]])
         except msgspec.MsgspecError:
-            raise await self._why(place, done) from None
+            error = await self._why(place, done)
+            if not await asyncio.to_thread(place.take_as_old):
+                raise error from None
+            try:
+                return await self._test(place, arguments)
+            except PolicyCompileError:
+                raise error from None
         return tests
 
     async def _why(self, place: "_Place", tested: Completed) -> PortcullisError:
@@ -145,6 +151,7 @@ class Runner:
             except msgspec.MsgspecError:
                 continue
             if problems := tuple(_problem(error, place) for error in errors):
+                place.unread = [_file_of(error) for error in errors if error.get("code") == "rego_parse_error"]
                 return PolicyCompileError(problems)
         return EngineMalformed(f"`opa test` ended with status {tested.code}: {_said(tested)}")
 
@@ -184,7 +191,23 @@ class _Place:
     def __init__(self, path: Path, sources: Sources) -> None:
         self.folder = path / "bundle"
         self.capabilities = path / "capabilities.json"
+        self.unread: list[str] = []
+        """Files of OPA's that could not be parsed."""
         self._files = sources.files
+        self._old: set[str] = set()
+
+    def take_as_old(self) -> bool:
+        """Has the files that could not be parsed read as Rego of before OPA 1.0, which only foreign policies may be;
+        whether there are any that were not yet."""
+        found = {f"/{path.rpartition('/')[2]}" for path in self.unread if not self._is_native(path)} - self._old
+        self._old |= found
+        manifest = {"roots": [""], "rego_version": 1, "file_rego_versions": dict.fromkeys(sorted(self._old), 0)}
+        (self.folder / ".manifest").write_text(json.dumps(manifest), encoding="utf-8")
+        return bool(found)
+
+    def _is_native(self, path: str) -> bool:
+        file = self._file(path)
+        return file is None or file.package[:1] == ("portcullis",)
 
     def write(self, capabilities: bytes) -> None:
         self.folder.mkdir(mode=0o700)
@@ -195,11 +218,13 @@ class _Place:
 
     def source_of(self, path: str) -> tuple[str, str, bool]:
         """Name and text of the source behind a file name of OPA's, and whether it is under test."""
+        file = self._file(path)
+        return (file.path, file.text, file.own) if file is not None else ("", "", False)
+
+    def _file(self, path: str) -> RegoFile | None:
         stem = path.rpartition("/")[2].removesuffix(".rego")
-        if stem.isascii() and stem.isdigit() and int(stem) < len(self._files):
-            file = self._files[int(stem)]
-            return file.path, file.text, file.own
-        return "", "", False
+        known = stem.isascii() and stem.isdigit() and int(stem) < len(self._files)
+        return self._files[int(stem)] if known else None
 
 
 def _for_tests(own: Mapping[str, Any]) -> dict[str, Any]:
@@ -288,6 +313,10 @@ def _problem(error: Mapping[str, Any], place: _Place) -> CompileProblem:
     name, _, _ = place.source_of(str(location.get("file", "")))
     message = clean(str(error.get("message", "")), MESSAGE_CHARS)
     return CompileProblem(name or "policies", int(location.get("row", 0)), int(location.get("col", 0)), message)
+
+
+def _file_of(error: Mapping[str, Any]) -> str:
+    return str((error.get("location") or {}).get("file", ""))
 
 
 def _said(done: Completed) -> str:

@@ -208,7 +208,8 @@ class _Failure:
     def _filled(self, term: Term, depth: int = 0) -> Term:
         """The term with the values of its variables."""
         if term.get("type") == "var":
-            return self._values.get(str(term["value"]), term)
+            known: Term = self._values.get(str(term["value"]), term)
+            return known
         if depth < FOLLOWED and term.get("type") in ("array", "set"):
             return {**term, "value": [self._filled(item, depth + 1) for item in term["value"]]}
         if depth < FOLLOWED and term.get("type") == "object":

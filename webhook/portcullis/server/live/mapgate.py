@@ -140,6 +140,7 @@ class PolicyMapHandler:
         try:
             folders = await asyncio.to_thread(lay_out, self._standing().with_map(place, files), workspace.path)
             bundle = await asyncio.to_thread(self._recipe.load, folders)
+            await self._engine.check(bundle)
             async with self._engine.prepared(bundle) as prepared:
                 self._recipe.stand(prepared.compiled)
         finally:

@@ -14,7 +14,7 @@ from portcullis.policy.bundle import builtin_policies
 from portcullis.policy.bundlesource import BundleOrigin, BundleSource
 from portcullis.policy.opa import OpaEngine
 from portcullis.policy.opabundle import Verification
-from portcullis.policy.proving import failing_tests
+from portcullis.policy.proving import failing_tests, lint_errors
 from portcullis.server.files import read_small
 from portcullis.server.health import Check
 from portcullis.server.lifecycle import background
@@ -102,9 +102,11 @@ async def live_policies(
     async def prove(laid: Sequence[Path]) -> Sequence[CompileProblem]:
         if not serving:
             return ()
-        return await failing_tests(
-            [*section.folders, *laid], [builtin_policies()], binary=engine.binary(), limits=limits
-        )
+        places = [*section.folders, *laid]
+        return [
+            *await lint_errors(places, binary=engine.binary(), limits=limits),
+            *await failing_tests(places, [builtin_policies()], binary=engine.binary(), limits=limits),
+        ]
 
     async def ready() -> None:
         if maps is not None:
@@ -126,6 +128,7 @@ async def live_policies(
         last_good=last_good,
         poll_seconds=section.reload_seconds if folders else 0.0,
         loaded=first.laid,
+        constraints=first.constraints,
         problem=first.problem,
     )
     async with AsyncExitStack() as stack:

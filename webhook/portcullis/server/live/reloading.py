@@ -27,7 +27,7 @@ from portcullis.errors import (
     PolicyCompileError,
     PortcullisError,
 )
-from portcullis.model.ruling import CompiledBundle, PolicyBundle
+from portcullis.model.ruling import CompiledBundle, Constraint, PolicyBundle
 from portcullis.policy.opa import OpaEngine
 from portcullis.policy.workspace import Workspace
 from portcullis.server.live.lastgood import LastGood
@@ -75,6 +75,16 @@ class Recipe:
     keep: Callable[[PolicyBundle], Awaitable[None]]
 
 
+class UnprovenError(PolicyCompileError):
+    """The set could be judged by, but lint or its own tests speak against it."""
+
+
+async def proven(recipe: Recipe, folders: Sequence[Path]) -> None:
+    """Raises UnprovenError where something keeps the policies out."""
+    if found := await recipe.prove(folders):
+        raise UnprovenError(tuple(found))
+
+
 class Reloader:
     """Looks after the standing set.
 
@@ -82,7 +92,7 @@ class Reloader:
         current: gets the new one.
         last_good: keeps what was swapped in for the next start.
         poll_seconds: how often the sources are looked at; 0: only when somebody says that they changed.
-        loaded: what the standing set was made from.
+        loaded, constraints: what the standing set was made from, and what of Gatekeeper is in it.
         problem: why that is not what there is; "" where it is.
     """
 
@@ -96,6 +106,7 @@ class Reloader:
         last_good: LastGood,
         poll_seconds: float,
         loaded: Laid,
+        constraints: Sequence[Constraint] = (),
         problem: str = "",
     ) -> None:
         self.state = ReloadState(problem=problem)
@@ -107,6 +118,8 @@ class Reloader:
         self._poll_seconds = poll_seconds
         self.stands = loaded
         """What the standing set was made from."""
+        self.constraints = constraints
+        """Of Gatekeeper, in the standing set."""
         self._tried = "" if problem else loaded.key
         self._verdict = problem
         """What came of the sources that were tried last."""
@@ -174,16 +187,16 @@ class Reloader:
                 return
             async with self._engine.prepared(bundle) as prepared:
                 standing = self._recipe.stand(prepared.compiled)
-                if found := await self._recipe.prove(folders):
-                    raise PolicyCompileError(tuple(found))
+                await proven(self._recipe, folders)
                 if bundle.revision == before:
                     return
                 await prepared.serve()
                 self._current.standing, self.stands = standing, laid
+                self.constraints = bundle.constraints
+                self.state.reloads += 1
         finally:
             await asyncio.to_thread(workspace.remove)
         await asyncio.to_thread(self._last_good.write, laid)
-        self.state.reloads += 1
         names = {policy.name for policy in standing.compiled.policies}
         log.info("policies changed", policy_revision=bundle.revision, before=before, policies=len(names))
         await self._recipe.keep(bundle)

@@ -1,0 +1,125 @@
+"""``portcullis explain`` over a manifest, and over a recorded decision."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fakes import decisions
+from portcullis.cli.explain import stored_bundle
+from portcullis.cli.main import app
+from portcullis.cli.manifests import Manifest, find_files, read_manifests
+from portcullis.cli.requests import local_user, request_of
+from portcullis.errors import ConfigError
+from portcullis.limits import DEFAULT_LIMITS
+from portcullis.server.compose import compose
+from portcullis.server.settings import load_settings
+
+pytestmark = pytest.mark.opa
+
+POLICY = """package portcullis.policies.not_shell
+
+import rego.v1
+
+deny contains violation if {
+	some c in input.containers
+	not good(c)
+	violation := {"container": c.name, "msg": "is a shell", "fix": "name it otherwise"}
+}
+
+good(c) if c.name != "sh"
+"""
+POD = """apiVersion: v1
+kind: Pod
+metadata: {name: tools, namespace: shop}
+spec: {containers: [{name: sh, image: "registry.example/a:1"}, {name: web, image: "registry.example/a:1"}]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "policy.rego").write_text(POLICY)
+    (tmp_path / "pod.yaml").write_text(POD)
+    (tmp_path / "portcullis.yaml").write_text(
+        f"policies: {{builtin: false, folders: [own]}}\naudit: {{database: 'sqlite:///{tmp_path}/audit.db'}}\n"
+    )
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ("explain", *arguments), env={"COLUMNS": "120"})
+
+
+def test_a_manifest(folder: Path) -> None:
+    result = run(str(folder / "pod.yaml"), "--config", str(folder / "portcullis.yaml"))
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == "Pod shop/tools is refused"
+    assert '  container "sh": is a shell.' in lines
+    assert any(
+        'line 7 `not good(c)`, which holds; line 11 `good(c) if c.name != "sh"` does not' in one for one in lines
+    )
+    assert '    input.containers[0].name is "sh"' in lines
+    assert '  As input: {"containers":[{"name":"sh"}]}' in lines
+
+
+def test_json_and_one_policy(folder: Path) -> None:
+    arguments = (str(folder / "pod.yaml"), "--config", str(folder / "portcullis.yaml"))
+    report = json.loads(run(*arguments, "-o", "json", "--policy", "not-shell").stdout)
+    (item,) = report["items"]
+    (one,) = item["policies"]
+    assert (report["kind"], item["verdict"], one["policy"], one["fires"]) == (
+        "Explanation",
+        "refused",
+        "not-shell",
+        True,
+    )
+    assert one["excerpt"] == {"containers": [{"name": "sh"}]}
+    assert one["rules"][0]["line"] == 5
+    unknown = run(*arguments, "--policy", "nope")
+    assert unknown.exit_code == 2
+    assert "there is no policy nope" in unknown.stderr
+
+
+def record(folder: Path) -> str:
+    """Decides the pod as the webhook would, and keeps the record."""
+    settings = load_settings(folder / "portcullis.yaml", os.environ)
+
+    async def decide() -> str:
+        async with compose(settings, with_audit=True) as parts:
+            (manifest,) = read_manifests(
+                find_files([str(folder / "pod.yaml")], DEFAULT_LIMITS), standard_input=None, limits=DEFAULT_LIMITS
+            )  # type: ignore[arg-type]
+            assert isinstance(manifest, Manifest)
+            request = request_of(manifest, namespace="", user=local_user(), limits=DEFAULT_LIMITS)
+            decision = await parts.gate.decide(request, parts.clock.monotonic() + 60)
+            assert parts.records is not None
+            await parts.records.append(decisions.record(decision, kind="Pod", namespace="shop", name="tools"))
+            return decision.id
+
+    return asyncio.run(decide())
+
+
+def test_a_recorded_decision_under_its_own_policies_and_under_a_draft(folder: Path) -> None:
+    decision = record(folder)
+    (folder / "own" / "policy.rego").write_text(POLICY.replace('!= "sh"', '!= "web"'))
+    config = ("--config", str(folder / "portcullis.yaml"))
+    recorded = run(decision, *config)
+    assert recorded.stdout.startswith("Pod shop/tools was refused"), recorded.stderr
+    assert 'container "sh": is a shell' in recorded.stdout
+    (folder / "draft").mkdir()
+    (folder / "draft" / "policy.rego").write_text(POLICY.replace("not_shell", "draft").replace('!= "sh"', '!= "web"'))
+    draft = run(decision, *config, "--policies", str(folder / "draft"), "--policy", "draft")
+    assert 'container "web": is a shell' in draft.stdout
+    assert run("0123456", *config).exit_code == 2
+
+
+def test_policies_that_are_not_recorded_or_not_ours() -> None:
+    with pytest.raises(ConfigError, match="not in the audit log"):
+        stored_bundle("sha256:0", None)
+    with pytest.raises(ConfigError, match="something else"):
+        stored_bundle("sha256:0", b'{"sources": [{"path": "a", "text": "package main"}], "parameters": {}}')

@@ -1,0 +1,1 @@
+"""``portcullis explain``: why a policy refuses, or does not."""
