@@ -148,7 +148,7 @@ def question_body(names: Sequence[str], document: bytes, parameters: Mapping[str
     Raises:
         EngineMalformed: the document is no JSON object, or has no time.
     """
-    question = _Question(_now_ns(document), msgspec.json.encode(parameters, enc_hook=plain), document)
+    question = _Question(decision_ns(document), msgspec.json.encode(parameters, enc_hook=plain), document)
     return question.input(names)
 
 
