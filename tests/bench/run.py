@@ -285,7 +285,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="figures of Portcullis on this machine")
     arguments.add_argument("--requests", type=int, default=1000)
     arguments.add_argument(
-        "names", nargs="*", help="warm, warm16, opa, insert, layers, walk, evidence, authoring; all without"
+        "names", nargs="*", help="warm, warm16, opa, insert, layers, walk, evidence, authoring, replay; all without"
     )
     chosen = arguments.parse_args()
     figures, ratios = asyncio.run(measure(chosen.requests, chosen.names))

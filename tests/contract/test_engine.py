@@ -195,6 +195,8 @@ BAD_METADATA = {
     "exceptions-null": ("exceptions:", "exceptions"),
     "secrets": ("readsSecrets: maybe", "readsSecrets"),
     "category": ("category: [image]", "category"),
+    "request": ("onRequest: 1", "onRequest"),
+    "request-not-seen": ("onRequest: true # not now", "onRequest"),
 }
 
 

@@ -170,7 +170,9 @@ def test_every_command_of_a_page_works(page: str, folder: Path, running_demo: Ru
         path.write_text(first)
     elif page.startswith("docs/coming-from-"):
         _write_examples(folder, page)
-    if page == "docs/testing.md":
+    elif page == "docs/replay.md":
+        _copy_log(running_demo.config.with_name("audit.db"), folder / "audit.db")
+    elif page == "docs/testing.md":
         (fixture,) = re.findall(
             r"^```yaml\n(apiVersion: portcullis.*?)^```", (ROOT / page).read_text("utf-8"), re.DOTALL | re.MULTILINE
         )

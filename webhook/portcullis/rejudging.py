@@ -93,7 +93,7 @@ class Rejudgement:
         case.id = record.decision.id
         case.document = record.decision.document
         case.workload = found.workload
-        case.namespace = found.namespace
+        case.namespace = None if found.request.creates_namespace else found.namespace
         case.around = _around(record, standing)
         self._named = _images(record, found, resolved=False)
         self._resolved = _images(record, found, resolved=True)
@@ -255,7 +255,8 @@ def _around_missing(record: AuditRecord, found: RecordedDocument, standing: Stan
     if Need.INVENTORY in needs and Stage.INVENTORY not in stages:
         names = [policy.name for policy in standing.compiled.policies if Need.INVENTORY in policy.needs]
         return Inexact(INVENTORY, ", ".join(names[:3]))
-    looks = Need.NAMESPACE in needs or standing.by_labels
+    # A namespace that is created has no labels yet that the operator's words could go by.
+    looks = Need.NAMESPACE in needs or (standing.by_labels and not found.request.creates_namespace)
     if looks and found.request.namespace and found.namespace is None and Stage.NAMESPACE not in stages:
         return Inexact(NO_LABELS)
     return None

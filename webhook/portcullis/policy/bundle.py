@@ -39,7 +39,8 @@ BUILTIN = "builtin"
 FOLDER_DEPTH = 10
 """Folders within folders. Guards against links in circles; mounted ConfigMaps are full of links."""
 
-_ON_REQUEST = re.compile(r"#[ \t]+onRequest:[ \t]+true")
+ON_REQUEST = re.compile(r"#[ \t]+onRequest:[ \t]+true")
+"""A line of METADATA: which policies there are is told before OPA has parsed any."""
 _PACKAGE = re.compile(r"package[ \t]+([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)[ \t]*(?:#.*)?$")
 
 
@@ -298,7 +299,7 @@ def _module(path: str, text: str) -> _Module:
         statement = line.strip()
         if not statement or statement.startswith("#"):
             metadata = metadata or statement == "# METADATA"
-            on_request = on_request or (metadata and _ON_REQUEST.fullmatch(statement) is not None)
+            on_request = on_request or (metadata and ON_REQUEST.fullmatch(statement) is not None)
             continue
         declared = _PACKAGE.match(statement)
         if declared is None:

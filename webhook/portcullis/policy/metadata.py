@@ -7,6 +7,7 @@ from typing import Any
 from portcullis.errors import CompileProblem, PolicyCompileError
 from portcullis.model.evidence import Severity
 from portcullis.model.ruling import Mode, Need, PolicySource
+from portcullis.policy.bundle import ON_REQUEST
 from portcullis.policy.syntax import Module, problem_at
 from portcullis.text import clean
 
@@ -77,6 +78,7 @@ class _Reader:
             exceptions_forbidden=self._forbidden(custom),
             reads_secrets=self._flag(custom, "readsSecrets"),
         )
+        self._look_at_request(custom)
         if self._problems:
             raise PolicyCompileError(tuple(self._problems))
         return metadata
@@ -110,6 +112,12 @@ class _Reader:
         if not isinstance(value, bool):
             self._wrong(key, "must be true or false")
         return value is True
+
+    def _look_at_request(self, custom: Mapping[str, Any]) -> None:
+        """What bundle.py reads by lines must be what OPA reads."""
+        lines = (line.strip() for line in self._source.text.split("\n"))
+        if self._flag(custom, "onRequest") and not any(ON_REQUEST.fullmatch(line) for line in lines):
+            self._wrong("onRequest", "must stand on a line of its own: `#   onRequest: true`")
 
     def _docs(self, annotation: Mapping[str, Any], custom: Mapping[str, Any]) -> str:
         if "docs" in custom:
