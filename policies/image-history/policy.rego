@@ -404,23 +404,11 @@ secret_names(step) := [name |
 	not regex.match(`(?i)_(?:file|path|dir|url|uri|host|name|user|id|ttl|type)$`, name)
 ]
 
-assigned(step) := step.arguments if step.instruction in {"ARG", "ENV"}
-
-# What stands before the command: |2 A=b C=d /bin/sh -c …
-assigned(step) := split(regex.replace(step.createdBy, `^(?:RUN\s+)?\|[0-9]+\s`, " "), step.arguments)[0] if {
-	step.instruction == "RUN"
-	step.arguments != ""
-	regex.match(`^(?:RUN\s+)?\|[0-9]+\s`, step.createdBy)
+# What stands before the command of a RUN: |2 A=b C=d /bin/sh -c …
+assigned(step) := step.arguments if {
+	step.instruction in {"ARG", "ENV"}
+} else := split(regex.replace(step.createdBy, before_command, " "), step.arguments)[0] if {
+	regex.match(before_command, step.createdBy)
 }
 
-assigned(step) := "" if {
-	instruction := step.instruction
-	not instruction in {"ARG", "ENV"}
-	not with_arguments(step)
-}
-
-with_arguments(step) if {
-	step.instruction == "RUN"
-	step.arguments != ""
-	regex.match(`^(?:RUN\s+)?\|[0-9]+\s`, step.createdBy)
-}
+before_command := `^(?:RUN\s+)?\|[0-9]+\s`
