@@ -36,7 +36,7 @@ limits := findings.limits(settings.max)
 
 default now := ""
 
-now := input.time.now if is_string(input.time.now)
+now := input.time.now
 
 terms := {
 	"severities": object.keys(limits),
