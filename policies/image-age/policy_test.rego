@@ -45,11 +45,21 @@ test_unknown_age_is_reported if {
 		{"created": null},
 		{"ageHours": "3"},
 		{"created": 7},
+		{"created": ["2026"]},
+		{"created": {"year": 2026}},
 		{"created": "2026-11-01T00:00:00.000000Z", "ageHours": null},
 	]
 	every more in odd {
 		violations := image_age.deny with input as aged(more)
 		fixtures.reasons(violations) == {"image-age-unknown"}
+	}
+}
+
+test_only_a_text_is_shown_as_a_build_time if {
+	every created in [null, 7, ["2026"], {"year": 2026}] {
+		some violation in image_age.deny with input as aged({"created": created})
+		violation.msg == "does not say when it was built"
+		object.keys(violation.details) == {"reason"}
 	}
 }
 

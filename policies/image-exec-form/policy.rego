@@ -60,7 +60,7 @@ argued contains i if {
 
 # Of each container the platforms of its image that start without a shell.
 started[i][written] := {j |
-	some j in platforms.of[written]
+	some j
 	direct(input.images[written].platforms[j].config.entrypoint)
 	direct(arguments(i, written, j))
 	count(input.images[written].platforms[j].config.entrypoint) + count(arguments(i, written, j)) > 0
@@ -93,7 +93,7 @@ through_shell(words) if {
 replaces_shell(words) if regex.match(`^\s*exec\s`, words[2])
 
 said(i, written) := shell_form("ENTRYPOINT") if {
-	some j in platforms.of[written]
+	some j
 	through_shell(input.images[written].platforms[j].config.entrypoint)
 } else := shell_form("CMD") if {
 	some j in platforms.of[written]

@@ -12,6 +12,7 @@ package portcullis.policies.image_history
 
 import rego.v1
 
+import data.portcullis.lib.commands
 import data.portcullis.lib.containers
 import data.portcullis.lib.exemptions
 import data.portcullis.lib.history
@@ -177,7 +178,7 @@ calls[written][j] := {k: programs |
 	_ = history.own[written][j]
 }
 
-looked_at := (package_managers | object.keys(installers)) | {"rm", "find", "sudo", "chown"}
+looked_at := (commands.package_managers | object.keys(commands.installers)) | {"rm", "find", "sudo", "chown"}
 
 mounted[written][j] contains k if {
 	some written, j
@@ -237,13 +238,10 @@ bad[written][j]["apk-cache"] contains k if {
 	not removes(written, j, k, `/var/cache/(?:apk|\*)`)
 }
 
-# npm install without names of packages.
-unlocked := `^(?:(?:--prefix|-C)\s+\S+\s+|-\S+\s+)*(?:install|i)(?:\s+(?:--prefix|-C)\s+\S+|\s+-\S+)*$`
-
 bad[written][j]["npm-install"] contains k if {
 	some written, j, k
 	some arguments in calls[written][j][k].npm
-	regex.match(unlocked, arguments)
+	regex.match(commands.unlocked, arguments)
 	not regex.match(`(?:^|\s)(?:-g|--global)(?:\s|$)`, arguments)
 }
 
@@ -266,21 +264,11 @@ bad[written][j]["add-url"] contains k if {
 	not contains(step.arguments, "--checksum=")
 }
 
-piped := [
-	# curl … | sh
-	concat("", [
-		`\b(?:curl|wget)\s(?:[^;&|\n]|&[^&])*\|\s*(?:sudo\s+(?:-\S+\s+)*)?(?:env\s+)?(?:\w+=\S*\s+)*(?:/\S*/)?`,
-		`(?:(?:ba|da|a|z|k)?sh|python[0-9.]*|perl|ruby|node)(?:[\s;&|)]|$)`,
-	]),
-	# sh -c "$(curl …)", bash <(curl …)
-	`\b(?:ba|da|a|z|k)?sh\s+(?:-\S+\s+)*["']?(?:\$\(|<\(|\x60)\s*(?:curl|wget)\s`,
-]
-
 bad[written][j]["curl-pipe"] contains k if {
 	some written, j
 	some k, step in history.own[written][j]
 	step.instruction == "RUN"
-	some pattern in piped
+	some pattern in commands.piped
 	regex.match(pattern, step.arguments)
 }
 
@@ -306,44 +294,18 @@ whole[written][j] contains k if {
 	regex.match(`^(?:--\S+\s+)*(?:\[\s*)?["']?(?:\.|\./|\*|\./\*|dir:[0-9a-f]+)["']?,?\s`, step.arguments)
 }
 
-# What installs the dependencies that some list of the project names.
-installers := {
-	"pip": `(?:^|\s)install\s(?:.*\s)?(?:-r|--requirement|-e|--editable|\.\S*)(?:[\s=]|$)`,
-	"uv": `^(?:sync|pip\s+(?:sync|install\s(?:.*\s)?-r))`,
-	"poetry": `(?:^|\s)install(?:\s|$)`,
-	"pipenv": `(?:^|\s)(?:install|sync)(?:\s|$)`,
-	"npm": `^(?:(?:--prefix|-C)\s+\S+\s+|-\S+\s+)*(?:ci|install|i)(?:\s+(?:--prefix|-C)\s+\S+|\s+-\S+)*$`,
-	"yarn": `^(?:install\b.*|(?:-\S+\s*)*)$`,
-	"pnpm": `(?:^|\s)(?:install|i)(?:\s+-\S+)*$`,
-	"mvn": `\S`,
-	"gradle": `\S`,
-	"go": `^(?:mod\s+download|build|install|get)(?:\s|$)`,
-	"cargo": `^(?:build|fetch|install)(?:\s|$)`,
-	"bundle": `^install(?:\s|$)`,
-	"composer": `(?:^|\s)install(?:\s|$)`,
-	"dotnet": `^(?:restore|build|publish)(?:\s|$)`,
-}
-
 installing[written][j][tool] contains k if {
 	some written, j, k
-	some tool, pattern in installers
+	some tool, pattern in commands.installers
 	_ = calls[written][j][k][tool]
 	runs(written, j, k, tool, pattern)
 }
 
-package_managers := {"apt-get", "apk", "dnf", "yum", "microdnf", "zypper"}
-
-compilers := concat("", [
-	`(?:^|\s)(?:install|add|in)\s(?:.*[\s"'])?`,
-	`(?:build-essential|build-base|gcc|g\+\+|clang|llvm|gcc-c\+\+|make|cmake|golang|golang-go|rust|rustc|cargo|musl-dev|`,
-	`libc6-dev|linux-headers|base-devel)(?:-[0-9.]+)?(?:[=~<>]\S*)?(?:[\s"']|$)`,
-])
-
 bad[written][j].compiler contains k if {
 	some written, j, k
-	some program in package_managers
+	some program in commands.package_managers
 	_ = calls[written][j][k][program]
-	runs(written, j, k, program, compilers)
+	runs(written, j, k, program, commands.compilers)
 	not runs(written, j, k, program, `(?:^|\s)(?:purge|remove|autoremove|del|erase|rm)(?:\s|$)`)
 }
 
@@ -404,23 +366,11 @@ secret_names(step) := [name |
 	not regex.match(`(?i)_(?:file|path|dir|url|uri|host|name|user|id|ttl|type)$`, name)
 ]
 
-assigned(step) := step.arguments if step.instruction in {"ARG", "ENV"}
-
-# What stands before the command: |2 A=b C=d /bin/sh -c …
-assigned(step) := split(regex.replace(step.createdBy, `^(?:RUN\s+)?\|[0-9]+\s`, " "), step.arguments)[0] if {
-	step.instruction == "RUN"
-	step.arguments != ""
-	regex.match(`^(?:RUN\s+)?\|[0-9]+\s`, step.createdBy)
+# What stands before the command of a RUN: |2 A=b C=d /bin/sh -c …
+assigned(step) := step.arguments if {
+	step.instruction in {"ARG", "ENV"}
+} else := split(regex.replace(step.createdBy, before_command, " "), step.arguments)[0] if {
+	regex.match(before_command, step.createdBy)
 }
 
-assigned(step) := "" if {
-	instruction := step.instruction
-	not instruction in {"ARG", "ENV"}
-	not with_arguments(step)
-}
-
-with_arguments(step) if {
-	step.instruction == "RUN"
-	step.arguments != ""
-	regex.match(`^(?:RUN\s+)?\|[0-9]+\s`, step.createdBy)
-}
+before_command := `^(?:RUN\s+)?\|[0-9]+\s`

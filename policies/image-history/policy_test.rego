@@ -139,6 +139,8 @@ harmless := {
 	["RUN --mount=type=cache,target=/root/.npm npm ci"],
 	["RUN --mount=type=cache,target=/var/cache/apk apk add curl"],
 	["LABEL run=curl https://get.example | sh"],
+	["CMD sudo app"],
+	["ENTRYPOINT pip install flask"],
 	["ENV . /app", "RUN pip install --no-cache-dir -r requirements.txt"],
 	["RUN pip install --no-cache-dir gcc"],
 	["LABEL a=b /app", "RUN chown -R app /app"],
@@ -268,6 +270,14 @@ test_the_platform_to_blame_is_named if {
 	some violation in image_history.deny with input as document
 	violation.platform == "linux/arm64"
 	violation.digest == fixtures.platform("linux/arm64", {}).digest
+}
+
+test_of_several_platforms_the_lines_of_the_first_are_told if {
+	document := building.judged([
+		building.platform("linux/amd64", ["RUN sudo x"], {}),
+		building.platform("linux/arm64", ["RUN sudo y"], {}),
+	])
+	{violation.details.lines | some violation in image_history.deny} == {["RUN sudo x"]} with input as document
 }
 
 test_no_platform_is_named_where_all_are_alike if {

@@ -114,6 +114,22 @@ test_only_packages_of_python_above_the_base_count if {
 	reasons(building.judged([platform(["COPY . ."], [])])) == set()
 }
 
+# Each reason is told with the platform that it holds on, though that is not the first one to blame.
+test_platforms_with_different_faults if {
+	on_two := building.judged([
+		platform(["COPY /app /app"], packages([5])),
+		object.union(
+			platform(["COPY . .", "RUN pip install x"], packages([0, 5])),
+			{"platform": "linux/arm64"},
+		),
+	])
+	violations := image_layer_order.deny with input as on_two
+	{[violation.details.reason, violation.platform] | some violation in violations} == {
+		["layer-mixed", "linux/amd64"],
+		["layer-order", "linux/arm64"],
+	}
+}
+
 test_the_words if {
 	image_layer_order.deny == {{
 		"container": "web",

@@ -80,7 +80,7 @@ judged[written] := object.union(platforms.place(written, object.keys(wrong[writt
 	"fix": "install packages in a stage on the same base as the image's, and copy them from there",
 	"details": {"reason": "libc-mismatch", "paths": array.slice(paths, 0, 20), "total": count(paths)},
 }) if {
-	some written, _ in wrong
+	some written
 	first := min(object.keys(wrong[written]))
 	paths := wrong[written][first]
 }

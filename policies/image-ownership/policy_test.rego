@@ -124,6 +124,27 @@ test_contents_that_are_not_known_are_reported if {
 	}
 }
 
+# A number or list that is not known may belong to another look into the image than the others.
+test_nothing_else_is_told_where_not_all_is_known if {
+	every check, faulty in {
+		"foreign": {"foreign": [alien(1)]},
+		"writable": {"writable": [alien(1)]},
+		"owner": {"ownedByUser": 1},
+		"rewritten": {"rewrittenBytes": 1},
+	} {
+		told := image_ownership.deny with data.portcullis.parameters as set_to(strictest) with input as application(faulty)
+		fixtures.reasons(told) == {sprintf("files-%s", [check])}
+		every contents in [
+			{"status": "pending", "application": faulty},
+			{"application": object.union(faulty, {"ownedByRoot": null})},
+		] {
+			violations := image_ownership.deny with data.portcullis.parameters as set_to(strictest)
+				with input as building.with_contents(contents)
+			fixtures.reasons(violations) == {"contents-unknown"}
+		}
+	}
+}
+
 test_the_platform_to_blame_is_named if {
 	bad := {"contents": {"application": {"foreign": [alien(1)]}}}
 	some violation in image_ownership.deny with input as building.two({}, bad)

@@ -37,6 +37,13 @@ test_absent_and_odd_facts_are_reported if {
 	}
 }
 
+test_a_tag_that_is_no_text_is_not_shown if {
+	every odd in [null, 7, ["1.4"], true] {
+		some violation in image_pinned.deny with input as fixtures.judged({}, {"tag": odd})
+		violation.msg == "is not named by digest, so what runs may not be what was judged"
+	}
+}
+
 test_wrong_parameters_are_a_violation if {
 	violations := image_pinned.deny with data.portcullis.parameters as {"image-pinned": {"strict": true}}
 		with input as fixtures.judged({"pinned": true}, {})

@@ -54,7 +54,7 @@ deny contains violation if {
 }
 
 counting[written][a] := input.images[written].attestations[a] if {
-	some written, _ in attestations.verified
+	some written
 	some a in attestations.verified[written]
 	input.images[written].attestations[a].predicateClass in settings.classes
 }

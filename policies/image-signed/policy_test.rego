@@ -38,6 +38,15 @@ test_rejected_ones_do_not_count if {
 	}
 }
 
+# A verified scan beside it does not make the signature any better.
+test_a_rejected_one_beside_a_verified_one_does_not_count if {
+	every others in [[], [signature({"predicateClass": "vulnerability"})]] {
+		violations := image_signed.deny
+			with input as with_attestations(array.concat(others, [evidence.rejected("signature", "attestation-untrusted")]))
+		fixtures.reasons(violations) == {"attestation-untrusted"}
+	}
+}
+
 test_unknown_facts_are_refused if {
 	odd := [null, {}, "junk", 7, [null], [{}], [signature({"verified": "true"})], [signature({"verified": null})]]
 	every attestations in odd {

@@ -91,8 +91,8 @@ kept[written].maxLayerMiB contains j if {
 	}
 }
 
+# Whatever lies between two numbers in the order of Rego is a number.
 at_most(value, limit) if {
-	is_number(value)
 	value >= 0
 	value <= limit
 }
@@ -154,12 +154,11 @@ largest(written, j) := sprintf("; largest: %s", [concat(", ", shown)]) if {
 	count(shown) > 0
 } else := ""
 
-# [index, bytes, line of the history], the largest first.
+# [index, bytes, layer], the largest first. One of a negative size has no words.
 by_size(written, j) := [found |
 	some rank in sort([[0 - layer.compressedBytes, index] |
 		some index, layer in input.images[written].platforms[j].layerList
 		is_number(layer.compressedBytes)
-		layer.compressedBytes >= 0
 	])
 	found := [rank[1], 0 - rank[0], input.images[written].platforms[j].layerList[rank[1]]]
 ]

@@ -28,8 +28,8 @@ deny contains violation if {
 }
 
 deny contains violation if {
-	some name in {"allow", "deny"}
-	some pattern in settings[name]
+	some name, patterns in settings
+	some pattern in patterns
 	problem := globs.fault(pattern)
 	violation := parameters.violation("image-source", sprintf(
 		"%s in %q is no pattern: %s",

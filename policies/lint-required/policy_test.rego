@@ -91,6 +91,8 @@ test_incomplete if {
 		"incompleteBecause": "the Dockerfile could not be parsed",
 	})])
 	violation.msg == "its lint report is not complete: the Dockerfile could not be parsed"
+	some silent in lint_required.deny with input as linted([evidence.lint({"complete": false, "incompleteBecause": ""})])
+	silent.msg == "its lint report is not complete: the report does not say why"
 	every odd in [{"complete": "true"}, {"complete": null}, {"findings": null}, {"findings": {}}, {"findings": [null]}] {
 		violations := lint_required.deny with input as linted([evidence.lint(odd)])
 		"lint-incomplete" in fixtures.reasons(violations)
@@ -137,6 +139,12 @@ test_what_cannot_be_put_in_order_counts if {
 		reports := [evidence.lint(object.union(bad, more)), evidence.lint({})]
 		count(lint_required.deny) == 1 with input as linted(reports)
 	}
+
+	# Nor is a time that is no text a later one.
+	every odd in [["2027"], {"year": 2027}, 2027, true] {
+		violations := lint_required.deny with input as linted([evidence.lint(bad), evidence.lint({"lintedAt": odd})])
+		fixtures.reasons(violations) == {"lint-findings"}
+	}
 }
 
 test_platforms if {
@@ -180,5 +188,20 @@ test_a_later_report_of_another_platform_replaces_none if {
 	arm := evidence.lint({"platform": "linux/arm64", "lintedAt": "2026-11-24T00:00:00Z"})
 	bad := evidence.lint({"platform": "linux/amd64", "lintedAt": "2026-11-20T00:00:00Z", "complete": false})
 	violations := lint_required.deny with input as linted([bad, arm])
-	count(violations) > 0
+	fixtures.reasons(violations) == {"lint-incomplete"}
+}
+
+# What is said of the whole image holds for the platform too, until it is said anew of the whole image.
+test_a_later_report_of_one_platform_does_not_replace_one_of_the_whole_image if {
+	violations := lint_required.deny
+		with input as linted([evidence.lint(object.union(older, bad)), evidence.lint({"platform": "linux/amd64"})])
+	fixtures.reasons(violations) == {"lint-findings"}
+}
+
+test_a_line_that_is_no_number_is_none if {
+	every odd in [null, "7", [7], true] {
+		some violation in lint_required.deny
+			with input as finding([object.union(evidence.linted("DL1000", "error"), {"line": odd})])
+		violation.details.findings == ["DL1000 in line 0 (do better)"]
+	}
 }

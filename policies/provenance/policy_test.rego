@@ -59,6 +59,9 @@ test_unknown_fields_are_refused_where_they_are_asked_for if {
 		every said in odd {
 			violations := provenance.deny with input as built([said]) with data.portcullis.parameters as strict
 			fixtures.reasons(violations) == {"provenance-not-allowed"}
+			every violation in violations {
+				contains(violation.msg, " an unknown one, which is not an allowed ")
+			}
 		}
 	}
 }

@@ -91,6 +91,15 @@ test_unknown_components_are_refused if {
 	fixtures.reasons(violations) == {"sbom-unread"}
 }
 
+# Of a list that is not known as a whole, the part that could be read is not told as if it were.
+test_nothing_else_is_told_of_an_sbom_that_is_half_read if {
+	half := listing([evidence.component("log4j-core", {"licenses": ["AGPL-1.0"]}), "junk"])
+	every more in [{"deniedPackages": ["log4j-core"]}, {"deniedLicenses": ["agpl-*"]}] {
+		violations := sbom_packages.deny with input as half with data.portcullis.parameters as parameters(more)
+		fixtures.reasons(violations) == {"sbom-unread"}
+	}
+}
+
 test_platforms if {
 	amd64 := evidence.sbom({"platform": "linux/amd64"})
 	arm64 := evidence.sbom({"platform": "linux/arm64", "components": [evidence.component("log4j-core", {})]})

@@ -94,6 +94,10 @@ test_number_of_components if {
 			with data.portcullis.parameters as parameters({"minComponents": 10})
 		fixtures.reasons(violations) == {"sbom-empty"}
 	}
+	every odd in [null, "20", [20], true] {
+		some unknown in sbom_required.deny with input as with_sboms([evidence.sbom({"componentCount": odd})])
+		unknown.msg == "its SBOM lists an unknown number of components; at least 1 are asked for"
+	}
 	sbom_required.deny == set() with input as with_sboms([evidence.sbom({"componentCount": 0})])
 		with data.portcullis.parameters as parameters({"minComponents": 0})
 }

@@ -106,7 +106,7 @@ maintained(written, k) if wholeness.maintained(written, k)
 
 # Of the accepted scans those by signers that are asked for.
 counting[written] contains k if {
-	some written, _ in scans.carried
+	some written
 	some k in scans.carried[written]
 	signed(written, k)
 }
@@ -121,9 +121,9 @@ newest(written, j, slot) := {k |
 	in_slot(written, k, slot)
 }
 
-about[written][j] := scans.about[written][j] & counting[written] if {
+about[written][j] := among & counting[written] if {
 	some written, platforms in scans.about
-	some j, _ in platforms
+	some j, among in platforms
 }
 
 in_slot(_, _, "")
@@ -196,7 +196,7 @@ problems[written] contains problem if {
 }
 
 problems[written] contains scans.off_platform(written, j, seen) if {
-	some written in (images & scanned)
+	some written
 	some slot in slots
 	some j in scans.targets[written]
 	seen := {k | some k in counting[written]; in_slot(written, k, slot)}
@@ -205,7 +205,7 @@ problems[written] contains scans.off_platform(written, j, seen) if {
 }
 
 problems[written] contains scans.of_scan(written, k, fault) if {
-	some written in (images & scanned)
+	some written
 	some slot in slots
 	some j in scans.targets[written]
 	some k in newest(written, j, slot)
@@ -213,7 +213,7 @@ problems[written] contains scans.of_scan(written, k, fault) if {
 }
 
 problems[written] contains problem if {
-	some written in (images & scanned)
+	some written
 	some j in scans.targets[written]
 	every slot in slots {
 		count(newest(written, j, slot)) > 0
@@ -244,7 +244,7 @@ faults(written, k) := wholeness.faults(written, k, settings) | ended(written, k)
 ended(written, k) := {wholeness.ended(written, k) | not maintained(written, k)}
 
 ended_systems[written] contains scans.of_scan(written, k, wholeness.ended(written, k)) if {
-	some written in images
+	some written
 	some j in scans.targets[written]
 	some k in chosen(written, j)
 	not wholeness.maintained(written, k)

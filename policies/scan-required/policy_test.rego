@@ -229,6 +229,7 @@ test_scanners_asked_for_by_name if {
 	both := parameters({"scanners": ["Trivy", "grype"]})
 	some violation in scan_required.deny with input as fixtures.judged({}, {}) with data.portcullis.parameters as both
 	violation.msg == "has no accepted vulnerability scan by grype, only by trivy"
+	count(scan_required.deny) == 1 with input as fixtures.judged({}, {}) with data.portcullis.parameters as both
 	scan_required.deny == set() with data.portcullis.parameters as both
 		with input as fixtures.judged({}, {"scans": [fixtures.scan({}), fixtures.scan({"scanner": by("Grype")})]})
 }
@@ -300,6 +301,17 @@ test_scanners_signed_by_different_signers if {
 	unsigned := object.union(grype, {"signer": null})
 	count(scan_required.deny) > 0 with input as fixtures.judged({}, {"scans": [fixtures.scan({}), unsigned]})
 		with data.portcullis.parameters as distinct
+}
+
+# One fault hides those that follow from it: first a scan is needed, then another one, then another signer.
+test_a_scan_that_is_missing_has_no_signer if {
+	every more, reason in {
+		{"scanners": ["trivy", "grype"], "distinctSigners": true}: "attestation-missing",
+		{"atLeast": 2, "distinctSigners": true}: "scans-too-few",
+	} {
+		violations := scan_required.deny with input as fixtures.judged({}, {}) with data.portcullis.parameters as parameters(more)
+		fixtures.reasons(violations) == {reason}
+	}
 }
 
 test_more_scanners_than_are_named_is_a_mistake if {

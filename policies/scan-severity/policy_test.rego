@@ -119,6 +119,23 @@ test_an_exception_that_has_ended_is_told if {
 		with data.portcullis.parameters as parameters({"allow": renewed})
 }
 
+# Exceptions of what would pass without them are nobody's concern.
+test_an_ended_exception_of_what_does_not_count_is_not_told if {
+	ended := object.union(exception("2026-11-01T00:00:00Z"), {"id": "CVE-1"})
+	some violation in scan_severity.deny with input as found([critical, fixtures.finding("CVE-1", "low")])
+		with data.portcullis.parameters as parameters({"allow": [ended]})
+	violation.details.endedExceptions == []
+}
+
+test_no_exception_holds_without_a_clock if {
+	allowing := parameters({"allow": [exception("2026-12-01T00:00:00Z")]})
+	every clock in [{}, {"now": null}, {"now": 7}, {"now": false}, {"now": []}, null] {
+		document := object.union(fixtures.without(found([critical]), ["time"]), {"time": clock})
+		violations := scan_severity.deny with input as document with data.portcullis.parameters as allowing
+		fixtures.reasons(violations) == {"vulnerabilities"}
+	}
+}
+
 test_a_faulty_exception_is_told_and_allows_nothing if {
 	every faulty in [
 		fixtures.without(exception("2026-12-01T00:00:00Z"), ["expires"]),

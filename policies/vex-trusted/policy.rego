@@ -64,7 +64,7 @@ deny contains violation if {
 # -- what is wrong with the statements of an image, each with the findings that it set aside ---------------------------
 
 blamed[written][fault] contains label if {
-	some written, _ in scans.carried
+	some written
 	some k in scans.carried[written]
 	some finding in input.images[written].scans[k].vulnerabilities
 	finding.vex.status
