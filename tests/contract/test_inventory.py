@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -103,14 +104,20 @@ async def test_the_set_that_a_decision_began_with_is_kept_for_it(opa_binary: Pat
 
 
 async def test_a_prepared_set_that_is_not_served_changes_nothing_and_leaves_nothing(
-    opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opa_binary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    async with opa.running(opa_binary) as engine:
-        good = await engine.compile(opa.bundle(opa.policy("hosts", 'deny contains "good"')))
-        before = sorted(tmp_path.iterdir())
-        async with engine.prepared(opa.bundle(opa.policy("hosts", 'deny contains "other"'))) as prepared:
-            assert prepared.compiled.revision != good.revision
-            assert len(list(tmp_path.iterdir())) == 2
-        assert sorted(tmp_path.iterdir()) == before
-        assert await seen(engine, good) == ["good"]
+    with tempfile.TemporaryDirectory(prefix="p-") as short:  # as the paths of sockets have to be
+        monkeypatch.setattr("tempfile.tempdir", short)
+        folder = Path(short)
+        async with opa.running(opa_binary) as engine:
+            good = await engine.compile(opa.bundle(opa.policy("hosts", 'deny contains "good"')))
+            before = names(folder)
+            async with engine.prepared(opa.bundle(opa.policy("hosts", 'deny contains "other"'))) as prepared:
+                assert prepared.compiled.revision != good.revision
+                assert len(names(folder)) == 2
+            assert names(folder) == before
+            assert await seen(engine, good) == ["good"]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())

@@ -47,3 +47,12 @@ async def test_tests_see_what_lies_beside_and_run_none_of_its_own(opa_binary: Pa
     (own / "a_test.rego").write_text("package a_test\n\ntest_it if data.portcullis.lib.one.answer == 41\n")
     (failed,) = await failing_tests([own], [beside], binary=opa_binary, limits=DEFAULT_LIMITS)
     assert (failed.file, failed.row, failed.message) == ("own/a_test.rego", 3, "the test test_it fails")
+
+
+async def test_tests_may_do_no_more_than_policies(opa_binary: Path, tmp_path: Path) -> None:
+    """Whoever may write a ConfigMap must not reach the network through the gate."""
+    (tmp_path / "a_test.rego").write_text(
+        'package a_test\n\ntest_it if http.send({"method": "GET", "url": "http://127.0.0.1:1"}).status_code == 200\n'
+    )
+    (found,) = await failing_tests([tmp_path], [], binary=opa_binary, limits=DEFAULT_LIMITS)
+    assert (found.row, found.message) == (3, "undefined function http.send")

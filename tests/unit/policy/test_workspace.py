@@ -4,6 +4,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,12 @@ def test_no_room_is_said(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(parent / "missing"))
     with pytest.raises(EngineUnavailable, match="no room for OPA's files"):
         Workspace()
+
+
+def test_removed_by_many_at_once_it_closes_its_lock_once() -> None:
+    for _ in range(20):
+        workspace = Workspace()
+        with ThreadPoolExecutor(8) as pool:
+            for done in [pool.submit(workspace.remove) for _ in range(8)]:
+                done.result()
+        assert not workspace.path.exists()

@@ -56,7 +56,7 @@ def dockerfile(
     timeout: Annotated[float, typer.Option("--timeout", min=1, max=600, help="Seconds for the image.")] = 60.0,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Lint a Dockerfile with Hadolint, and show what the policies say.
+    """Lint a Dockerfile with Hadolint, and ask the policies.
 
     The report counts as if a trusted signer had attested it. Without --image only the policy lint-required is asked,
     for the others need an image. Exits 1 if a policy refuses, 2 if one could not decide.

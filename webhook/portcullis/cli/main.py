@@ -1,6 +1,7 @@
 """The ``portcullis`` executable: one command per file, imported here; what they need is imported when they run."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -32,25 +33,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    serve,
-    demo,
-    check,
-    lint,
-    explain,
-    replay,
-    inspect,
-    dockerfile,
-    report,
-    verify,
-    attest,
-    pages,
-    health,
-    schema,
-    version,
-):
+_BEFORE: tuple[Callable[..., None], ...] = (serve, demo, check)
+_AFTER: tuple[Callable[..., None], ...] = (
+    *(lint, explain, replay, inspect, dockerfile, report, verify, attest, pages, health, schema, version),
+)
+for command in _BEFORE:
     app.command()(command)
 app.command("test")(run_tests)
+for command in _AFTER:
+    app.command()(command)
 app.add_typer(audit, name="audit")
 app.add_typer(exceptions, name="exceptions")
 

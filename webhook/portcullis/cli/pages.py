@@ -40,9 +40,9 @@ def pages(
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Write a page for each policy, and the list of them, from METADATA, README and Rego.
+    """Write a page for each policy, and the list of them.
 
-    Pages that were made before and whose policy is gone are removed.
+    They are made from METADATA, README and Rego. Pages of policies that are gone are removed.
     """
     if files and not files.startswith(("https://", "http://")):
         raise ConfigError("--files must be an http or https address")

@@ -50,7 +50,7 @@ def replay(
     ] = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Judge recorded decisions again, by a draft of policies or configuration.
+    """Judge recorded decisions again, by a draft of the policies.
 
     The draft is the configuration with the folders of --policies added. Exits 0 if no verdict flips, 1 if some do.
     """

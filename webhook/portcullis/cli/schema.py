@@ -28,7 +28,7 @@ def schema(
     ] = Subject.INPUT,
     _output: Annotated[Only, typer.Option("--output", "-o", help="A schema is always JSON.")] = Only.JSON,
 ) -> None:
-    """Print the JSON Schema of the policy input or the configuration."""
+    """Print the JSON Schema of the policy input or configuration."""
     if subject is Subject.INPUT:
         from portcullis.policy.schema import document_schema
 

@@ -51,7 +51,7 @@ def verify(
     config: ConfigOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Verify one attestation offline: its signature, its form, and that it is about --subject.
+    """Verify one attestation offline: signature, form, subject.
 
     Without --key, --issuer or --certificates, the signers of the configuration are tried; whether they may say such
     things about such images is not asked, for a file has no name. Exits 0 if it is verified, 1 if it is rejected.

@@ -81,6 +81,8 @@ async def run_opa(
         raise EngineUnavailable(f"`{program} {arguments[0]}` did not end in {seconds:g} s") from error
     finally:
         await _end(process, signal.SIGKILL)
+        # A stream that nobody reads to its end keeps its pipe open.
+        await asyncio.gather(_emptied(process.stdout), _emptied(process.stderr))
 
 
 class OpaServer:
@@ -197,6 +199,14 @@ async def _bounded(stream: asyncio.StreamReader, limit: int) -> bytes:
         if len(content) > limit:
             raise EngineMalformed(f"the program wrote more than {limit} bytes")
     return bytes(content)
+
+
+async def _emptied(stream: asyncio.StreamReader) -> None:
+    """What a program that has ended left in its pipe is read and forgotten."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STOP_SECONDS):
+            while await stream.read(65536):
+                pass
 
 
 async def _end(process: asyncio.subprocess.Process, first: signal.Signals) -> None:

@@ -3,39 +3,25 @@
 import asyncio
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from portcullis.errors import CompileProblem, ConfigError, EngineMalformed, EngineUnavailable
+from portcullis.errors import CompileProblem, ConfigError, EngineUnavailable, PolicyCompileError
 from portcullis.limits import Limits
 from portcullis.policy.folders import FoundFile, policy_files
 from portcullis.policy.linting.finding import Level
 from portcullis.policy.linting.linter import lint
 from portcullis.policy.memory import memory_goal
-from portcullis.policy.process import run_opa
-from portcullis.policy.workspace import Workspace
+from portcullis.policy.testing.results import Outcome, Result
+from portcullis.policy.testing.running import Runner
+from portcullis.policy.testing.sources import FIXTURES, Sources, rego_file
 from portcullis.text import clean
 
-OUTPUT_BYTES = 16 * 1024 * 1024
 SHOWN = 50
 
 _OURS = re.compile(rb"^[ \t]*package[ \t]+portcullis\.", re.MULTILINE)
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: str
-    text: str
-
-    @property
-    def is_test(self) -> bool:
-        return self.path.endswith("_test.rego")
 
 
 async def lint_errors(folders: Sequence[Path], *, binary: Path, limits: Limits) -> tuple[CompileProblem, ...]:
@@ -73,7 +59,8 @@ async def lint_errors(folders: Sequence[Path], *, binary: Path, limits: Limits) 
 async def failing_tests(
     folders: Sequence[Path], beside: Sequence[Path], *, binary: Path, limits: Limits
 ) -> tuple[CompileProblem, ...]:
-    """What keeps the policies of ``folders`` out, by their own tests: each that fails, or why none could be run.
+    """What keeps the policies of ``folders`` out, by their own tests: each that fails, or why none could be run. Tests
+    may do no more than policies: whoever may write one must not reach the network through the gate.
 
     Args:
         beside: folders whose policies and libraries are there too, without their tests.
@@ -83,80 +70,33 @@ async def failing_tests(
         PolicyCompileError: a file cannot be read.
         EngineUnavailable, EngineMalformed: OPA is not there, takes too long, or is not as documented.
     """
-    files = await asyncio.to_thread(_files, folders, beside, limits)
-    if not any(file.is_test for file in files):
-        return ()
-    workspace = await asyncio.to_thread(Workspace)
+    sources = (await asyncio.to_thread(_sources, folders, beside, limits)).needed()
     try:
-        place = workspace.path / "tests"
-        await asyncio.to_thread(_write, place, files)
-        check = await run_opa(
-            binary,
-            ("check", "--format", "json", "--max-errors", str(SHOWN), str(place)),
-            seconds=limits.policy_test_seconds,
-            output_bytes=OUTPUT_BYTES,
-        )
-        if check.code != 0:
-            return _errors(check.stderr or check.stdout, files)
-        done = await run_opa(
-            binary,
-            ("test", "--format", "json", str(place)),
-            seconds=limits.policy_test_seconds,
-            output_bytes=OUTPUT_BYTES,
-        )
-        return _failures(done.stdout, files)
-    finally:
-        await asyncio.to_thread(workspace.remove)
+        async with asyncio.timeout(limits.policy_test_seconds):
+            results = await Runner(binary=binary, limits=limits).run(sources, sources.test_packages)
+    except TimeoutError as error:
+        raise EngineUnavailable(f"the tests did not end in {limits.policy_test_seconds:g} s") from error
+    except PolicyCompileError as error:
+        return error.problems
+    failed = [one for one in results if one.outcome in (Outcome.FAILED, Outcome.BROKEN)]
+    return tuple(CompileProblem(one.file, one.row, 1, _why(one)) for one in failed[:SHOWN])
 
 
-def _files(folders: Sequence[Path], beside: Sequence[Path], limits: Limits) -> list[_File]:
-    own = [_File(one.shown, one.content.decode("utf-8", "replace")) for one in _rego(folders, limits)]
-    more = [_File(one.shown, one.content.decode("utf-8", "replace")) for one in _rego(beside, limits)]
-    return [*own, *(file for file in more if not file.is_test)]
+def _sources(folders: Sequence[Path], beside: Sequence[Path], limits: Limits) -> Sources:
+    own = [rego_file(clean(one.shown, 300), _text(one), own=True) for one in _rego(folders, limits)]
+    mine = {file.package for file in own}
+    more = [rego_file(one.shown, _text(one), own=False) for one in _rego(beside, limits)]
+    usable = [one for one in more if one.package not in mine and (not one.is_test or one.path.endswith(FIXTURES))]
+    return Sources((*own, *usable))
+
+
+def _text(file: FoundFile) -> str:
+    return file.content.decode("utf-8", "replace")
 
 
 def _rego(folders: Sequence[Path], limits: Limits) -> list[FoundFile]:
     return [one for folder in folders for one in policy_files(folder, limits) if one.path.suffix == ".rego"]
 
 
-def _write(place: Path, files: Sequence[_File]) -> None:
-    place.mkdir(mode=0o700)
-    for number, file in enumerate(files):
-        (place / f"{number:05}{'_test' if file.is_test else ''}.rego").write_text(file.text, encoding="utf-8")
-
-
-def _errors(output: bytes, files: Sequence[_File]) -> tuple[CompileProblem, ...]:
-    try:
-        errors = msgspec.json.decode(output, type=dict[str, Any])["errors"]
-        return tuple(_problem(error.get("location") or {}, str(error["message"]), files) for error in errors)
-    except (msgspec.MsgspecError, LookupError, TypeError, AttributeError) as error:
-        said = clean(output.decode("utf-8", "replace"), 300)
-        raise EngineMalformed(f"`opa check` of the tests failed: {said}") from error
-
-
-def _failures(output: bytes, files: Sequence[_File]) -> tuple[CompileProblem, ...]:
-    try:
-        results = msgspec.json.decode(output or b"[]", type=list[dict[str, Any]])
-    except msgspec.MsgspecError as error:
-        said = clean(output.decode("utf-8", "replace"), 300)
-        raise EngineMalformed(f"`opa test` failed: {said}") from error
-    failed = [one for one in results if one.get("fail") or one.get("error")]
-    return tuple(_problem(one.get("location") or {}, _why(one), files) for one in failed[:SHOWN])
-
-
-def _why(result: Mapping[str, Any]) -> str:
-    error = result.get("error")
-    said = f": {error.get('message')}" if isinstance(error, Mapping) else ""
-    return f"the test {result.get('name')} fails{said}"
-
-
-def _problem(location: Mapping[str, Any], message: str, files: Sequence[_File]) -> CompileProblem:
-    stem = str(location.get("file", "")).rpartition("/")[2].removesuffix(".rego").removesuffix("_test")
-    known = stem.isascii() and stem.isdigit() and int(stem) < len(files)
-    row, column = location.get("row"), location.get("col")
-    return CompileProblem(
-        file=clean(files[int(stem)].path, 300) if known else "tests",
-        row=row if isinstance(row, int) else 0,
-        column=column if isinstance(column, int) else 0,
-        message=clean(message, 1000),
-    )
+def _why(result: Result) -> str:
+    return clean(f"the test {result.name} fails{f': {result.message}' if result.message else ''}", 1000)

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Workspace:
 
     def __init__(self) -> None:
         """Raises EngineUnavailable where there is no room."""
+        self._removing = threading.Lock()
         parent = Path(tempfile.gettempdir())
         _sweep(parent)
         try:
@@ -36,11 +38,13 @@ class Workspace:
             raise EngineUnavailable(f"there is no room for OPA's files in {parent}: {error.strerror}") from error
 
     def remove(self) -> None:
-        """Removes the directory with all that is in it; a second call does nothing."""
-        if self._lock >= 0:
+        """Removes the directory with all that is in it; a second call does nothing, also at the same time in another
+        thread."""
+        with self._removing:
+            lock, self._lock = self._lock, -1
+        if lock >= 0:
             shutil.rmtree(self.path, ignore_errors=True)
-            os.close(self._lock)
-            self._lock = -1
+            os.close(lock)
 
 
 def _sweep(parent: Path) -> None:
