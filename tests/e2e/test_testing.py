@@ -47,6 +47,7 @@ def test_facts_of_inspect(running_demo: RunningDemo, tmp_path: Path, name: str, 
 def test_a_decision_of_the_audit_log(running_demo: RunningDemo, tmp_path: Path) -> None:
     config = str(running_demo.config)
     listed = portcullis("audit", "list", "--config", config, "--verdict", "refused", "-o", "json")
+    parameters = yaml.safe_load(running_demo.config.read_text())["policies"]["parameters"]
     (tmp_path / "deeper").mkdir()
     judged = 0
     for record in json.loads(listed.stdout)["items"][:5]:
@@ -57,7 +58,9 @@ def test_a_decision_of_the_audit_log(running_demo: RunningDemo, tmp_path: Path) 
             continue
         judged += 1
         expected = [{"policy": policy, "mode": "deny"} for policy in policies]
-        said = {"decision": "deeper/decision.json", "policies": policies}
+        # Of the configuration nothing counts, so what the policies were asked with is said.
+        asked = {policy: parameters[policy] for policy in policies if policy in parameters}
+        said = {"decision": "deeper/decision.json", "policies": policies, "parameters": asked}
         written(tmp_path, **said, expect={"verdict": "refused", "code": 403, "violations": expected})
         done = portcullis("test", str(tmp_path))
         assert done.returncode == 0, done.stdout + done.stderr

@@ -85,6 +85,37 @@ def test_json_and_one_policy(folder: Path) -> None:
     assert "there is no policy nope" in unknown.stderr
 
 
+def test_what_refuses_comes_first_under_the_operators_modes_and_the_silent_are_named(folder: Path) -> None:
+    for name, condition, said in (
+        ("a_warns", 'c.name == "sh"', "W"),
+        ("b_silent", "false", "S"),
+        ("c_refuses", "true", "R"),
+    ):
+        (folder / "own" / name).mkdir()
+        (folder / "own" / name / "policy.rego").write_text(
+            f"package portcullis.policies.{name}\n\nimport rego.v1\n\n"
+            f'deny contains {{"msg": "{said}", "container": c.name}} if {{\n'
+            f"\tsome c in input.containers\n\t{condition}\n}}\n"
+        )
+    config = folder / "portcullis.yaml"
+    config.write_text(config.read_text().replace("folders: [own]", "folders: [own], modes: {a-warns: warn}"))
+    named = run(str(folder / "pod.yaml"), "--config", str(config)).stdout
+    titles = [line for line in named.splitlines() if line.endswith(("refuses:", "warns:"))]
+    assert titles == ["c-refuses refuses:", "not-shell refuses:", "a-warns warns:"]
+    assert "Nothing to say (--all shows what stops each): b-silent" in named.splitlines()
+    every = run(str(folder / "pod.yaml"), "--config", str(config), "--all").stdout
+    assert "b-silent has nothing to say:" in every.splitlines()
+    assert "--all" not in every
+
+
+def test_policies_that_were_not_asked_are_named_in_one_line(folder: Path) -> None:
+    text = POLICY.replace("not_shell", "images").replace("not good(c)", "count(input.images[c.image].platforms) > 3")
+    (folder / "own" / "images").mkdir()
+    (folder / "own" / "images" / "policy.rego").write_text(text)
+    shown = run(str(folder / "pod.yaml"), "--config", str(folder / "portcullis.yaml")).stdout
+    assert "Not asked, because others refuse already: images" in shown.splitlines()
+
+
 def record(folder: Path) -> str:
     """Decides the pod as the webhook would, and keeps the record."""
     settings = load_settings(folder / "portcullis.yaml", os.environ)

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,12 +36,14 @@ _ID = re.compile(r"[0-9a-f-]{6,36}")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One decision that is explained. ``title`` names it; ``recorded`` is that it was made earlier."""
+    """One decision that is explained. ``title`` names it; ``recorded`` is that it was made earlier, and ``draft`` that
+    it is explained under other policies than it was made by."""
 
     title: str
     namespace: str
     decision: "Decision"
     recorded: bool
+    draft: bool = False
 
 
 @reported
@@ -52,6 +54,9 @@ def explain(
         list[Path] | None, typer.Option("--policies", help="A folder of policies beside the others; repeatable.")
     ] = None,
     config: ConfigOption = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also what stops the policies that have nothing to say.")
+    ] = False,
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", help="For objects that name no namespace of their own.")
     ] = "",
@@ -76,7 +81,7 @@ def explain(
     )
     with progress("asking the policies"):
         explained = asyncio.run(job)
-    _print(explained, output)
+    _print(explained, output, silent=every or bool(wanted))
 
 
 async def _objects(
@@ -112,7 +117,7 @@ async def _recorded(
 
     record = await get_record(config, decision)
     subject = Subject(
-        f"{record.kind} {record.namespace}/{record.name}", record.namespace, record.decision, recorded=True
+        f"{record.kind} {record.namespace}/{record.name}", record.namespace, record.decision, recorded=True, draft=draft
     )
     async with _composed(settings) as parts:
         if draft or record.decision.policy_revision == parts.compiled.revision:
@@ -152,6 +157,7 @@ async def _explain(
     parts: "Parts", bundle: "PolicyBundle", compiled: "CompiledBundle", subject: Subject, wanted: frozenset[str]
 ) -> "list[Explained]":
     from portcullis.model.place import Place
+    from portcullis.model.ruling import Mode
     from portcullis.policy.explaining.explain import Explained, Explainer
     from portcullis.policy.supervisor import OpaSupervisor
 
@@ -162,6 +168,9 @@ async def _explain(
         raise ConfigError(f"there is no policy {unknown[0]}; there is: {', '.join(sorted(known))}")
     if not decision.document:
         raise ConfigError(f"nothing was judged by policies: the request was admitted as {decision.because.value}")
+    modes, place = parts.current.standing.modes, Place(subject.namespace)
+    weakest_first = sorted(decision.violations, key=lambda one: list(Mode).index(one.mode), reverse=True)
+    judged = {} if subject.draft else {one.policy: one.mode for one in weakest_first}
     explainer = Explainer(
         engine=parts.engine,
         tracer=parts.supervisor,
@@ -170,22 +179,24 @@ async def _explain(
         bundle=bundle,
         compiled=compiled,
         document=decision.document,
-        parameters=parts.current.standing.modes.parameters_at(Place(subject.namespace)).changed,
+        parameters=modes.parameters_at(place).changed,
     )
     undecided = {one.policy: one for one in decision.undecided}
     found: list[Explained] = []
-    for policy in compiled.policies:
-        if wanted and policy.name not in wanted:
+    for one in compiled.policies:
+        if wanted and one.name not in wanted:
             continue
+        policy = replace(one, mode=judged.get(one.name) or modes.mode(one, Mode.DENY, place))
         if policy.name in undecided:
             why = "; ".join(dict.fromkeys(problem.msg for problem in undecided[policy.name].problems))
-            found.append(Explained(policy, (), why or "it was not asked: others refuse already", (), None, ()))
+            failure = why or "it was not asked: others refuse already"
+            found.append(Explained(policy, (), failure, (), None, (), asked=bool(why)))
         else:
             found.append(await explainer.explain(policy))
     return found
 
 
-def _print(explained: "Sequence[tuple[Subject, list[Explained]]]", output: Format) -> None:
+def _print(explained: "Sequence[tuple[Subject, list[Explained]]]", output: Format, *, silent: bool) -> None:
     from portcullis.cli.explainview import explained_json, explained_text
 
     if output is Format.JSON:
@@ -205,5 +216,5 @@ def _print(explained: "Sequence[tuple[Subject, list[Explained]]]", output: Forma
     for subject, ones in explained:
         when = "was" if subject.recorded else "is"
         console.print(f"{subject.title} {when} {subject.decision.verdict.value}\n", style="bold", soft_wrap=True)
-        for block in explained_text(ones):
+        for block in explained_text(ones, silent=silent):
             console.print(block, soft_wrap=True)

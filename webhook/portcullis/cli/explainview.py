@@ -17,11 +17,34 @@ SHOWN_HITS = 10
 _DOES = {Mode.DENY: "refuses", Mode.WARN: "warns", Mode.AUDIT: "takes note"}
 
 
-def explained_text(explained: Sequence[Explained]) -> Iterator[Text]:
-    """One block for each policy: those that say something first, then those that could not, then the others."""
-    order = {id(one): (0 if one.hits else 1 if one.failure else 2, one.policy.name) for one in explained}
-    for one in sorted(explained, key=lambda each: order[id(each)]):
+def explained_text(explained: Sequence[Explained], *, silent: bool) -> Iterator[Text]:
+    """One block for each policy: what refuses first, then what says something else, then what could not be judged; and
+    what has nothing to say, where ``silent`` asks for it. The others are named at the end."""
+    quiet = [one for one in explained if one.asked and not one.hits and not one.failure]
+    shown = [one for one in explained if one.asked and (silent or one.hits or one.failure)]
+    for one in sorted(shown, key=lambda each: (_rank(each), each.policy.name)):
         yield _block(one)
+    if quiet and not silent:
+        yield _names("Nothing to say (--all shows what stops each)", quiet)
+    if left := [one for one in explained if not one.asked]:
+        yield _names("Not asked, because others refuse already", left)
+
+
+def _names(title: str, policies: Sequence[Explained]) -> Text:
+    names = ", ".join(sorted(one.policy.name for one in policies))
+    return Text.assemble((f"{title}: ", "bold"), f"{names}\n")
+
+
+def _rank(one: Explained) -> int:
+    if one.hits:
+        return list(Mode).index(_mode(one))
+    return len(Mode) + (0 if one.failure else 1)
+
+
+def _mode(one: Explained) -> Mode:
+    """The heaviest mode of what it says."""
+    rule = min(one.hits, key=lambda hit: list(Mode).index(hit.rule)).rule
+    return one.policy.mode if rule is Mode.DENY else rule
 
 
 def _block(one: Explained) -> Text:
@@ -32,9 +55,7 @@ def _block(one: Explained) -> Text:
         )
         return text
     if one.hits:
-        rule = min(one.hits, key=lambda hit: list(Mode).index(hit.rule)).rule
-        does = _DOES[one.policy.mode if rule is Mode.DENY else rule]
-        text.append(one.policy.name, "bold red").append(f" {does}:\n")
+        text.append(one.policy.name, "bold red").append(f" {_DOES[_mode(one)]}:\n")
         for hit in one.hits[:SHOWN_HITS]:
             place = f'container "{clean(hit.container, 100)}": ' if hit.container else ""
             text.append(f"  {place}{sentence(clean(hit.msg, 500))}\n")

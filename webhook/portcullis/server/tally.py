@@ -121,7 +121,9 @@ def _apart(before: Iterable[T], after: Iterable[T]) -> tuple[Counter[T], Counter
 def _flip(record: AuditRecord, after: Decision) -> Flip:
     before = record.decision
     old, new = _blocking(before), _blocking(after)
-    policies = (old ^ new) or (old | new)
+    # What is refused now is so by what refuses; that others are undecided beside it brings nothing about.
+    brings = new if after.verdict is Verdict.REFUSED or before.verdict is Verdict.ADMITTED else old
+    policies = brings or (old | new)
     found = [violation for one in (before, after) for violation in one.violations if violation.policy in policies]
     images = {violation.image for violation in found if violation.image} or {image.written for image in before.images}
     return Flip(

@@ -61,6 +61,14 @@ test_every if {
 	}
 }
 
+test_every_of_none if not positive([])
+
+positive(numbers) if {
+	every number in numbers {
+		number > 0
+	}
+}
+
 test_negated if not root.double(1)
 
 test_cases[name] if {
@@ -122,7 +130,7 @@ async def test_outcomes(results: Mapping[str, Result]) -> None:
     found = outcomes(list(results.values()))
     assert {name for name, outcome in found.items() if outcome == "passed"} == {"test_passes"}
     assert {name for name, outcome in found.items() if outcome == "skipped"} == {"todo_test_later"}
-    assert len(found) == 12
+    assert len(found) == 13
     assert results["test_passes"].row == 9
     assert results["test_passes"].file == "p/policy_test.rego"
 
@@ -160,6 +168,10 @@ async def test_the_rule_and_the_input_that_it_read_are_named(results: Mapping[st
 )
 async def test_expressions_stand_as_they_are_written(results: Mapping[str, Result], name: str, expression: str) -> None:
     assert results[name].steps[0].expression == expression
+
+
+async def test_the_end_of_the_elements_is_no_failure(results: Mapping[str, Result]) -> None:
+    assert [step.expression for step in results["test_every_of_none"].steps] == ["not positive([])"]
 
 
 async def test_every_shows_the_element(results: Mapping[str, Result]) -> None:

@@ -31,6 +31,9 @@ SHOWN_INNER = 2
 SECONDS = 30.0
 """For all evaluations of one policy."""
 
+LIBRARY = "builtin/lib/"
+"""Its lines are not shown: the line of the policy that calls it says what is asked."""
+
 _VERDICT = re.compile(r"^(deny|warn|audit)\s+contains\b", re.MULTILINE)
 _PACKAGE = re.compile(r"^package[ \t]+([\w.]+)", re.MULTILINE)
 
@@ -76,8 +79,9 @@ class ExplainedRule:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """One policy. ``failure``: why it gave no ruling, "" where it did. ``excerpt`` is what decided, None where it says
-    nothing; ``read`` its values by their paths. ``note``: what is not shown, and why."""
+    """One policy. ``failure``: why it gave no ruling, "" where it did; ``asked`` is False where nobody wanted one.
+    ``excerpt`` is what decided, None where it says nothing; ``read`` its values by their paths. ``note``: what is not
+    shown, and why."""
 
     policy: PolicyInfo
     hits: tuple[RuleHit, ...]
@@ -86,6 +90,7 @@ class Explained:
     excerpt: Mapping[str, Any] | None
     read: tuple[tuple[str, Any], ...]
     note: str = ""
+    asked: bool = True
 
 
 class Explainer:
@@ -195,8 +200,10 @@ class Explainer:
         line = self._line(tried.spot)
         negated = line.text.startswith("not ")
         inner = list(tried.inner_failed if held == negated else tried.inner_held)
-        if held and not negated:  # what the library holds is of no interest here
-            inner = [spot for spot in inner if spot[0] == tried.spot[0]]
+        own = [spot for spot in inner if spot[0] == tried.spot[0]]
+        if own or (held and not negated):  # what lies behind the policy's own lines is of no interest then
+            inner = own
+        inner = [spot for spot in inner if not self._bundle.sources[spot[0]].path.startswith(LIBRARY)]
         return Condition(line, held, tuple(self._line(spot) for spot in inner[-SHOWN_INNER:]))
 
     def _line(self, spot: Spot) -> Line:

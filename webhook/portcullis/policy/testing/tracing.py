@@ -6,6 +6,7 @@ expression of the test that failed and the last ones that failed in the rules wh
 in the source, and follows the variables back to the places of the input that they come from.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +72,7 @@ def _explain(trace: Sequence[Mapping[str, Any]], test: str, source: SourceText) 
     steps = [main.step()]
     seen = {main.place}
     for failure in reversed(fails[: fails.index(main)]):
-        if failure.place not in seen and failure.query not in own:
+        if failure.place not in seen and failure.query not in own and not failure.ends_every:
             seen.add(failure.place)
             steps.append(failure.step())
         if len(steps) > INNER_STEPS:
@@ -132,6 +133,13 @@ class _Failure:
     @property
     def place(self) -> tuple[str, int, int]:
         return self.file, self.row, self._column
+
+    @property
+    def ends_every(self) -> bool:
+        """Whether it only says that ``every`` came to the end of its elements, which is no failure."""
+        rows = self._source(self.file).split("\n")
+        before = rows[self.row - 1][: self._column - 1] if self.row <= len(rows) else ""
+        return re.search(r"^\s*every\b.*\bin\s*$", before) is not None
 
     def step(self) -> Step:
         # What OPA has taken out of an expression lies somewhere within it: then the line as a whole says more.
