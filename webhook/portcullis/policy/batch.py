@@ -61,7 +61,7 @@ class BatchEngine:
 
     def __init__(self, *, binary: Path | None, clock: Clock, limits: Limits) -> None:
         self._supervisor = _WithBatch(binary=binary, limits=limits, garbage_percent=GARBAGE_PERCENT)
-        self._engine = OpaEngine(supervisor=self._supervisor, clock=clock, limits=limits)
+        self._engine = OpaEngine(supervisor=self._supervisor, clock=clock, limits=limits, fingerprinted=True)
         self._clock = clock
         self._limits = limits
 
