@@ -98,7 +98,7 @@ class Rejudgement:
         self._found = found
         policies = standing.compiled.policies
         self._early = [policy for policy in policies if policy.needs <= REQUEST_NEEDS]
-        self._late = [policy for policy in policies if policy not in self._early]
+        self._late = [policy for policy in policies if not policy.needs <= REQUEST_NEEDS]
         self._case = case = Case(
             found.request, standing=standing, clock=_Then(record.decision.decided_at), limits=limits
         )

@@ -148,6 +148,7 @@ class _Run:
         batch: list[tuple[AuditRecord, Rejudgement]] = []
         judge: _Judge | None = None
         for record in page:
+            await asyncio.sleep(0)  # questions go out and answers come in meanwhile
             if isinstance(record, Damaged):
                 self.tally.skip(f"#{record.sequence}", Inexact(DAMAGED, record.why))
                 continue
