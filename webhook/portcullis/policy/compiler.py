@@ -22,6 +22,7 @@ from portcullis.policy.metadata import read_metadata
 from portcullis.policy.needs import derive_needs
 from portcullis.policy.process import Completed, OpaServer, run_opa
 from portcullis.policy.shared import shared_modules
+from portcullis.policy.sourcenames import write_names
 from portcullis.policy.syntax import Module, RuleSet, find_problems, read_module, verdict_rules
 from portcullis.policy.wrapper import render_wrapper
 from portcullis.text import clean
@@ -98,6 +99,7 @@ class Compiler:
         foreign = await self._prepare(bundle, workspace / "parsed")
         files = _Files(bundle, foreign, self._limits.violations)
         await asyncio.to_thread(files.write, folder, native, workspace / "capabilities.json", capabilities)
+        await asyncio.to_thread(write_names, workspace, files.sources())
         if foreign.policies or foreign.files:
             await self._check(native, workspace / "capabilities.json", files, strict=True)
         await self._check(folder, workspace / "capabilities.json", files, strict=not foreign.files)
@@ -270,6 +272,10 @@ class _Files:
             manifest["rego_version"] = 1
             manifest["file_rego_versions"] = {f"/{_file_name(number)}": 0 for number in old}
         return manifest
+
+    def sources(self) -> Mapping[str, PolicySource]:
+        """By file name."""
+        return {_file_name(number): self._bundle.sources[number] for number in self.texts}
 
     def source_at(self, path: str) -> PolicySource | None:
         """The source behind a file name of ours."""
