@@ -73,7 +73,7 @@ class Takeover:
             name
             for name, one in self._alike.items()
             # An override of another policy's parameters counts where that one is asked in the same breath.
-            if one.parameters == {name} and name not in unsure and self._same_parameters(one, old, new)
+            if one.parameters == frozenset({name}) and name not in unsure and self._same_parameters(one, old, new)
         )
 
     def _same_parameters(self, one: Fingerprint, old: ScopedParameters, new: ScopedParameters) -> bool:
