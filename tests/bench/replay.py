@@ -9,6 +9,8 @@ as many different inputs.
 import argparse
 import asyncio
 import json
+import os
+import shutil
 import sqlite3
 import tempfile
 import time
@@ -23,6 +25,7 @@ from portcullis.audit.pages import pages
 from portcullis.audit.sql import SqlRecords, open_records
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.record import AuditRecord, RecordFilter
+from portcullis.policy.bundle import builtin_policies
 from portcullis.server.replay import Progress, replay
 from portcullis.server.settings import Settings, load_settings
 from portcullis.server.tally import Tally
@@ -80,8 +83,9 @@ def _copy_bundles(source: Path, target: Path) -> None:
     new.close()
 
 
-async def measured(config: Path, decisions: int, console: Console) -> dict[str, Progress]:
-    """The self-check, and a draft that brings a mode from warn to deny; over a log made of that of ``config``."""
+async def measured(config: Path, decisions: int, console: Console, changed: str = "image-user") -> dict[str, Progress]:
+    """The self-check, a draft that brings a mode from warn to deny, and one that changes a policy; over a log made of
+    that of ``config``."""
     with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as text:
         target = Path(text) / "audit.db"
         began = time.monotonic()
@@ -91,11 +95,15 @@ async def measured(config: Path, decisions: int, console: Console) -> dict[str, 
             f"{size / decisions / 1024:.1f} KiB each, {target.stat().st_size / 2**20:.0f} MiB stored"
         )
         settings = with_database(load_settings(config, {}), target)
-        draft = with_modes(settings, {"sbom-required": "deny"})
+        modes = with_modes(settings, {"sbom-required": "deny"})
+        policy = with_other_policy(settings, Path(text) / "policies", changed)
         taken: dict[str, Progress] = {}
-        for name, chosen, own in (("itself", settings, True), ("draft", draft, False)):
+        for name, chosen, own in (("modes", modes, False), ("policy", policy, False), ("itself", settings, True)):
             tally, took, _ = await replay(chosen, RecordFilter(), decisions, recorded=own, say=lambda now: None)
-            console.print(f"[dim]replay: {name}: {took.rate:,.0f} a second, {took.seconds:.1f} s; {_words(tally)}")
+            console.print(
+                f"[dim]replay: {name}: {took.rate:,.0f} a second, {took.seconds:.1f} s; {_words(tally)}; load "
+                f"{os.getloadavg()[0]:.1f}"
+            )
             if tally.records != decisions or (own and (tally.flipped or tally.otherwise or tally.inexact)):
                 raise SystemExit(f"bench: {_words(tally)} of {decisions} decisions judged by their own policies")
             taken[name] = took
@@ -107,6 +115,14 @@ def with_database(settings: Settings, database: Path) -> Settings:
     return settings._changed(audit=audit)
 
 
+def with_other_policy(settings: Settings, folder: Path, policy: str) -> Settings:
+    """The library in a folder of its own, where that one policy says something more."""
+    shutil.copytree(builtin_policies(), folder, ignore=shutil.ignore_patterns("profiles", "testdata"))
+    path = folder / policy / "policy.rego"
+    path.write_text(f'{path.read_text("utf-8")}\naudit contains "measured" if input.workload.kind == "None"\n')
+    return settings._changed(policies=settings.policies.model_copy(update={"builtin": False, "folders": (folder,)}))
+
+
 def with_modes(settings: Settings, modes: dict[str, str]) -> Settings:
     from portcullis.model.ruling import Mode
 
@@ -116,7 +132,10 @@ def with_modes(settings: Settings, modes: dict[str, str]) -> Settings:
 
 def _words(tally: Tally) -> str:
     left_out = sum(one.count for one in tally.inexact.values())
-    return f"{tally.flipped:,} flipped, {tally.otherwise:,} otherwise, {left_out:,} inexact"
+    return (
+        f"{tally.flipped:,} flipped, {tally.otherwise:,} otherwise, {left_out:,} inexact; rulings: "
+        f"{tally.evaluated:,} evaluated, {tally.taken_over:,} taken over"
+    )
 
 
 def main() -> None:

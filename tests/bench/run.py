@@ -110,7 +110,11 @@ async def replayed(folder: Path, number: int) -> tuple[dict[str, Figure], dict[s
         for case in scenario.cases(place.images):
             await place.api_server.post(case.review)
     taken = await replay.measured(place.config, number, console)
-    named = {"itself": "replay under the recorded policies", "draft": "replay under a draft"}
+    named = {
+        "itself": "replay under the recorded policies",
+        "modes": "replay under other modes",
+        "policy": "replay where one policy is another",
+    }
     figures = {key: Figure.of(named[key], [took.rate], "per s") for key, took in taken.items()}
     return figures, {}
 

@@ -1,5 +1,6 @@
 """Policies from elsewhere over the real OPA: Gatekeeper's, OPA's admission tutorial, conftest's."""
 
+import dataclasses
 import subprocess
 import textwrap
 from pathlib import Path
@@ -8,13 +9,17 @@ from typing import Any
 import pytest
 
 from fakes import opa
+from fakes.remoteopa import OtherOpa
 from portcullis.errors import PolicyCompileError
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.ruling import CompiledBundle, Mode, Need, Origin, PolicyBundle, PolicyInfo, Rego, Ruling
 from portcullis.policy import bridges
-from portcullis.policy.bundle import load_bundle
+from portcullis.policy.bundle import load_bundle, revision_of
+from portcullis.policy.compiler import Compiler
+from portcullis.policy.inventory import Inventory
 from portcullis.policy.opa import OpaEngine
 from portcullis.server.clock import SystemClock
+from portcullis.server.compose import bundle_document, read_bundle
 
 pytestmark = [pytest.mark.anyio, pytest.mark.opa]
 
@@ -145,6 +150,109 @@ async def test_each_is_asked_in_its_own_words(opa_binary: Path, tmp_path: Path) 
     assert (admission.origin, admission.rego) == (Origin.ADMISSION, Rego.V0)
     assert info(compiled, "labels.all").origin is Origin.GATEKEEPER
     assert {policy.needs for policy in compiled.policies} == {frozenset({Need.REQUEST})}
+
+
+MIXED = {
+    "admission.rego": ADMISSION,
+    "main.rego": CONFTEST,
+    "shared.rego": 'package shared\n\nwords = ["never"]\n',
+    "native.rego": NATIVE,
+    "lib/hosts.rego": "package portcullis.lib.hosts\n\n"
+    "all contains name if some name, _ in data.inventory.cluster.v1.Node\n",
+    "hosts.rego": "package portcullis.policies.hosts\n\nimport data.portcullis.lib.hosts\n\n"
+    "deny contains host if some host in hosts.all\n",
+    "labels.yaml": template(
+        "Labels",
+        """
+        package labels
+        violation[{"msg": msg}] {
+          not to_number(input.review.object.metadata.name)
+          msg := data.lib.say.hello(input.review.object.metadata.name)
+        }
+        """,
+        'package lib.say\nhello(x) = y { y := sprintf("hello %v", [x]) }\n'
+        'else = data.lib.say.nobody { true }\nnobody = "n"',
+    ),
+    "nodes.yaml": template(
+        "Nodes",
+        """
+        package nodes
+        import data.inventory
+        violation contains {"msg": name} if some name, _ in inventory.cluster.v1.Node
+        """,
+        version="v1",
+    ),
+}
+SAID_OF_MIXED = {
+    ("kubernetes-admission", Mode.DENY, "never web"),
+    ("main", Mode.DENY, "no pods"),
+    ("main", Mode.DENY, "told"),
+    ("main", Mode.DENY, "never"),
+    ("main", Mode.WARN, "web"),
+    ("labels.all", Mode.DENY, "hello web"),
+    ("nodes.all", Mode.DENY, "n1"),
+    ("hosts", Mode.DENY, "n1"),
+    ("names", Mode.DENY, "web"),
+}
+
+
+async def test_an_OPA_of_others_rules_alike(opa_binary: Path, tmp_path: Path) -> None:  # noqa: N802 - its name
+    """Rego of both versions, libraries and the inventory, below a root of their own there; and a failing builtin is
+    undefined for Gatekeeper's."""
+    bundle = bundle_of(tmp_path, MIXED)
+    inventory = Inventory(DEFAULT_LIMITS)
+    inventory.put("v1", "Node", "", "n1", {"kind": "Node"})
+    other = OtherOpa(opa_binary)
+    try:
+        async with (
+            opa.running(opa_binary, inventory=inventory) as own,
+            opa.sharing(other, inventory=inventory) as shared,
+        ):
+            rulings = [await judge(engine, await engine.compile(bundle)) for engine in (own, shared)]
+    finally:
+        other.close()
+    assert rulings[0] == rulings[1]
+    assert rulings[0].failed == ()
+    assert said(rulings[0]) == SAID_OF_MIXED
+
+
+async def test_a_set_read_back_from_the_log_is_that_set(opa_binary: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    match = with_match(
+        MIXED["labels.yaml"], '{kinds: [{apiGroups: [""], kinds: [Pod]}], excludedNamespaces: ["kube-*"]}'
+    )
+    files = {**MIXED, "labels.yaml": match, "other.rego": "package other\ndeny contains 1 if false\n"}
+    wanted = [*("main", "names", "hosts", "labels.all", "nodes.all", "kubernetes-admission")]
+    bundle = bundle_of(
+        tmp_path / "a", files, parameters={"names": {"n": 1.0}, "labels.all": {"l": ["a"]}}, enabled=wanted
+    )
+    again = read_bundle(bundle.revision, bundle_document(bundle))
+    assert revision_of(again.sources, again.parameters, again.constraints, again.left_out) == bundle.revision
+    compiler = Compiler(binary=opa_binary, limits=DEFAULT_LIMITS, memory_bytes=0, fingerprinted=True)
+    compiled = []
+    for number, one in enumerate((bundle, again)):
+        (tmp_path / str(number)).mkdir()
+        compiled.append((await compiler.compile(one, tmp_path / str(number)))[0])
+    assert compiled[1] == dataclasses.replace(compiled[0], remarks=compiled[1].remarks)
+    assert {policy.name for policy in compiled[1].policies} == set(wanted)
+    # Those that read the inventory have none.
+    assert set(compiled[1].fingerprints) == set(wanted) - {"hosts", "nodes.all"}
+
+
+async def test_what_cannot_be_published_names_the_file_of_its_author(opa_binary: Path, tmp_path: Path) -> None:
+    text = f"{NATIVE}\nx := 1 if {{\n\tinput.a\n}} else := 2 if data.portcullis.lib.b.c\n"
+    files = {"deep/names.rego": text, "lib/b.rego": "package portcullis.lib.b\n\nc := 1\n"}
+    other = OtherOpa(opa_binary)
+    try:
+        async with opa.sharing(other) as engine:
+            with pytest.raises(PolicyCompileError) as caught:
+                await engine.compile(bundle_of(tmp_path, files))
+    finally:
+        other.close()
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.row) == (f"{tmp_path.name}/deep/names.rego", 7)
+    assert "another OPA" in problem.message
+    assert "write it in braces" in problem.message
 
 
 def with_match(text: str, match: str) -> str:

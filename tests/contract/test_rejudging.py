@@ -46,6 +46,7 @@ from portcullis.rejudging import (
 )
 from portcullis.server.clock import SystemClock
 from portcullis.standing import Current, Standing
+from portcullis.takeover import Takeover
 from unit.test_gate import asking as bare_request
 from unit.test_gate import pod
 
@@ -107,6 +108,7 @@ class Place:
     registry: Any
     standing: Standing
     namespaces: Any = None
+    asked: Sequence[str] = ()
 
     async def record(self, request: Any) -> AuditRecord:
         trust = Trust(signers=(), rules=())
@@ -128,11 +130,16 @@ class Place:
         decision = await gate.decide(request, asyncio.get_running_loop().time() + 20)
         return recorded(request, decision)
 
-    async def again(self, record: AuditRecord, standing: Standing | None = None) -> Decision | Inexact:
-        begun = begin(record, standing or self.standing, self.compiled, DEFAULT_LIMITS)
+    async def again(
+        self, record: AuditRecord, standing: Standing | None = None, takeover: Takeover | None = None
+    ) -> Decision | Inexact:
+        begun = begin(record, standing or self.standing, self.compiled, DEFAULT_LIMITS, takeover)
         if not isinstance(begun, Rejudgement):
             return begun
         question = begun.question
+        self.asked = question.policies
+        if not question.policies:
+            return begun.decided()
         asked = Asked(question.policies, question.document, question.parameters)
         compiled = (standing or self.standing).compiled
         (ruling,) = await self.engine.evaluate(compiled, [asked])
@@ -247,6 +254,39 @@ async def test_a_record_is_decided_again_alike(name: str, opa_binary: Path) -> N
         again = await place.again(record)
     assert isinstance(again, Decision), again
     assert alike(again) == alike(record.decision)
+
+
+ASKED_AGAIN = {
+    "good": {"words", "broken"},
+    "root": {"words", "broken"},
+    "excepted": {"words", "broken"},
+    "early": {"words", "broken"},
+    "missing": {"words", "broken"},
+    "no reference": {"words", "broken"},
+    "unchanged": {"words", "broken"},
+    "malformed": set[str](),
+    "two images": {"words", "broken"},
+}
+"""``broken`` fails, and of a violation of ``words``, which has two rules, the record does not tell by which."""
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_rulings_that_are_taken_over_make_the_same_decision(name: str, opa_binary: Path) -> None:
+    """As all policies evaluated do: by the same set, and by other modes without the exception."""
+    request, _ = CASES[name]
+    async with placed(opa_binary, exceptions=Exceptions((LEGACY,))) as place:
+        record = await place.record(request)
+        draft = dataclasses.replace(place.standing, modes=Modes({"*": Mode.WARN}), exceptions=Exceptions())
+        for standing in (place.standing, draft):
+            whole = await place.again(record, standing)
+            taken = await place.again(record, standing, Takeover(place.standing, standing, DEFAULT_LIMITS))
+            assert set(place.asked) == ASKED_AGAIN[name]
+            assert isinstance(whole, Decision | Inexact)
+            if isinstance(whole, Inexact):
+                assert taken == whole
+            else:
+                assert isinstance(taken, Decision)
+                assert alike(taken) == alike(whole)
 
 
 async def test_outages_stay_outages(opa_binary: Path) -> None:

@@ -111,7 +111,9 @@ async def test_what_is_changed_there_is_put_back(other: OtherOpa) -> None:
     async with engine_over(other.serving(probe_seconds=0.05, renew_seconds=0.05)) as engine:
         compiled = await engine.compile(opa.bundle(source, shared))
         root = root_of(compiled.revision)
-        await call(other, "PUT", f"policies/portcullis/{root}/0", f'package {root}.lib.words\nword := "wrong"')
+        await call(
+            other, "PUT", f"policies/portcullis/{root}/0", f'package {root}.portcullis.lib.words\nword := "wrong"'
+        )
         async with asyncio.timeout(20):
             while messages(await judge(engine, compiled)) != ["right"]:
                 await asyncio.sleep(0.05)

@@ -13,6 +13,8 @@ have made:
 6. What failed then for want of the engine, or by a fault of ours, says nothing of the policies.
 
 Where 1, 4, 5 or 6 stands in the way the record is *inexact*: that and why is the result, and no guess.
+
+Policies that cannot rule otherwise than the record says need not be asked again (:mod:`portcullis.takeover`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,9 +38,10 @@ from portcullis.model.request import (
     Operation,
     UserInfo,
 )
-from portcullis.model.ruling import CompiledBundle, Need, PolicyInfo, Ruling
+from portcullis.model.ruling import CompiledBundle, Need, Origin, PolicyInfo, Ruling
 from portcullis.policy.recorded import OtherDocument, RecordedDocument, read_document
 from portcullis.standing import Standing
+from portcullis.takeover import NO_RULING, Takeover
 
 FACT_STAGES = frozenset({Stage.REFERENCE, Stage.REGISTRY, Stage.EVIDENCE, Stage.INSPECTION, Stage.USER, Stage.PACKAGES})
 """Stages whose problems are about images."""
@@ -70,7 +73,7 @@ ENGINE_NOW = "the policy engine did not answer now"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the engine is to be asked, all at once."""
+    """What the engine is to be asked, all at once; nothing, where there are no ``policies``."""
 
     policies: tuple[str, ...]
     document: bytes
@@ -81,12 +84,21 @@ class Rejudgement:
     """One record under one standing set. Make it with :func:`begin`; ask ``question`` of the engine that serves the
     set, and hand the ruling to :meth:`decided`."""
 
-    def __init__(self, record: AuditRecord, found: RecordedDocument, standing: Standing, limits: Limits) -> None:
+    def __init__(
+        self,
+        record: AuditRecord,
+        found: RecordedDocument,
+        standing: Standing,
+        limits: Limits,
+        fetched: frozenset[Need],
+        takeover: Takeover | None,
+    ) -> None:
+        """``fetched`` are the facts of the images that there were."""
         self._record = record
         self._found = found
         policies = standing.compiled.policies
         self._early = [policy for policy in policies if policy.needs <= REQUEST_NEEDS]
-        self._late = [policy for policy in policies if policy not in self._early]
+        self._late = [policy for policy in policies if not policy.needs <= REQUEST_NEEDS]
         self._case = case = Case(
             found.request, standing=standing, clock=_Then(record.decision.decided_at), limits=limits
         )
@@ -99,18 +111,17 @@ class Rejudgement:
         self._resolved = _images(record, found, resolved=True)
         self._problems = [problem for problem in record.decision.problems if problem.stage in FACT_STAGES]
         self._scoped = standing.modes.parameters_at(case.place)
-        self._never: frozenset[Need] = frozenset()
-        self.question = self._question()
+        self._never: frozenset[Need] = (IMAGE_NEEDS - fetched) if found.references else frozenset()
+        ready = self._all_ready()
+        names = [policy.name for policy in ready]
+        self.taken_over = takeover.ruling(record.decision, case.place, names) if takeover is not None else NO_RULING
+        """On the policies that are not in the question."""
+        self.question = self._question(names)
 
-    def without(self, fetched: frozenset[Need]) -> "Rejudgement":
-        """The same, where only those facts of the images were fetched."""
-        self._never = (IMAGE_NEEDS - fetched) if self._found.references else frozenset()
-        self.question = self._question()
-        return self
-
-    def decided(self, ruling: Ruling) -> Decision | Inexact:
+    def decided(self, ruling: Ruling = NO_RULING) -> Decision | Inexact:
         """The decision, by the ruling on all policies of the question."""
         case = self._case
+        ruling = self._with_taken_over(ruling)
         case.images = self._named
         self._take(self._early, [problem for problem in self._problems if problem.stage is Stage.REFERENCE], ruling)
         if self._record.decision.because is Because.UNCHANGED:
@@ -133,13 +144,29 @@ class Rejudgement:
         self._take(self._late, self._problems, ruling)
         return case.conclude()
 
-    def _question(self) -> Question:
-        asked = self._ready(self._early, ()) + [
-            policy for policy in self._ready(self._late, self._problems) if policy.needs.isdisjoint(self._never)
-        ]
-        names = tuple(policy.name for policy in asked)
+    def _all_ready(self) -> list[PolicyInfo]:
+        """The policies whose rulings may count."""
+        early = self._ready(self._early, ())
+        if self._record.decision.because is Because.UNCHANGED or _given_up(self._record) is not None:
+            return early
+        late = self._ready(self._late, self._problems)
+        return early + [policy for policy in late if policy.needs.isdisjoint(self._never)]
+
+    def _question(self, names: Sequence[str]) -> Question:
         changed = {name: self._scoped.changed[name] for name in names if name in self._scoped.changed}
-        return Question(names, self._record.decision.document, changed)
+        asked = tuple(name for name in names if name not in self.taken_over.judged)
+        return Question(asked, self._record.decision.document, changed)
+
+    def _with_taken_over(self, ruling: Ruling) -> Ruling:
+        """In the order in which the engine rules: the policies that it asks strictly, then the others."""
+        if not self.taken_over.judged:
+            return ruling
+        order = {
+            policy.name: (policy.origin is Origin.GATEKEEPER, number)
+            for number, policy in enumerate([*self._early, *self._late])
+        }
+        hits = sorted((*ruling.hits, *self.taken_over.hits), key=lambda hit: order[hit.policy])
+        return Ruling(ruling.judged | self.taken_over.judged, tuple(hits), ruling.failed)
 
     def _ready(self, policies: Sequence[PolicyInfo], problems: Sequence[Problem]) -> list[PolicyInfo]:
         known = [*self._case.around, *problems]
@@ -161,12 +188,17 @@ class Rejudgement:
 
 
 def begin(
-    record: AuditRecord, standing: Standing, recorded: CompiledBundle, limits: Limits
+    record: AuditRecord,
+    standing: Standing,
+    recorded: CompiledBundle,
+    limits: Limits,
+    takeover: Takeover | None = None,
 ) -> Rejudgement | Decision | Inexact:
     """Prepares to judge ``record`` by ``standing``.
 
     Args:
         recorded: the policies that the record was judged by; says which facts were fetched for it.
+        takeover: from what the record was judged by to ``standing``; without, every policy is asked.
 
     Returns:
         A Rejudgement; or already the decision, where no policy looks at anything (a review that could not be read); or
@@ -187,7 +219,7 @@ def begin(
         return Inexact(RAW_VALUES, ", ".join(raw[:3]))
     if inexact := _around_missing(record, found, standing):
         return inexact
-    return Rejudgement(record, found, standing, limits).without(_fetched(record, recorded))
+    return Rejudgement(record, found, standing, limits, _fetched(record, recorded), takeover)
 
 
 def _unusable(record: AuditRecord) -> Inexact | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from portcullis.policy.relocate import ImmovableError, Move, relocate
+from portcullis.policy.relocate import ImmovableError, Move, relocate, tree_below
 
 pytestmark = pytest.mark.opa
 
@@ -52,6 +52,38 @@ def test_moved(opa_binary: Path, tmp_path: Path, name: str) -> None:
     moved = relocate(text, parsed(opa_binary, tmp_path, text, old=old), MOVE)
     assert moved.text == marked.replace("@", f"{MOVE.package}.").replace("~", f".{MOVE.data}")
     assert parsed(opa_binary, tmp_path, moved.text, old=old)
+
+
+ROOT = "portcullis_1f"
+# `~` stands where the root is inserted, of which nothing is left out.
+ROOTED: dict[str, str] = {
+    "inventory": 'package ~a\np := [data~.inventory.b, data~["inventory"]]',
+    "import of the root": "package ~a\nimport data~.portcullis\np := portcullis.x",
+    "import of the inventory": "package ~a\nimport data~.inventory\np := inventory.x",
+    "import with an alias": "package ~a\nimport data~.portcullis.lib.a as b\np := b.x",
+    "package with a bracket": 'package ~portcullis["p"].a',
+    "brackets with blanks": 'package ~a\np := data~[ "portcullis" ].x',
+    "raw string": "package ~a\np := data~[`portcullis`].x",
+    "by a variable": "package ~a\np contains x if data~[x].y\nq := data~[input.x]",
+    "within": "package ~a\np := data~.x[data~.portcullis.a]",
+    "head": "package ~a\np[data~.portcullis.a] := 1",
+    "several rows": 'package ~a\np := [\n\n  data~.portcullis.a,\n  data~[\n"portcullis"].b,\n]',
+}
+
+
+@pytest.mark.parametrize("name", [*ROOTED, *(name for name, (old, _) in MOVED.items() if not old)])
+def test_moved_below_a_root_the_tree_is_the_same_but_for_it(opa_binary: Path, tmp_path: Path, name: str) -> None:
+    text = ROOTED[name].replace("~", "") if name in ROOTED else MOVED[name][1].replace("@", "").replace("~", "")
+    tree = parsed(opa_binary, tmp_path, text, old=False)
+    moved = relocate(text, tree, Move(ROOT, ROOT), kept=())
+    if name in ROOTED:
+        package, *rest = ROOTED[name].split("\n")
+        assert moved.text == "\n".join(
+            [package.replace("~", f"{ROOT}."), *(row.replace("~", f".{ROOT}") for row in rest)]
+        )
+    after = parsed(opa_binary, tmp_path, moved.text, old=False)
+    assert tree_below(after, "") == tree_below(tree, ROOT)
+    assert tree_below(after, "") != tree_below(tree, "")
 
 
 IMMOVABLE: dict[str, tuple[bool, str, int, int]] = {

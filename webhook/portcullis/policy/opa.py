@@ -41,9 +41,11 @@ class OpaEngine:
         clock: ``monotonic`` is the scale of the deadlines.
         limits: ``engine_bytes``, ``engine_answer_bytes``, ``violations``, ``message_chars`` and the bounds of
             the compiler apply.
+        fingerprinted: as the compiler takes it.
     """
 
-    def __init__(self, *, supervisor: Serving, clock: Clock, limits: Limits) -> None:
+    def __init__(self, *, supervisor: Serving, clock: Clock, limits: Limits, fingerprinted: bool = False) -> None:
+        self._fingerprinted = fingerprinted
         self._supervisor = supervisor
         self._clock = clock
         self._limits = limits
@@ -101,6 +103,7 @@ class OpaEngine:
             limits=self._limits,
             memory_bytes=self._supervisor.memory_bytes,
             known=self._known,
+            fingerprinted=self._fingerprinted,
         )
 
     def binary(self) -> Path:

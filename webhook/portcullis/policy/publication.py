@@ -1,10 +1,10 @@
 """A compiled policy set made ready for an OPA that others use as well.
 
-Gates of two versions share it during a rolling upgrade, so each set lives under a root of its own: what was
-``data.portcullis`` is ``data.portcullis_<16 hex digits of the revision>`` there, and the objects of the cluster
-(``data.inventory``) lie below it. The moved set is proven before anything of it leaves this process:
+Gates of two versions share it during a rolling upgrade, so each set lives under a root of its own: what was ``data.x``
+is ``data.portcullis_<16 hex digits of the revision>.x`` there, ``data.portcullis`` and the objects of the cluster
+(``data.inventory``) alike. The moved set is proven before anything of it leaves this process:
 
-1. Each source is moved in its text (rerooting.py).
+1. Each source is moved in its text (relocate.py).
 2. ``opa check`` with the allowed builtins accepts the moved set. OPA's Policy API takes no capabilities, so this is
    what keeps ``http.send`` out of a remote OPA; the binary is needed here for it.
 3. An OPA of ours compiles both sets, and the compiled form of the moved one is that of the other but for the move.
@@ -24,7 +24,8 @@ import msgspec
 from portcullis.errors import CompileProblem, EngineMalformed, PolicyCompileError
 from portcullis.limits import Limits
 from portcullis.policy.process import OpaServer, run_opa
-from portcullis.policy.rerooting import Moves, RelocationError, bare, moved, relocate
+from portcullis.policy.relocate import ImmovableError, Move, relocate, tree_below
+from portcullis.policy.sourcenames import SourceNames, read_names
 from portcullis.text import clean
 
 ROOT = "portcullis"
@@ -39,7 +40,7 @@ _REVISION = re.compile(r"sha256:([0-9a-f]{16})[0-9a-f]{48}")
 @dataclass(frozen=True, slots=True)
 class Publication:
     """What is put into the other OPA: ``modules`` in an order in which OPA takes them one by one (a module may call
-    only functions that are there), ``data`` by its path below the root."""
+    only functions that are there), ``data`` by its path below the root's ``portcullis``."""
 
     revision: str
     root: str
@@ -70,22 +71,22 @@ async def prepare(folder: Path, workspace: Path, revision: str, *, binary: Path,
         EngineUnavailable, EngineMalformed: OPA is not there or not as documented.
     """
     root = root_of(revision)
-    moves: Moves = {(ROOT,): (root,), (INVENTORY,): (root, INVENTORY)}
-    folder = await _as_version_1(folder, workspace / "plain", binary, limits)
+    names = await asyncio.to_thread(read_names, workspace)
+    folder = await _as_version_1(folder, workspace / "plain", binary, limits, names)
     texts = await asyncio.to_thread(_read, folder)
     trees = await _parsed(folder, list(texts), binary, limits)
     target = workspace / "moved"
-    sources = await asyncio.to_thread(_write, target, texts, trees, moves, folder)
-    await _check(target, workspace / "capabilities.json", binary, limits)
+    sources = await asyncio.to_thread(_write, target, texts, trees, root, folder, names)
+    await _check(target, workspace / "capabilities.json", binary, limits, names)
     before = await _compiled(folder, workspace / "before.sock", binary, limits)
     after = await _compiled(target, workspace / "after.sock", binary, limits)
-    await asyncio.to_thread(_compare, before, after, moves)
+    await asyncio.to_thread(_compare, before, after, root, names)
     content = json.loads((folder / "data.json").read_text("utf-8"))
     order = await asyncio.to_thread(_in_order, after)
     return Publication(revision, root, tuple(sources[name] for name in order), content[ROOT])
 
 
-async def _as_version_1(folder: Path, target: Path, binary: Path, limits: Limits) -> Path:
+async def _as_version_1(folder: Path, target: Path, binary: Path, limits: Limits, names: SourceNames) -> Path:
     """A copy of the bundle in which sources of Rego v0 are written as ``opa fmt`` writes them for v1: the Policy API
     reads one version for all, and v1 is what an OPA reads by itself."""
     manifest = json.loads(await asyncio.to_thread((folder / ".manifest").read_text, "utf-8"))
@@ -104,8 +105,8 @@ async def _as_version_1(folder: Path, target: Path, binary: Path, limits: Limits
         )
         if done.code != 0:
             said = clean((done.stderr or done.stdout).decode("utf-8", "replace"), 300)
-            message = f"Rego v0 that cannot be written as v1, which another OPA reads: {said}"
-            raise PolicyCompileError((CompileProblem(name, 0, 0, message),))
+            message = f"Rego v0 that cannot be written as v1, which another OPA reads: {names.spelt_out(said, folder)}"
+            raise PolicyCompileError((CompileProblem(names.path(name), 0, 0, message),))
         await asyncio.to_thread((target / name).write_bytes, done.stdout)
     return target
 
@@ -140,26 +141,25 @@ def _tree(output: bytes) -> Any:
 
 
 def _write(
-    target: Path, texts: Mapping[str, str], trees: Mapping[str, Any], moves: Moves, folder: Path
+    target: Path, texts: Mapping[str, str], trees: Mapping[str, Any], root: str, folder: Path, names: SourceNames
 ) -> dict[str, str]:
     """Writes the moved set; its sources by file name."""
     target.mkdir(mode=0o700)
     sources: dict[str, str] = {}
     for name, text in texts.items():
         try:
-            sources[name] = relocate(text, trees[name], moves)
-        except (RelocationError, RecursionError) as error:
-            row, column = (error.row, error.column) if isinstance(error, RelocationError) else (0, 0)
+            sources[name] = relocate(text, trees[name], Move(root, root), kept=()).text
+        except (ImmovableError, RecursionError) as error:
+            row, column = (error.row, error.column) if isinstance(error, ImmovableError) else (0, 0)
             message = f"cannot be published to another OPA: {clean(str(error), 300)}"
-            raise PolicyCompileError((CompileProblem(name, row, column, message),)) from error
+            raise PolicyCompileError((names.problem(name, row, column, message),)) from error
         (target / name).write_text(sources[name], "utf-8")
     manifest = json.loads((folder / ".manifest").read_text("utf-8"))
-    root = next(iter(moves.values()))[0]
     (target / ".manifest").write_text(json.dumps({**manifest, "roots": [root]}), "utf-8")
     return sources
 
 
-async def _check(target: Path, capabilities: Path, binary: Path, limits: Limits) -> None:
+async def _check(target: Path, capabilities: Path, binary: Path, limits: Limits, names: SourceNames) -> None:
     done = await run_opa(
         binary,
         ("check", "--capabilities", str(capabilities), "--bundle", str(target)),
@@ -167,7 +167,7 @@ async def _check(target: Path, capabilities: Path, binary: Path, limits: Limits)
         output_bytes=limits.policy_tree_bytes,
     )
     if done.code != 0:
-        said = clean((done.stderr or done.stdout).decode("utf-8", "replace"), 500)
+        said = clean(names.spelt_out((done.stderr or done.stdout).decode("utf-8", "replace"), target), 500)
         raise EngineMalformed(f"the policies cannot be published to another OPA: {said}")
 
 
@@ -185,17 +185,17 @@ async def _compiled(folder: Path, socket: Path, binary: Path, limits: Limits) ->
     return {str(item["id"]).rpartition("/")[2]: item["ast"] for item in listed}
 
 
-def _compare(before: Mapping[str, Any], after: Mapping[str, Any], moves: Moves) -> None:
+def _compare(before: Mapping[str, Any], after: Mapping[str, Any], root: str, names: SourceNames) -> None:
     """Raises EngineMalformed where the move changed anything else."""
     if before.keys() != after.keys():
         raise EngineMalformed("OPA did not load all of the policies that are to be published")
     for name, tree in before.items():
         try:
-            same = _sorted(moved(tree, moves)) == _sorted(bare(after[name]))
-        except (RelocationError, RecursionError) as error:
-            raise EngineMalformed(f"{name} cannot be compared with its moved form: {error}") from error
+            same = _sorted(tree_below(tree, root)) == _sorted(tree_below(after[name], ""))
+        except RecursionError as error:
+            raise EngineMalformed(f"{names.path(name)} cannot be compared with its moved form: {error}") from error
         if not same:
-            raise EngineMalformed(f"{name} would mean something else in another OPA")
+            raise EngineMalformed(f"{names.path(name)} would mean something else in another OPA")
 
 
 def _sorted(node: Any) -> Any:

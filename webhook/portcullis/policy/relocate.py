@@ -1,19 +1,20 @@
 """Moves a Rego file to another place of ``data``, by the positions that OPA's own parser reports.
 
 Policies that were written for other programs have packages of their own choosing and refer to ``data.lib…``. Here each
-lives below a prefix, so that none can meet another. Only insertions are made, and no line break among them: rows stay
+lives below a prefix, so that none can meet another; and so does a whole set in an OPA that several gates share
+(publication.py). Only insertions are made, and no line break among them: rows stay
 what they are, and so does everything else of the text.
 
 OPA (1.21) reports the place of every reference, but for one case: in ``else := x if y`` without braces it gives the
 place of ``else`` for all that is in ``y``. Since each place is compared with the text, that is noticed and refused.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 KEPT = frozenset({"inventory"})
-"""Below ``data``, what is the same for all: references to it are not moved."""
+"""Below ``data``, what is the same for all policies of a set: references to it are not moved."""
 
 
 class ImmovableError(Exception):
@@ -59,12 +60,13 @@ class Moved:
         return message
 
 
-def relocate(text: str, tree: Mapping[str, Any], move: Move) -> Moved:
+def relocate(text: str, tree: Mapping[str, Any], move: Move, kept: Collection[str] = KEPT) -> Moved:
     """The moved file.
 
     Args:
         text: the file.
         tree: what ``opa parse --format json --json-include locations`` says of it.
+        kept: what below ``data`` stays where it is.
 
     Raises:
         ImmovableError: it uses ``data`` as a whole or as a name of its own, or a place is not where OPA says.
@@ -73,7 +75,7 @@ def relocate(text: str, tree: Mapping[str, Any], move: Move) -> Moved:
     lines = text.split("\n")
     first = tree["package"]["path"][1]
     inserted = {_place(lines, first, str(first["value"])): f"{move.package}."}
-    for node, is_head in _data_nodes(tree):
+    for node, is_head in _data_nodes(tree, kept):
         place = node["location"]
         if not is_head:
             message = "`data` as a whole, or as a name of one's own, cannot be used here"
@@ -84,6 +86,25 @@ def relocate(text: str, tree: Mapping[str, Any], move: Move) -> Moved:
         line = lines[row - 1]
         lines[row - 1] = line[: column - 1] + more + line[column - 1 :]
     return Moved("\n".join(lines), move, {place: len(more) for place, more in inserted.items()})
+
+
+def tree_below(tree: Any, name: str) -> Any:
+    """What the tree of a module must be whose package and references were moved below ``data.<name>``, without
+    locations and comments. With "" as the name, the tree without them."""
+    if isinstance(tree, list):
+        return [tree_below(one, name) for one in tree]
+    if not isinstance(tree, Mapping):
+        return tree
+    plain = {key: tree_below(value, name) for key, value in tree.items() if key not in ("location", "comments")}
+    if tree.get("type") == "ref" and _is_data(tree["value"][0]):
+        plain["value"] = _below(plain["value"], name)
+    elif "package" in tree:
+        plain["package"] = {**plain["package"], "path": _below(plain["package"]["path"], name)}
+    return plain
+
+
+def _below(path: list[Any], name: str) -> list[Any]:
+    return [path[0], {"type": "string", "value": name}, *path[1:]] if name else path
 
 
 def nodes_of(tree: object) -> Iterator[Mapping[str, Any]]:
@@ -98,7 +119,7 @@ def nodes_of(tree: object) -> Iterator[Mapping[str, Any]]:
             waiting.extend(item)
 
 
-def _data_nodes(tree: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], bool]]:
+def _data_nodes(tree: Mapping[str, Any], kept: Collection[str]) -> Iterator[tuple[Mapping[str, Any], bool]]:
     """The variables ``data`` that must be moved, each with whether it begins a reference of more than itself."""
     heads: set[int] = set()
     others: list[Mapping[str, Any]] = []
@@ -106,7 +127,7 @@ def _data_nodes(tree: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], bo
         kind, value = node.get("type"), node.get("value")
         if kind == "ref" and isinstance(value, list) and value and _is_data(value[0]):
             heads.add(id(value[0]))
-            if len(value) > 1 and value[1].get("type") == "string" and value[1].get("value") in KEPT:
+            if len(value) > 1 and value[1].get("type") == "string" and value[1].get("value") in kept:
                 continue
             yield value[0], len(value) > 1
         elif _is_data(node):

@@ -254,11 +254,11 @@ class _Published:
         self.publishing: asyncio.Task[None] | None = None
         self._connection = connection
         self._limits = limits
-        self._answer_path = publication.root + ANSWER_PATH.removeprefix(ROOT)
+        self._answer_path = f"{publication.root}/{ANSWER_PATH}"
 
     async def query(self, path: str, body: bytes, limit: int, *, strict: bool = True) -> Reply | None:
-        """As OpaClient.query; ``path`` begins with the root that sets have in an OPA of ours."""
-        path = self.publication.root + path.removeprefix(ROOT)
+        """As OpaClient.query; ``path`` is where it would be in an OPA of ours."""
+        path = f"{self.publication.root}/{path}"
         reply = await self._noted(self._connection.query(path, body, limit, strict=strict))
         if reply is not None and reply.status == 200 and not self._is_ours(reply.body):
             if await self.probe():
@@ -297,7 +297,7 @@ class _Published:
             if _raw(reply) != text:
                 raise EngineMalformed(f"the OPA at {self._connection.name} gives back another policy than it was given")
         for name, value in self.publication.data.items():
-            reply = await self._connection.call("GET", f"data/{self.publication.root}/{name}")
+            reply = await self._connection.call("GET", f"data/{self.publication.root}/{ROOT}/{name}")
             if _result(reply) != value:
                 raise EngineMalformed(f"the OPA at {self._connection.name} gives back other data than it was given")
         if not await self.probe():
@@ -309,7 +309,7 @@ class _Published:
         await self._put(f"data/{SEEN}/{self.publication.root}", msgspec.json.encode(word))
         await self._put_modules()
         for name, value in self.publication.data.items():
-            await self._put(f"data/{self.publication.root}/{name}", msgspec.json.encode(value))
+            await self._put(f"data/{self.publication.root}/{ROOT}/{name}", msgspec.json.encode(value))
 
     async def bring_up(self, inventory: Inventory, *, whole: bool) -> None:
         """Writes the objects of the cluster, or what changed of them since. Raises EngineError."""

@@ -25,6 +25,7 @@ from portcullis.server.compose import bundle_of, read_bundle, read_standing, sta
 from portcullis.server.settings import Settings
 from portcullis.server.tally import Tally
 from portcullis.standing import Standing
+from portcullis.takeover import Takeover
 
 BATCH_DOCUMENTS = 32
 BATCH_BYTES = 1024 * 1024
@@ -60,11 +61,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """What judges a record: a set in an OPA, and what stands there; ``recorded`` is the set of the record."""
+    """What judges a record: a set in an OPA, and what stands there; ``recorded`` is the set of the record, ``takeover``
+    says which of its rulings hold."""
 
     engine: BatchEngine
     standing: Standing
     recorded: CompiledBundle
+    takeover: Takeover | None
 
 
 async def replay(
@@ -73,6 +76,7 @@ async def replay(
     most: int,
     *,
     recorded: bool,
+    evaluate_all: bool = False,
     say: Callable[[Progress], None],
 ) -> tuple[Tally, Progress, str]:
     """Judges the newest ``most`` records that meet ``query`` again, and counts.
@@ -80,6 +84,8 @@ async def replay(
     Args:
         settings: name the log; their policies are the draft.
         recorded: each record is judged by the set and the configuration that it was judged by, which must flip nothing.
+            All of its policies are evaluated.
+        evaluate_all: a draft's policies are evaluated too where they can rule no otherwise than the record says.
         say: is told of the progress now and then.
 
     Returns:
@@ -93,7 +99,7 @@ async def replay(
         raise ConfigError("no audit log is configured\nname the webhook's configuration: --config portcullis.yaml")
     limits = settings.bounds()
     async with open_records(settings.audit.database, limits) as store:
-        sets = _Sets(store, settings, limits)
+        sets = _Sets(store, settings, limits, evaluate_all=evaluate_all)
         try:
             draft = None if recorded else await sets.draft(with_profile(settings))
             run = _Run(store, sets, draft, limits, await count(store, query, most), say)
@@ -142,6 +148,7 @@ class _Run:
         batch: list[tuple[AuditRecord, Rejudgement]] = []
         judge: _Judge | None = None
         for record in page:
+            await asyncio.sleep(0)  # questions go out and answers come in meanwhile
             if isinstance(record, Damaged):
                 self.tally.skip(f"#{record.sequence}", Inexact(DAMAGED, record.why))
                 continue
@@ -149,11 +156,11 @@ class _Run:
             if isinstance(found, Inexact):
                 self.tally.skip(record.decision.id, found)
                 continue
-            begun = begin(record, found.standing, found.recorded, self._limits)
-            if isinstance(begun, Inexact):
-                self.tally.skip(record.decision.id, begun)
-            elif isinstance(begun, Decision):
-                self.tally.take(record, begun)
+            begun = begin(record, found.standing, found.recorded, self._limits, found.takeover)
+            if not isinstance(begun, Rejudgement):
+                self._judged(record, begun)
+            elif not begun.question.policies:
+                self._judged(record, begun.decided(), begun)
             else:
                 if judge is not None and (found is not judge or _full(batch)):
                     await self._ask(judge, batch)
@@ -188,10 +195,16 @@ class _Run:
         rulings = await judge.engine.evaluate(judge.standing.compiled, questions)
         for (record, begun), ruling in zip(batch, rulings, strict=True):
             after = Inexact(ENGINE_NOW, ruling.message) if isinstance(ruling, EngineError) else begun.decided(ruling)
-            if isinstance(after, Inexact):
-                self.tally.skip(record.decision.id, after)
-            else:
-                self.tally.take(record, after)
+            self._judged(record, after, begun)
+
+    def _judged(self, record: AuditRecord, after: Decision | Inexact, begun: Rejudgement | None = None) -> None:
+        if isinstance(after, Inexact):
+            self.tally.skip(record.decision.id, after)
+            return
+        self.tally.take(record, after)
+        if begun is not None:
+            self.tally.taken_over += len(begun.taken_over.judged)
+            self.tally.evaluated += len(begun.question.policies)
 
 
 def _full(batch: Sequence[tuple[AuditRecord, Rejudgement]]) -> bool:
@@ -208,10 +221,11 @@ class _Draft:
 class _Sets:
     """The policy sets that records name, compiled once each."""
 
-    def __init__(self, store: SqlRecords, settings: Settings, limits: Limits) -> None:
+    def __init__(self, store: SqlRecords, settings: Settings, limits: Limits, *, evaluate_all: bool) -> None:
         self._store = store
         self._settings = settings
         self._limits = limits
+        self._evaluate_all = evaluate_all
         self._bundles: dict[str, PolicyBundle | Inexact] = {}
         self._compiled: dict[str, CompiledBundle | Inexact] = {}
         self._engines: dict[str, tuple[BatchEngine, CompiledBundle]] = {}
@@ -229,7 +243,7 @@ class _Sets:
     ) -> _Judge | Inexact:
         """What judges ``record``."""
         decision = record.decision
-        key = (decision.policy_revision, decision.config_revision if draft is None else "")
+        key = (decision.policy_revision, decision.config_revision)
         if key not in self._judges:
             found = await (self._of_record(decision, idle) if draft is None else self._with_draft(decision, draft))
             self._judges[key] = found
@@ -240,7 +254,20 @@ class _Sets:
 
     async def _with_draft(self, decision: Decision, draft: _Draft) -> _Judge | Inexact:
         recorded = await self._compile(decision.policy_revision)
-        return recorded if isinstance(recorded, Inexact) else _Judge(draft.engine, draft.standing, recorded)
+        if isinstance(recorded, Inexact):
+            return recorded
+        takeover = None
+        if not self._evaluate_all and (stood := await self._stood(decision, recorded)) is not None:
+            takeover = Takeover(stood, draft.standing, self._limits)
+        return _Judge(draft.engine, draft.standing, recorded, takeover)
+
+    async def _stood(self, decision: Decision, recorded: CompiledBundle) -> Standing | None:
+        """What the decision was judged by; None where it is not known any more, and nothing can be built on it."""
+        content = await self._store.bundles.get(decision.config_revision)
+        try:
+            return None if content is None else read_standing(decision.config_revision, content, recorded)
+        except ConfigError:
+            return None
 
     async def _of_record(self, decision: Decision, idle: Callable[[], Awaitable[None]]) -> _Judge | Inexact:
         bundle = await self._bundle(decision.policy_revision)
@@ -254,7 +281,7 @@ class _Sets:
                 await self._make_room(idle)
                 await self._serve(bundle)
             engine, compiled = self._engines[bundle.revision]
-            return _Judge(engine, read_standing(decision.config_revision, content, compiled), compiled)
+            return _Judge(engine, read_standing(decision.config_revision, content, compiled), compiled, None)
         except (ConfigError, PolicyCompileError) as error:
             return Inexact(NO_SET, error.message.partition("\n")[0][:200])
 
@@ -287,14 +314,17 @@ class _Sets:
         return self._bundles[revision]
 
     async def _compile(self, revision: str) -> CompiledBundle | Inexact:
-        """Without serving it: what its policies need is all that is asked of it."""
+        """Without serving it: its policies are described, and not asked."""
         if revision not in self._compiled:
             bundle = await self._bundle(revision)
             if isinstance(bundle, Inexact):
                 return bundle
             async with _workspace() as folder:
                 compiler = Compiler(
-                    binary=find_opa(self._settings.opa.binary), limits=self._limits, memory_bytes=memory_goal()
+                    binary=find_opa(self._settings.opa.binary),
+                    limits=self._limits,
+                    memory_bytes=memory_goal(),
+                    fingerprinted=True,
                 )
                 try:
                     self._compiled[revision], _ = await compiler.compile(bundle, folder)

@@ -62,6 +62,10 @@ class Tally:
     """Violations that would be gone."""
     otherwise: int = 0
     """Records whose violations or undecided policies would be others, flipped or not."""
+    taken_over: int = 0
+    """Rulings of policies that could be no others than those of the record, and so were not asked for."""
+    evaluated: int = 0
+    """Rulings that the engine was asked for."""
 
     @property
     def flipped(self) -> int:
