@@ -373,7 +373,6 @@ FAILING: dict[str, tuple[str, str]] = {
     "msg-number": ('violation[{"msg": 7}] { true }', "msg is a number"),
     "msg-list": ('violation[{"msg": ["x"]}] { true }', "msg is a list"),
     "conflict": ('f(x) = 1 { x }\nf(x) = 2 { x }\nviolation[{"msg": "x"}] { f(true) == 1 }', "multiple outputs"),
-    "builtin": ('violation[{"msg": "x"}] { to_number(input.review.name) > 1 }', "to_number"),
     "long": (
         'violation[{"msg": msg}] { msg := concat("", [x | numbers.range(1, 3000)[_]; x := "y"]) }',
         "messageChars",

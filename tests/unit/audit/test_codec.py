@@ -205,6 +205,8 @@ def test_the_names_are_the_format() -> None:
                     "fix": "",
                     "docs": "",
                     "details": {},
+                    "exception": "",
+                    "exceptedUntil": None,
                 }
             ],
             "undecided": [{"policy": "scan-required", "mode": "warn", "problems": [problem]}],

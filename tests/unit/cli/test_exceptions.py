@@ -84,7 +84,8 @@ def test_without_an_audit_log_the_use_is_not_known(configuration: Path) -> None:
 
 def test_as_a_table(configuration: Path) -> None:
     anyio.run(fill, configuration.parent / "audit.db", [0.1], "EX-12")
-    done = CliRunner().invoke(app, ["exceptions", "list", "--config", str(configuration)])
+    command = ["exceptions", "list", "--config", str(configuration)]
+    done = CliRunner().invoke(app, command, env={"COLUMNS": "120"})
     assert done.exit_code == 0, done.output
     for words in ("EX-12", "image-shell, image-user", "payments@example.com", "2126-01-31", "ended", "kinds: Job"):
         assert words in done.stdout

@@ -110,7 +110,10 @@ def test_nothing_gives_the_defaults(tmp_path: Path) -> None:
     [
         ("server:\n  prot: 1", "portcullis.yaml:2: server.prot: there is no such key; did you mean port?"),
         ("serverr: {}", "portcullis.yaml:1: serverr: there is no such key; did you mean server?"),
-        ("opa:\n  zzz: 1", "portcullis.yaml:2: opa.zzz: there is no such key; there are binary"),
+        (
+            "opa:\n  zzz: 1",
+            "portcullis.yaml:2: opa.zzz: there is no such key; there are address, binary, caFile, insecure, tokenFile",
+        ),
         ("server:\n  port: high", "portcullis.yaml:2: server.port: a valid integer is expected"),
         ("server:\n  port: 70000", "portcullis.yaml:2: server.port: less than or equal to 65535 is expected"),
         ("server:\n\n  port: true", "portcullis.yaml:3: server.port: a valid integer is expected"),
