@@ -347,9 +347,15 @@ async def test_what_is_not_supported_is_undecided_by_name(opa_binary: Path, tmp_
         "External", 'package x\nviolation[{"msg": "x"}] { external_data({"provider": "p", "keys": []}) }'
     )
     files = {"a.yaml": cel, "b.yaml": external, "c.yaml": template("Good", PLAIN), "n.rego": NATIVE}
+    files["o.yaml"] = (
+        cel.replace("Cel", "Other")
+        .replace("name: cel", "name: other")
+        .replace("spec: {enforcementAction: warn}", "spec: {match: {namespaces: [elsewhere]}}")
+    )
     async with opa.running(opa_binary) as engine:
         compiled = await engine.compile(bundle_of(tmp_path, files))
         ruling = await judge(engine, compiled)
+    assert "other.all" in ruling.judged  # its match block does not fit: it would not have been asked
     assert {(failure.policy, failure.reason) for failure in ruling.failed} == {
         ("cel.all", "policy-unsupported"),
         ("external.all", "policy-unsupported"),
@@ -358,10 +364,12 @@ async def test_what_is_not_supported_is_undecided_by_name(opa_binary: Path, tmp_
     assert {policy.name: policy.mode for policy in compiled.policies if policy.unsupported} == {
         "cel.all": Mode.WARN,
         "external.all": Mode.DENY,
+        "other.all": Mode.DENY,
     }
     remarks = [(remark.file.rpartition("/")[2], remark.message) for remark in compiled.remarks]
     assert remarks == [
         ("a.yaml", "the ConstraintTemplate Cel is written for K8sNativeValidation; only Rego is supported"),
+        ("o.yaml", "the ConstraintTemplate Other is written for K8sNativeValidation; only Rego is supported"),
         ("b.yaml", "the ConstraintTemplate External calls external_data, which is not supported"),
     ]
 

@@ -71,9 +71,10 @@ def test_no_hits() -> None:
     assert read_policy(POLICY, {"a": {"deny": [], "warn": []}}, DEFAULT_LIMITS) == ()
 
 
-def test_a_policy_that_is_not_supported_gives_no_ruling_whatever_the_answer_holds() -> None:
+def test_a_policy_that_is_not_supported_gives_no_ruling_where_its_match_block_fits() -> None:
     policy = replace(POLICY, unsupported="written for something else")
-    failure = read_policy(policy, {"a": {"deny": [], "warn": []}}, DEFAULT_LIMITS)
+    assert read_policy(policy, {"a": {"deny": [], "warn": []}}, DEFAULT_LIMITS) == ()
+    failure = read_policy(policy, {"a": {"deny": [{"undecided": "x"}], "warn": []}}, DEFAULT_LIMITS)
     assert failure == PolicyFailure("a", "policy-unsupported", "written for something else")
 
 

@@ -61,7 +61,7 @@ class PolicyInfo:
     """A compiled policy: its METADATA and what it reads.
 
     ``rules`` are those of deny, warn, audit that its package defines; ``mode`` the default for ``deny``. A policy with
-    ``unsupported`` is never judged, only undecided; the text says why.
+    ``unsupported`` is undecided for every request that its match block fits; the text says why.
     """
 
     name: str

@@ -51,13 +51,13 @@ def failed(policy: str, message: str) -> PolicyFailure:
 
 def read_policy(policy: PolicyInfo, results: Mapping[str, Any], limits: Limits) -> tuple[RuleHit, ...] | PolicyFailure:
     """The hits of one policy, or why it failed."""
-    if policy.unsupported:
-        return PolicyFailure(policy.name, "policy-unsupported", policy.unsupported)
     if policy.name not in results:
         return undefined(policy.name)
     rules = results[policy.name]
     if not isinstance(rules, dict) or set(rules) != set(policy.rules):
         return failed(policy.name, "the result does not hold the policy's rules")
+    if policy.unsupported and any(rules.values()):
+        return PolicyFailure(policy.name, "policy-unsupported", policy.unsupported)
     hits: list[RuleHit] = []
     try:
         for rule in policy.rules:

@@ -39,6 +39,22 @@ deny contains {{"undecided": {unknown}}} if {{
 }}
 """
 
+_UNSUPPORTED = """\
+package portcullis.bridge[{name}]
+
+match := data.portcullis.constraints[{name}]
+
+deny contains {{"undecided": {why}}} if {{
+	review := data.portcullis.bridging.review
+	data.portcullis.matching.matches(match, review, data.portcullis.bridging.namespace)
+}}
+
+deny contains {{"undecided": {unknown}}} if {{
+	review := data.portcullis.bridging.review
+	data.portcullis.matching.unknown(match, review, data.portcullis.bridging.namespace)
+}}
+"""
+
 _HEAD = """\
 package portcullis.bridge[{name}]
 """
@@ -70,11 +86,14 @@ def render_bridge(policy: ForeignPolicy, *, most: int, inventory_in_input: bool 
     """Rego source.
 
     Args:
-        policy: one that is supported.
+        policy: one that is not supported is undecided for what its match block fits, and says nothing of all else.
         most: violations of one rule; with more the policy fails.
         inventory_in_input: for suites, where each case has an inventory of its own, in the policy input.
     """
     name, package = json.dumps(policy.name), _reference(policy.package)
+    if policy.unsupported:
+        why, unknown = json.dumps(policy.unsupported), json.dumps(UNKNOWN_NAMESPACE)
+        return _UNSUPPORTED.format(name=name, why=why, unknown=unknown)
     if policy.origin is Origin.GATEKEEPER:
         asked = _CONSTRAINT.format(
             name=name,

@@ -81,7 +81,7 @@ class Compiler:
         prints: Mapping[str, Fingerprint] = {}
         if self._fingerprinted:
             prints = await asyncio.to_thread(fingerprints, bundle, policies, rules, foreign, self._limits.violations)
-        asked = {policy.name: policy.rules for policy in policies if not policy.unsupported}
+        asked = {policy.name: policy.rules for policy in policies}
         wrapper = render_wrapper(bundle.revision, asked, {policy.name for policy in foreign.policies})
         await asyncio.to_thread((folder / "gate.rego").write_text, wrapper, "utf-8")
         remarks = (*bundle.remarks, *foreign.remarks)
@@ -257,7 +257,7 @@ class _Files:
         for place in (folder, native):
             (place / "data.json").write_text(json.dumps(data, default=plain_json), encoding="utf-8")
             (place / ".manifest").write_text(json.dumps(self._manifest(place == folder)), encoding="utf-8")
-        asked = [policy for policy in self._foreign.policies if not policy.unsupported]
+        asked = self._foreign.policies
         for name, text in shared_modules().items() if asked else ():
             (folder / name).write_text(text, encoding="utf-8")
         for number, policy in enumerate(asked):

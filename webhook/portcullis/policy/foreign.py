@@ -244,9 +244,9 @@ def _constraints(
         unsupported = constraint.unsupported or reasons.get(constraint.unit, "")
         reads_namespace = any(file.reads_namespace for file in own)
         needs = {Need.REQUEST}
-        if not unsupported and (reads_namespace or "namespaceSelector" in constraint.match):
+        if reads_namespace or "namespaceSelector" in constraint.match:
             needs.add(Need.NAMESPACE)
-        if any(file.reads_inventory for file in own):
+        if not unsupported and any(file.reads_inventory for file in own):
             needs.add(Need.INVENTORY)
         yield ForeignPolicy(
             name=constraint.name,
