@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from portcullis.errors import ConfigError
+from portcullis.globs import matches
 from portcullis.model.image import Repository
 from portcullis.text import clean
 
@@ -29,7 +30,7 @@ class ImagePattern:
     segments: tuple[str, ...]
 
     def matches(self, repository: Repository) -> bool:
-        return _matches(self.segments, str(repository).lower().split("/"))
+        return matches(self.segments, str(repository).lower().split("/"), many="**", one="*")
 
 
 def parse_pattern(text: str) -> ImagePattern:
@@ -63,23 +64,3 @@ def _fault(segments: Sequence[str]) -> str:
     if any(_PATH.fullmatch(segment) is None for segment in path):
         return "is not registry/repository without tag or digest"
     return ""
-
-
-def _matches(pattern: Sequence[str], segments: Sequence[str]) -> bool:
-    """Glob matching that goes back to the last ``**`` only: never worse than length times length."""
-    at = mark = 0
-    star = -1
-    seen = 0
-    while seen < len(segments):
-        if at < len(pattern) and pattern[at] == "**":
-            star, mark = at, seen
-            at += 1
-        elif at < len(pattern) and pattern[at] in {"*", segments[seen]}:
-            at += 1
-            seen += 1
-        elif star >= 0:
-            mark += 1
-            at, seen = star + 1, mark
-        else:
-            return False
-    return all(segment == "**" for segment in pattern[at:])

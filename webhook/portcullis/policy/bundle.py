@@ -11,19 +11,19 @@ builtins, and the way that policies are asked.
 import dataclasses
 import hashlib
 import json
-import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from portcullis.errors import CompileProblem, PolicyCompileError
+from portcullis.errors import CompileProblem
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
 from portcullis.model.ruling import Constraint, Origin, PolicyBundle, PolicySource
 from portcullis.policy.capabilities import ALLOWED_BUILTINS, ALLOWED_FEATURES
 from portcullis.policy.gatekeeper.files import CONSTRAINTS, SUFFIXES, TEMPLATES
 from portcullis.policy.gatekeeper.load import SAMPLES, gather
+from portcullis.policy.reading import decoded, fault, read_content, read_text, walk
 from portcullis.policy.shared import bridging_digest
 from portcullis.policy.wrapper import WRAPPER_VERSION
 from portcullis.text import clean
@@ -35,9 +35,6 @@ ADMISSION = ("kubernetes", "admission")
 
 BUILTIN = "builtin"
 """The name that paths of built-in policies begin with."""
-
-FOLDER_DEPTH = 10
-"""Folders within folders. Guards against links in circles; mounted ConfigMaps are full of links."""
 
 ON_REQUEST = re.compile(r"#[ \t]+onRequest:[ \t]+true")
 """A line of METADATA: which policies there are is told before OPA has parsed any."""
@@ -83,8 +80,10 @@ def load_bundle(
     """
     files = _Files(limits)
     for label, folder in _labelled(folders):
-        for path in _policy_files(folder, label, limits):
-            files.take(path, PurePosixPath(label, *path.relative_to(folder).parts).as_posix())
+        for path in walk(folder, label, limits):
+            inside = path.relative_to(folder)
+            if _may_hold_policies(inside):
+                files.take(path, PurePosixPath(label, *inside.parts).as_posix())
     found = files.modules
     _check_places(found)
     gathered = gather(files.objects, limits)
@@ -145,7 +144,7 @@ def revision_of(
     try:
         canonical = json.dumps(listing, sort_keys=True, separators=(",", ":"), allow_nan=False, default=plain_json)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _fault("parameters", "the parameters are not JSON") from error
+        raise fault("parameters", "the parameters are not JSON") from error
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
@@ -171,10 +170,6 @@ class _Module:
     def policy(self) -> str:
         """Its name; "" for a library of Portcullis. Whether a package from elsewhere is a policy, its rules tell."""
         return policy_name(self.package) if self.origin is Origin.NATIVE else "-".join(self.package)
-
-
-def _fault(path: str, message: str, row: int = 0) -> PolicyCompileError:
-    return PolicyCompileError((CompileProblem(clean(path, 300), row, 0, message),))
 
 
 def plain_json(value: object) -> object:
@@ -217,7 +212,7 @@ class _Files:
                 self._counted(name, text)
                 self.objects.append((name, text))
             return
-        text = _read(path, name, self._limits)
+        text = read_text(path, name, self._limits)
         self._counted(name, text)
         module = _module(name, text)
         if module.package[0] == "system":
@@ -230,67 +225,26 @@ class _Files:
         self._total += len(text)
         self._count += 1
         if self._count > self._limits.policy_files:
-            raise _fault(name, f"more policy files than the limit policyFiles allows ({self._limits.policy_files})")
+            raise fault(name, f"more policy files than the limit policyFiles allows ({self._limits.policy_files})")
         if self._total > self._limits.policy_set_bytes:
-            raise _fault(name, f"the policies exceed the limit policySetBytes ({self._limits.policy_set_bytes})")
+            raise fault(name, f"the policies exceed the limit policySetBytes ({self._limits.policy_set_bytes})")
 
 
-def _policy_files(folder: Path, label: str, limits: Limits, depth: int = 0, samples: bool = False) -> Iterator[Path]:
-    """Sorted by name. Links are followed: that is how Kubernetes mounts a ConfigMap."""
-    if depth > FOLDER_DEPTH:
-        raise _fault(label, f"folders are nested more than {FOLDER_DEPTH} deep")
-    entries: list[str] = []
-    try:
-        with os.scandir(folder) as listing:
-            for entry in listing:
-                if len(entries) >= limits.policy_files:
-                    raise _fault(label, f"a folder with more entries than policyFiles allows ({limits.policy_files})")
-                entries.append(entry.name)
-    except OSError as error:
-        raise _fault(label, f"the folder cannot be read: {error.strerror}") from error
-    for name in sorted(entries):
-        if name.startswith("."):
-            continue
-        path = folder / name
-        if path.is_dir():
-            yield from _policy_files(path, label, limits, depth + 1, samples or name == SAMPLES)
-        elif (name.endswith(".rego") and not name.endswith("_test.rego")) or (path.suffix in SUFFIXES and not samples):
-            yield path
-
-
-def _read(path: Path, name: str, limits: Limits) -> str:
-    if not path.is_file():
-        raise _fault(name, "not a regular file")
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(limits.policy_bytes + 1)
-    except OSError as error:
-        raise _fault(name, f"cannot be read: {error.strerror}") from error
-    return _text(content, name, limits)
-
-
-def _text(content: bytes, name: str, limits: Limits) -> str:
-    if len(content) > limits.policy_bytes:
-        raise _fault(name, f"exceeds the limit policyBytes ({limits.policy_bytes})")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        row = content.count(b"\n", 0, error.start) + 1
-        raise _fault(name, "not UTF-8", row) from error
+def _may_hold_policies(path: Path) -> bool:
+    """Rego that is no test, and YAML or JSON that is no sample."""
+    if path.suffix == ".rego":
+        return not path.name.endswith("_test.rego")
+    return path.suffix in SUFFIXES and SAMPLES not in path.parts[:-1]
 
 
 def _read_objects(path: Path, name: str, limits: Limits) -> str | None:
     """The text of a file that names Gatekeeper's groups; None for any other, which is left alone whatever it is."""
     if not path.is_file():
         return None
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(limits.policy_bytes + 1)
-    except OSError as error:
-        raise _fault(name, f"cannot be read: {error.strerror}") from error
+    content = read_content(path, name, limits)
     if not any(group.encode() in content for group in (TEMPLATES, CONSTRAINTS)):
         return None
-    return _text(content, name, limits)
+    return decoded(content, name, limits)
 
 
 def _module(path: str, text: str) -> _Module:
@@ -303,16 +257,16 @@ def _module(path: str, text: str) -> _Module:
             continue
         declared = _PACKAGE.match(statement)
         if declared is None:
-            raise _fault(path, "must begin with `package portcullis.policies.<name>` on a line of its own", row)
+            raise fault(path, "must begin with `package portcullis.policies.<name>` on a line of its own", row)
         package = tuple(declared[1].split("."))
         if package[0] == POLICIES[0] and not policy_name(package) and package[:2] != LIBRARY:
-            raise _fault(
+            raise fault(
                 path,
                 f"package {clean(declared[1], 200)} is neither portcullis.policies.<name> nor below portcullis.lib",
                 row,
             )
         return _Module(path, text, package, row, on_request)
-    raise _fault(path, "holds no package")
+    raise fault(path, "holds no package")
 
 
 def _check_places(modules: Sequence[_Module]) -> None:
@@ -323,7 +277,7 @@ def _check_places(modules: Sequence[_Module]) -> None:
         known = places.setdefault(module.package, place)
         if known != place:
             text = ".".join(module.package)
-            raise _fault(module.path, f"package {text} lies in {clean(known, 300)} already", module.row)
+            raise fault(module.path, f"package {text} lies in {clean(known, 300)} already", module.row)
 
 
 def _check_names(modules: Sequence[_Module], constraints: Collection[str]) -> None:
@@ -331,9 +285,9 @@ def _check_names(modules: Sequence[_Module], constraints: Collection[str]) -> No
     for module in modules:
         if module.policy and known.setdefault(module.policy, module).package != module.package:
             where = clean(known[module.policy].path, 300)
-            raise _fault(module.path, f"there is a policy named {module.policy} already, in {where}", module.row)
+            raise fault(module.path, f"there is a policy named {module.policy} already, in {where}", module.row)
         if module.policy in constraints:
-            raise _fault(module.path, f"there is a constraint named {module.policy} already", module.row)
+            raise fault(module.path, f"there is a constraint named {module.policy} already", module.row)
 
 
 def _wanted(
@@ -349,7 +303,7 @@ def _wanted(
     for what, names in named:
         for name in names:
             if name not in there:
-                raise _fault(what, f"there is no policy named {clean(str(name), 100)!r}")
+                raise fault(what, f"there is no policy named {clean(str(name), 100)!r}")
     on_request = {module.policy for module in modules if module.on_request} - set(parameters)
     if profile is not None:
         own = {module.policy for module in modules if module.policy and not module.builtin} | set(constraints)
@@ -357,5 +311,5 @@ def _wanted(
     else:
         wanted = frozenset(enabled) if enabled else frozenset(there - on_request)
     if len(wanted) > limits.policies:
-        raise _fault("policies", f"{len(wanted)} policies; the limit policies is {limits.policies}")
+        raise fault("policies", f"{len(wanted)} policies; the limit policies is {limits.policies}")
     return wanted

@@ -30,9 +30,9 @@ from portcullis.policy.gatekeeper.suite import (
     Outcome,
     Suite,
     Test,
-    read_bounded,
 )
 from portcullis.policy.gatekeeper.templates import read_template
+from portcullis.policy.reading import read_text
 from portcullis.ports import Engine
 from portcullis.strictyaml import Rules, StrictYamlError, load_documents
 from portcullis.text import clean
@@ -158,7 +158,8 @@ class Run:
     def _read(self, path: str) -> str:
         if Path(path).is_absolute():
             raise PolicyCompileError((CompileProblem(clean(path, 300), 0, 0, "must be relative to the suite"),))
-        return read_bounded(self._suite.path.parent / path, self._limits)
+        place = self._suite.path.parent / path
+        return read_text(place, str(place), self._limits)
 
     async def _compile(self, engine: Engine, runnable: Mapping[int, _Ready]) -> CompiledBundle:
         """All tests but those whose template does not compile, which are noted."""

@@ -3,7 +3,6 @@
 Source: https://open-policy-agent.github.io/gatekeeper/website/docs/gator and pkg/gator/verify of Gatekeeper.
 """
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,14 +11,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from portcullis.errors import CompileProblem, PolicyCompileError
 from portcullis.limits import Limits
 from portcullis.policy.gatekeeper.files import TEST, ForeignError, Item, read_items
+from portcullis.policy.reading import read_text, walk
 from portcullis.ports import Engine
 from portcullis.strictyaml import Location
-from portcullis.text import clean
 
-DEPTH = 20
 """Folders in folders."""
 
 EngineFactory = Callable[[], AbstractAsyncContextManager[Engine]]
@@ -113,47 +110,14 @@ def read_suites(folder: Path, limits: Limits) -> tuple[Suite, ...]:
         PolicyCompileError: the folder cannot be read, or crosses a limit (``policy_files``, ``policy_bytes``).
     """
     found: list[Suite] = []
-    paths = [folder] if folder.is_file() else list(_yaml_files(folder, limits))
+    paths = [folder] if folder.is_file() else list(walk(folder, str(folder), limits))
     for path in paths:
-        text = read_bounded(path, limits)
+        if path.suffix not in (".yaml", ".yml"):
+            continue
+        text = read_text(path, str(path), limits)
         if TEST in text:
             found.extend(_suites(path, text, limits))
     return tuple(found)
-
-
-def _yaml_files(folder: Path, limits: Limits, depth: int = 0) -> Iterator[Path]:
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder))
-    except OSError as error:
-        raise _fault(folder, f"the folder cannot be read: {error.strerror}") from error
-    if len(names) > limits.policy_files or depth > DEPTH:
-        raise _fault(folder, f"more than {limits.policy_files} entries, or nested more than {DEPTH} deep")
-    for name in names:
-        path = folder / name
-        if name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _yaml_files(path, limits, depth + 1)
-        elif path.suffix in (".yaml", ".yml"):
-            yield path
-
-
-def read_bounded(path: Path, limits: Limits) -> str:
-    """The text of a file. Raises PolicyCompileError."""
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(limits.policy_bytes + 1)
-        if len(content) > limits.policy_bytes:
-            raise _fault(path, f"exceeds the limit policyBytes ({limits.policy_bytes})")
-        return content.decode("utf-8")
-    except OSError as error:
-        raise _fault(path, f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise _fault(path, "not UTF-8") from error
-
-
-def _fault(path: Path, message: str) -> PolicyCompileError:
-    return PolicyCompileError((CompileProblem(clean(str(path), 300), 0, 0, message),))
 
 
 def _suites(path: Path, text: str, limits: Limits) -> Iterator[Suite]:

@@ -5,7 +5,6 @@
 
 import asyncio
 import base64
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +13,14 @@ from typing import Any
 
 import msgspec
 
-from portcullis.errors import ConfigError, EngineMalformed
+from portcullis.errors import ConfigError, EngineMalformed, PolicyCompileError
 from portcullis.limits import Limits
-from portcullis.policy.bundle import FOLDER_DEPTH
 from portcullis.policy.gatekeeper.files import CONSTRAINTS, SUFFIXES, TEMPLATES
 from portcullis.policy.gatekeeper.load import SAMPLES
 from portcullis.policy.linting.advice import advice
 from portcullis.policy.linting.finding import Finding, finding
 from portcullis.policy.process import Completed, run_opa
+from portcullis.policy.reading import decoded, fault, read_content, walk
 from portcullis.text import clean
 
 AT_ONCE = 4
@@ -98,10 +97,17 @@ def find_files(folders: Sequence[Path], limits: Limits, *, own: bool = True) -> 
         ConfigError: a path that is not there or cannot be read, or more than ``policy_files``, ``policy_bytes`` or
             ``policy_set_bytes`` allow.
     """
+    try:
+        return list(_found(folders, limits, own=own).values())
+    except PolicyCompileError as error:
+        raise ConfigError(error.message) from error
+
+
+def _found(folders: Sequence[Path], limits: Limits, *, own: bool) -> dict[Path, LintFile]:
     found: dict[Path, LintFile] = {}
     total = 0
     for folder in folders:
-        for path in _walk(folder, limits, 0):
+        for path in _paths(folder, limits):
             place = path.resolve()
             if place in found:
                 continue
@@ -110,11 +116,11 @@ def find_files(folders: Sequence[Path], limits: Limits, *, own: bool = True) -> 
                 continue
             total += len(text)
             if len(found) >= limits.policy_files:
-                raise ConfigError(f"{folder}: more Rego files than the limit policyFiles ({limits.policy_files})")
+                raise fault(str(folder), f"more Rego files than the limit policyFiles ({limits.policy_files})")
             if total > limits.policy_set_bytes:
-                raise ConfigError(f"{folder}: the policies exceed the limit policySetBytes ({limits.policy_set_bytes})")
+                raise fault(str(folder), f"the policies exceed the limit policySetBytes ({limits.policy_set_bytes})")
             found[place] = LintFile(str(path), place, text, own)
-    return list(found.values())
+    return found
 
 
 def needed(own: Sequence[LintFile], shared: Sequence[LintFile]) -> list[LintFile]:
@@ -135,45 +141,22 @@ def needed(own: Sequence[LintFile], shared: Sequence[LintFile]) -> list[LintFile
     return [file for name, files in packages.items() if name in wanted for file in files]
 
 
-def _walk(path: Path, limits: Limits, depth: int) -> Iterator[Path]:
-    if depth > FOLDER_DEPTH:
-        raise ConfigError(f"{path}: folders are nested more than {FOLDER_DEPTH} deep")
-    if path.is_file():
-        yield path
+def _paths(folder: Path, limits: Limits) -> Iterator[Path]:
+    """What may be linted: Rego, and YAML or JSON that is no sample. What is given by itself is taken as it is."""
+    if folder.is_file():
+        yield folder
         return
-    try:
-        with os.scandir(path) as listing:
-            names = sorted(entry.name for entry, _ in zip(listing, range(limits.policy_files + 1), strict=False))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    if len(names) > limits.policy_files:
-        raise ConfigError(f"{path}: more entries than the limit policyFiles ({limits.policy_files})")
-    for name in names:
-        inner = path / name
-        if name.startswith("."):
-            continue
-        if inner.is_dir():
-            yield from _walk(inner, limits, depth + 1)
-        elif name.endswith(".rego") or (inner.suffix in SUFFIXES and SAMPLES not in inner.parts):
-            yield inner
+    for path in walk(folder, str(folder), limits):
+        if path.suffix == ".rego" or (path.suffix in SUFFIXES and SAMPLES not in path.parts):
+            yield path
 
 
 def _read(path: Path, limits: Limits) -> str | None:
     """The text; None for a YAML or JSON file that names nothing of Gatekeeper's, whatever it is."""
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(limits.policy_bytes + 1)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    content = read_content(path, str(path), limits)
     if path.suffix in SUFFIXES and not any(group.encode() in content for group in (TEMPLATES, CONSTRAINTS)):
         return None
-    if len(content) > limits.policy_bytes:
-        raise ConfigError(f"{path} exceeds the limit policyBytes ({limits.policy_bytes})")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        row = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{row}: not UTF-8") from error
+    return decoded(content, str(path), limits)
 
 
 async def parse_files(binary: Path, files: Sequence[LintFile], limits: Limits) -> tuple[list[Parsed], list[Finding]]:

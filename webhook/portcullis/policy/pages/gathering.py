@@ -1,12 +1,10 @@
 """Reads what the pages are made of: compiles the policies, and reads the files beside them."""
 
 import asyncio
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from portcullis.errors import CompileProblem, PolicyCompileError
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
 from portcullis.model.ruling import Mode, PolicyBundle, PolicyInfo
@@ -15,8 +13,8 @@ from portcullis.policy.compiler import Compiler
 from portcullis.policy.pages.model import Files, Library, SourceFile, policy_page
 from portcullis.policy.pages.readme import Readme, read_readme
 from portcullis.policy.profiles import load_profile, profile_names
+from portcullis.policy.reading import read_text, walk
 from portcullis.policy.workspace import Workspace
-from portcullis.text import clean
 
 README = "README.md"
 TESTS = "_test.rego"
@@ -67,7 +65,7 @@ def _bundle(folders: Sequence[Path], limits: Limits) -> tuple[PolicyBundle, froz
 def _named(folder: Path, limits: Limits) -> Iterator[str]:
     for path in _rego(folder, limits):
         if not path.name.endswith(TESTS):
-            yield from _policies(_read(path, limits))
+            yield from _policies(read_text(path, str(path), limits))
 
 
 def _policies(text: str) -> Iterator[str]:
@@ -77,13 +75,7 @@ def _policies(text: str) -> Iterator[str]:
 
 
 def _rego(folder: Path, limits: Limits) -> Sequence[Path]:
-    found: list[Path] = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += (Path(place, name) for name in sorted(files) if name.endswith(".rego") and not name.startswith("."))
-        if len(found) > limits.policy_files:
-            raise _fault(folder, f"more Rego files than the limit policyFiles allows ({limits.policy_files})")
-    return found
+    return [path for path in walk(folder, str(folder), limits) if path.suffix == ".rego"]
 
 
 def _files(folders: Sequence[Path], limits: Limits) -> Mapping[str, Files]:
@@ -96,7 +88,7 @@ def _files(folders: Sequence[Path], limits: Limits) -> Mapping[str, Files]:
     for folder, paths in by_folder.items():
         sources: dict[str, list[SourceFile]] = {}
         for path in paths:
-            text = "" if path.name.endswith(TESTS) else _read(path, limits)
+            text = "" if path.name.endswith(TESTS) else read_text(path, str(path), limits)
             for name in _policies(text):
                 sources.setdefault(name, []).append(SourceFile(path, text))
         for name, own in sources.items():
@@ -118,20 +110,7 @@ def _tests(sources: Sequence[SourceFile], paths: Sequence[Path]) -> tuple[Path, 
 
 def _readme(folder: Path, limits: Limits) -> Readme:
     path = folder / README
-    return read_readme(_read(path, limits)) if path.is_file() else Readme()
-
-
-def _read(path: Path, limits: Limits) -> str:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(limits.policy_bytes + 1)
-        if len(content) > limits.policy_bytes:
-            raise _fault(path, f"exceeds the limit policyBytes ({limits.policy_bytes})")
-        return content.decode("utf-8")
-    except OSError as error:
-        raise _fault(path, f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise _fault(path, "not UTF-8") from error
+    return read_readme(read_text(path, str(path), limits)) if path.is_file() else Readme()
 
 
 def _profiles(folders: Sequence[Path]) -> Mapping[str, Mapping[str, Mode]]:
@@ -147,7 +126,3 @@ async def _compiled(bundle: PolicyBundle, *, binary: Path, memory_bytes: int, li
     finally:
         workspace.remove()
     return compiled.policies
-
-
-def _fault(path: Path, message: str) -> PolicyCompileError:
-    return PolicyCompileError((CompileProblem(clean(str(path), 300), 0, 0, message),))

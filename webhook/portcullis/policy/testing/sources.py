@@ -1,17 +1,14 @@
 """The Rego files of a test run: those under test, and the library beside them."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from portcullis.errors import CompileProblem, PolicyCompileError
 from portcullis.limits import Limits
-from portcullis.policy.bundle import FOLDER_DEPTH
+from portcullis.policy.reading import fault, read_text, walk
 from portcullis.policy.testing.references import Graph, Package, package_of, references_of
-from portcullis.text import clean
 
 TESTS = "_test.rego"
 FIXTURES = "fixtures_test.rego"
@@ -93,12 +90,12 @@ def load_sources(folders: Sequence[Path], beside: Path | None, limits: Limits) -
     for path, shown, own in _paths(folders, beside, limits):
         if path in files:
             continue
-        text = _read(path, shown, limits)
+        text = read_text(path, shown, limits)
         total += len(text)
         if len(files) >= limits.policy_files:
-            raise _fault(shown, f"more Rego files than the limit policyFiles allows ({limits.policy_files})")
+            raise fault(shown, f"more Rego files than the limit policyFiles allows ({limits.policy_files})")
         if total > limits.policy_set_bytes:
-            raise _fault(shown, f"the policies exceed the limit policySetBytes ({limits.policy_set_bytes})")
+            raise fault(shown, f"the policies exceed the limit policySetBytes ({limits.policy_set_bytes})")
         files[path] = rego_file(shown, text, own=own)
     mine = {file.package for file in files.values() if file.own}
     return Sources(tuple(file for file in files.values() if file.own or file.package not in mine))
@@ -115,53 +112,11 @@ def _paths(folders: Sequence[Path], beside: Path | None, limits: Limits) -> Iter
                 yield path.resolve(), f"builtin/{path.relative_to(beside)}", False
 
 
-def find_files(folder: Path, suffixes: tuple[str, ...], limits: Limits, depth: int = 0) -> Iterator[Path]:
+def find_files(folder: Path, suffixes: tuple[str, ...], limits: Limits) -> Iterator[Path]:
     """The files below ``folder`` whose names end so, by name; hidden ones left out. A file stands for itself.
 
     Raises:
         PolicyCompileError: a folder that cannot be read, is nested too deep or holds too much.
     """
-    if depth > FOLDER_DEPTH:
-        raise _fault(str(folder), f"folders are nested more than {FOLDER_DEPTH} deep")
-    if depth == 0 and folder.is_file():
-        if folder.name.endswith(suffixes):
-            yield folder
-        return
-    names: list[str] = []
-    try:
-        with os.scandir(folder) as listing:
-            for entry in listing:
-                if len(names) >= limits.policy_files:
-                    bound = f"policyFiles allows ({limits.policy_files})"
-                    raise _fault(str(folder), f"a folder with more entries than {bound}")
-                names.append(entry.name)
-    except OSError as error:
-        raise _fault(str(folder), f"the folder cannot be read: {error.strerror}") from error
-    for name in sorted(names):
-        if name.startswith("."):
-            continue
-        path = folder / name
-        if path.is_dir():
-            yield from find_files(path, suffixes, limits, depth + 1)
-        elif name.endswith(suffixes):
-            yield path
-
-
-def _read(path: Path, shown: str, limits: Limits) -> str:
-    if not path.is_file():
-        raise _fault(shown, "not a regular file")
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(limits.policy_bytes + 1)
-    except OSError as error:
-        raise _fault(shown, f"cannot be read: {error.strerror}") from error
-    if len(content) > limits.policy_bytes:
-        raise _fault(shown, f"exceeds the limit policyBytes ({limits.policy_bytes})")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _fault(shown, "not UTF-8", content.count(b"\n", 0, error.start) + 1) from error
-
-
-def _fault(path: str, message: str, row: int = 0) -> PolicyCompileError:
-    return PolicyCompileError((CompileProblem(clean(path, 300), row, 0, message),))
+    paths = [folder] if folder.is_file() else walk(folder, str(folder), limits)
+    yield from (path for path in paths if path.name.endswith(suffixes))
