@@ -4,6 +4,7 @@ and over the fake that other tests use."""
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -122,7 +123,7 @@ async def test_ca_and_stop_are_written_and_read(place: Real | Fake) -> None:
     ):
         await place.configurations.write(found, ca_bundle=ca_bundle, stopped_at=stopped_at)
         now = await place.configurations.read()
-        assert now == Registration(found.uid, {WEBHOOK: CA}, stopped)
+        assert now == replace(found, ca_bundles={WEBHOOK: CA}, stopped=stopped)
         assert now.covered_by(CA)
 
 
