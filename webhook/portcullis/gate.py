@@ -19,7 +19,7 @@ from portcullis.inspection.catalogue import Catalogue
 from portcullis.limits import Limits
 from portcullis.model.decision import Because, Decision, Problem, Stage
 from portcullis.model.image import Access
-from portcullis.model.place import NamespaceFacts, Place
+from portcullis.model.place import NamespaceFacts, Place, texts_of
 from portcullis.model.request import AdmissionRequest
 from portcullis.model.ruling import Mode, Need, PolicyInfo
 from portcullis.model.workload import Unchanged, Workload
@@ -155,14 +155,13 @@ class Gate:
 
     async def _look_around(self, case: Case, standing: Standing, deadline: float) -> None:
         """What somebody needs of the cluster around the request; what cannot be had is a problem."""
-        needs = frozenset[Need]().union(*(policy.needs for policy in standing.compiled.policies))
-        if case.request.namespace and (Need.NAMESPACE in needs or standing.by_labels):
+        if case.request.namespace and (Need.NAMESPACE in standing.needs or standing.by_labels):
             if case.request.creates_namespace:
                 case.described = _described_namespace(case.request)
             else:
                 with case.timed(Stage.NAMESPACE):
                     await self._find_namespace(case, deadline)
-        if Need.INVENTORY in needs and (problem := self._inventory()) is not None:
+        if Need.INVENTORY in standing.needs and (problem := self._inventory()) is not None:
             case.around.append(problem)
 
     async def _find_namespace(self, case: Case, deadline: float) -> None:
@@ -231,12 +230,7 @@ def _described_namespace(request: AdmissionRequest) -> NamespaceFacts:
     the operator says by labels goes by them."""
     metadata = (request.object or {}).get("metadata")
     tree = metadata if isinstance(metadata, Mapping) else {}
-    return NamespaceFacts(request.namespace, _texts(tree.get("labels")), _texts(tree.get("annotations")))
-
-
-def _texts(value: object) -> dict[str, str]:
-    pairs = value.items() if isinstance(value, Mapping) else ()
-    return {key: text for key, text in pairs if isinstance(key, str) and isinstance(text, str)}
+    return NamespaceFacts(request.namespace, texts_of(tree.get("labels")), texts_of(tree.get("annotations")))
 
 
 def unmet_of(policy: PolicyInfo, problems: Sequence[Problem], *, unsure: Collection[str]) -> tuple[Problem, ...]:

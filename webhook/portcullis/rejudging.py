@@ -274,7 +274,7 @@ def _request_of(record: AuditRecord) -> AdmissionRequest:
 
 def _around(record: AuditRecord, standing: Standing) -> list[Problem]:
     """The recorded problems with the cluster around the request, as far as somebody needs it now."""
-    needs = _needs(standing)
+    needs = standing.needs
     wanted = {Stage.NAMESPACE} if Need.NAMESPACE in needs or standing.by_labels else set()
     if Need.INVENTORY in needs:
         wanted.add(Stage.INVENTORY)
@@ -283,7 +283,7 @@ def _around(record: AuditRecord, standing: Standing) -> list[Problem]:
 
 def _around_missing(record: AuditRecord, found: RecordedDocument, standing: Standing) -> Inexact | None:
     stages = {problem.stage for problem in record.decision.problems}
-    needs = _needs(standing)
+    needs = standing.needs
     if Need.INVENTORY in needs and Stage.INVENTORY not in stages:
         names = [policy.name for policy in standing.compiled.policies if Need.INVENTORY in policy.needs]
         return Inexact(INVENTORY, ", ".join(names[:3]))
@@ -292,10 +292,6 @@ def _around_missing(record: AuditRecord, found: RecordedDocument, standing: Stan
     if looks and found.request.namespace and found.namespace is None and Stage.NAMESPACE not in stages:
         return Inexact(NO_LABELS)
     return None
-
-
-def _needs(standing: Standing) -> frozenset[Need]:
-    return frozenset[Need]().union(*(policy.needs for policy in standing.compiled.policies))
 
 
 def _fetched(record: AuditRecord, recorded: CompiledBundle) -> frozenset[Need]:

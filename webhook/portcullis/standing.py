@@ -2,13 +2,14 @@
 with the set that they began with."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from portcullis.decision.exceptions import Exceptions
 from portcullis.decision.modes import Modes
-from portcullis.model.ruling import CompiledBundle
+from portcullis.model.ruling import CompiledBundle, Need
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Standing:
     """Args:
     compiled: the policies, as the engine serves them.
@@ -22,7 +23,12 @@ class Standing:
     exceptions: Exceptions = field(default_factory=Exceptions)
     config_revision: str = ""
 
-    @property
+    @cached_property
+    def needs(self) -> frozenset[Need]:
+        """All that any policy reads."""
+        return frozenset[Need]().union(*(policy.needs for policy in self.compiled.policies))
+
+    @cached_property
     def by_labels(self) -> bool:
         """Whether modes, parameters or exceptions hang on labels of namespaces."""
         return self.modes.by_labels or self.exceptions.by_labels

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from portcullis.cli.manifests import Manifest
 from portcullis.errors import ClusterError
-from portcullis.model.place import NamespaceFacts
+from portcullis.model.place import NamespaceFacts, texts_of
 
 
 class GivenNamespaces:
@@ -28,11 +28,5 @@ def _facts(manifest: Manifest) -> NamespaceFacts | None:
     name = metadata.get("name")
     if not isinstance(name, str):
         return None
-    labels = {"kubernetes.io/metadata.name": name} | _texts(metadata.get("labels"))
-    return NamespaceFacts(name, labels, _texts(metadata.get("annotations")))
-
-
-def _texts(value: object) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        return {}
-    return {key: text for key, text in value.items() if isinstance(key, str) and isinstance(text, str)}
+    labels = {"kubernetes.io/metadata.name": name} | texts_of(metadata.get("labels"))
+    return NamespaceFacts(name, labels, texts_of(metadata.get("annotations")))

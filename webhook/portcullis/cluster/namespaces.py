@@ -6,7 +6,7 @@ unknown. What was not heard of for too long counts for nothing: it is asked for 
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from kubernetes.aio.client import ApiClient
@@ -17,7 +17,7 @@ from portcullis.cluster.resources import Resource, ask
 from portcullis.cluster.watch import Watch
 from portcullis.errors import ClusterError
 from portcullis.model.json import JSONObject
-from portcullis.model.place import NamespaceFacts
+from portcullis.model.place import NamespaceFacts, texts_of
 from portcullis.text import clean
 
 NAMESPACES: Final = Resource("", "v1", "namespaces")
@@ -33,8 +33,8 @@ def namespace_facts(found: JSONObject) -> JSONObject:
     """What is kept of a namespace."""
     metadata = found.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
-    annotations = {key: text for key, text in _texts(metadata.get("annotations")).items() if key != _LAST_APPLIED}
-    return {"labels": _texts(metadata.get("labels")), "annotations": annotations}
+    annotations = {key: text for key, text in texts_of(metadata.get("annotations")).items() if key != _LAST_APPLIED}
+    return {"labels": texts_of(metadata.get("labels")), "annotations": annotations}
 
 
 class WatchedNamespaces:
@@ -77,12 +77,6 @@ class WatchedNamespaces:
         if not isinstance(found, dict) or found.get("kind") != "Namespace":
             raise ClusterError(f"the namespace {clean(name, 70)} cannot be read: the API server answered none")
         return namespace_facts(found)
-
-
-def _texts(found: Any) -> Mapping[str, str]:
-    if not isinstance(found, Mapping):
-        return {}
-    return {key: value for key, value in found.items() if isinstance(value, str)}
 
 
 def _facts(name: str, kept: JSONObject) -> NamespaceFacts:

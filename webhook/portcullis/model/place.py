@@ -16,6 +16,12 @@ class NamespaceFacts:
     annotations: Mapping[str, str]
 
 
+def texts_of(found: object) -> dict[str, str]:
+    """Labels or annotations, as far as they are texts: what stands in an object may be anything."""
+    pairs = found.items() if isinstance(found, Mapping) else ()
+    return {key: text for key, text in pairs if isinstance(key, str) and isinstance(text, str)}
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """The namespace of a request, "" for what lives in none. ``labels`` are those of the namespace as the API server

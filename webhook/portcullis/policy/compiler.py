@@ -20,14 +20,13 @@ from portcullis.policy.foreigninfo import describe_foreign, foreign_problems
 from portcullis.policy.inputs import closed
 from portcullis.policy.metadata import read_metadata
 from portcullis.policy.needs import derive_needs
-from portcullis.policy.process import Completed, OpaServer, run_opa
+from portcullis.policy.process import Completed, OpaServer, own_capabilities, run_opa
 from portcullis.policy.shared import shared_modules
 from portcullis.policy.sourcenames import write_names
 from portcullis.policy.syntax import Module, RuleSet, find_problems, read_module, verdict_rules
 from portcullis.policy.wrapper import render_wrapper
 from portcullis.text import clean
 
-CAPABILITIES_BYTES = 4 * 1024 * 1024
 CHECK_OUTPUT_BYTES = 4 * 1024 * 1024
 SHOWN_PROBLEMS = 50
 
@@ -132,17 +131,7 @@ class Compiler:
             raise EngineMalformed("what `opa parse` says has an unknown shape") from error
 
     async def _capabilities(self) -> dict[str, Any]:
-        done = await run_opa(
-            self._binary,
-            ("capabilities", "--current"),
-            seconds=self._limits.engine_start_seconds,
-            output_bytes=CAPABILITIES_BYTES,
-        )
-        try:
-            return restricted(msgspec.json.decode(done.stdout, type=dict[str, Any]))
-        except msgspec.MsgspecError as error:
-            said = clean(done.stderr.decode("utf-8", "replace"), 300)
-            raise EngineMalformed(f"`opa capabilities` ended with status {done.code}: {said}") from error
+        return restricted(await own_capabilities(self._binary, self._limits.engine_start_seconds))
 
     async def _check(self, folder: Path, capabilities: Path, files: "_Files", *, strict: bool) -> None:
         done = await run_opa(

@@ -15,6 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
+
+import msgspec
 
 from portcullis.errors import EngineMalformed, EngineUnavailable
 from portcullis.policy.client import Destination, OpaClient
@@ -33,6 +36,8 @@ os.execve(sys.argv[2], sys.argv[2:], os.environ)
 
 KEPT_OUTPUT = 16 * 1024
 """Bytes of a server's last words that are kept for messages."""
+
+CAPABILITIES_BYTES = 4 * 1024 * 1024
 
 SOCKET_PATH_CHARS = 100
 """sun_path holds 108 bytes (unix(7))."""
@@ -83,6 +88,20 @@ async def run_opa(
         await _end(process, signal.SIGKILL)
         # A stream that nobody reads to its end keeps its pipe open.
         await asyncio.gather(_emptied(process.stdout), _emptied(process.stderr))
+
+
+async def own_capabilities(binary: Path, seconds: float) -> dict[str, Any]:
+    """What OPA itself can do, as ``opa capabilities --current`` tells.
+
+    Raises:
+        EngineUnavailable, EngineMalformed: it does not tell, or not within ``seconds``.
+    """
+    done = await run_opa(binary, ("capabilities", "--current"), seconds=seconds, output_bytes=CAPABILITIES_BYTES)
+    try:
+        return msgspec.json.decode(done.stdout, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        said = clean(done.stderr.decode("utf-8", "replace"), 300)
+        raise EngineMalformed(f"`opa capabilities` ended with status {done.code}: {said}") from error
 
 
 class OpaServer:

@@ -5,22 +5,19 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from portcullis.errors import CompileProblem, EngineMalformed, PolicyCompileError
 from portcullis.limits import Limits
 from portcullis.model.ruling import Origin, PolicyBundle, PolicySource
 from portcullis.policy.bundle import ADMISSION, revision_of
 from portcullis.policy.capabilities import ALLOWED_BUILTINS
-from portcullis.policy.compiler import CAPABILITIES_BYTES, CHECK_OUTPUT_BYTES, SHOWN_PROBLEMS, Compiler
+from portcullis.policy.compiler import CHECK_OUTPUT_BYTES, SHOWN_PROBLEMS, Compiler
 from portcullis.policy.gatekeeper.load import gather
 from portcullis.policy.linting.advice import advice
 from portcullis.policy.linting.finding import Finding, Level, finding
 from portcullis.policy.linting.sources import LintFile, OpaError, Parsed, opa_errors
 from portcullis.policy.linting.terms import rule_path
-from portcullis.policy.process import run_opa
+from portcullis.policy.process import own_capabilities, run_opa
 from portcullis.policy.schema import document_schema
 from portcullis.policy.workspace import Workspace
 from portcullis.text import clean
@@ -141,16 +138,11 @@ class Checks:
 
     async def _builtins(self) -> frozenset[str]:
         """Every builtin of this OPA, allowed or not."""
-        done = await run_opa(
-            self._binary,
-            ("capabilities", "--current"),
-            seconds=self._limits.engine_start_seconds,
-            output_bytes=CAPABILITIES_BYTES,
-        )
+        own = await own_capabilities(self._binary, self._limits.engine_start_seconds)
         try:
-            listed = msgspec.json.decode(done.stdout, type=dict[str, Any])["builtins"]
+            listed = own["builtins"]
             return frozenset(builtin["name"] for builtin in listed)
-        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise EngineMalformed("OPA's capabilities have an unknown shape") from error
 
 

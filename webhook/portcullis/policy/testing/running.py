@@ -14,7 +14,7 @@ import msgspec
 from portcullis.errors import CompileProblem, EngineMalformed, EngineUnavailable, PolicyCompileError, PortcullisError
 from portcullis.limits import Limits
 from portcullis.policy.capabilities import restricted
-from portcullis.policy.process import Completed, run_opa
+from portcullis.policy.process import Completed, own_capabilities, run_opa
 from portcullis.policy.testing.coverage import Coverage, read_coverage
 from portcullis.policy.testing.references import Package
 from portcullis.policy.testing.results import Kind, Outcome, Result
@@ -23,7 +23,6 @@ from portcullis.policy.testing.tracing import explain
 from portcullis.policy.workspace import Workspace
 from portcullis.text import clean
 
-CAPABILITIES_BYTES = 4 * 1024 * 1024
 ERRORS = 50
 EXPLAINED = 20
 """Failures that are explained; the others are named."""
@@ -171,16 +170,7 @@ class Runner:
     async def _allowed(self) -> bytes:
         """The capabilities that policies have at the gate; read once."""
         if not self._capabilities:
-            done = await run_opa(
-                self._binary,
-                ("capabilities", "--current"),
-                seconds=self._limits.engine_start_seconds,
-                output_bytes=CAPABILITIES_BYTES,
-            )
-            try:
-                own = msgspec.json.decode(done.stdout, type=dict[str, Any])
-            except msgspec.MsgspecError as error:
-                raise EngineMalformed(f"`opa capabilities` ended with status {done.code}: {_said(done)}") from error
+            own = await own_capabilities(self._binary, self._limits.engine_start_seconds)
             self._capabilities = msgspec.json.encode(_for_tests(own))
         return self._capabilities
 
