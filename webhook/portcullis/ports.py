@@ -24,7 +24,22 @@ from portcullis.model.image import (
 )
 from portcullis.model.json import JSONObject
 from portcullis.model.place import NamespaceFacts
-from portcullis.model.record import AuditRecord, RecordFilter
+from portcullis.model.record import (
+    AuditRecord,
+    ChainPlace,
+    Counted,
+    Extent,
+    ImagePage,
+    ImageUse,
+    PolicyBucket,
+    PolicyTally,
+    RecordFilter,
+    RecordPage,
+    Span,
+    VerdictBucket,
+    Visible,
+    WorkloadUse,
+)
 from portcullis.model.ruling import CompiledBundle, PolicyBundle, Ruling
 
 
@@ -150,6 +165,72 @@ class Records(Protocol):
     async def search(self, query: RecordFilter) -> Sequence[AuditRecord]:
         """Newest first; the decisions' documents are left out (b"")."""
         ...
+
+
+class Ledger(Protocol):
+    """What people ask of the audit log. Raises only RecordsError, and answers within ``limits.read_seconds``.
+
+    ``visible`` are the namespaces that the reader may see; nothing of any other is in an answer, neither as a record
+    nor in a number.
+    """
+
+    async def page(self, query: RecordFilter) -> RecordPage: ...
+
+    async def newer(self, query: RecordFilter, after: int) -> int:
+        """How many records with a sequence above ``after`` meet the query, a thousand at most."""
+        ...
+
+    async def get(self, decision_id: str, visible: Visible = None) -> AuditRecord | None:
+        """With its document."""
+        ...
+
+    async def place(self, sequence: int) -> ChainPlace | None:
+        """Of a record; None where it is older than chains."""
+        ...
+
+    async def previous(self, record: AuditRecord, visible: Visible = None) -> AuditRecord | None:
+        """The decision before it on the same kind, namespace and name, with its document; dry runs do not count."""
+        ...
+
+    async def verdicts(self, span: Span, visible: Visible = None, namespace: str = "") -> Sequence[VerdictBucket]:
+        """By hour up to a week, by day beyond; buckets without decisions are there, too."""
+        ...
+
+    async def policies(self, span: Span, visible: Visible = None) -> Sequence[PolicyTally]:
+        """The most violated first."""
+        ...
+
+    async def policy(self, name: str, span: Span, visible: Visible = None) -> Sequence[PolicyBucket]: ...
+
+    async def policy_namespaces(self, name: str, span: Span, visible: Visible = None) -> Sequence[Counted]:
+        """Where it was violated most, ten at most."""
+        ...
+
+    async def policy_images(self, name: str, span: Span, visible: Visible = None) -> Sequence[Counted]:
+        """The images, as digests, of the newest thousand decisions that violated it, ten at most."""
+        ...
+
+    async def images(
+        self, visible: Visible = None, *, written: str = "", after: str = "", limit: int = 50
+    ) -> ImagePage:
+        """``written`` is how the reference begins; ``after`` is ``next`` of the page before.
+
+        Raises:
+            RecordsError: ``after`` is not of ours.
+        """
+        ...
+
+    async def image(self, digest: str, visible: Visible = None) -> ImageUse | None: ...
+
+    async def workloads(self, digest: str, visible: Visible = None) -> Sequence[WorkloadUse]:
+        """Where it was admitted or refused lately: among the newest thousand decisions with it, one for each workload."""
+        ...
+
+    async def documents(self, digest: str, visible: Visible = None, limit: int = 20) -> Sequence[AuditRecord]:
+        """The newest decisions with that image whose documents differ, with their documents."""
+        ...
+
+    async def extent(self, visible: Visible = None) -> Extent: ...
 
 
 class Bundles(Protocol):

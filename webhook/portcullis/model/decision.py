@@ -22,6 +22,8 @@ class Because(StrEnum):
     UNCHANGED = "unchanged"
     EXCEPTION = "exception"
     """Admitted although a policy in deny is violated, because exceptions cover that."""
+    BREAK_GLASS = "break-glass"
+    """The same, because a grant for an emergency does."""
 
 
 class Stage(StrEnum):
