@@ -24,8 +24,8 @@ from portcullis.model.decision import Decision
 from portcullis.model.record import AuditRecord
 from portcullis.times import rfc3339
 
-_RESULT = frozenset(
-    "verdict code because message warnings retryAfterSeconds violations undecided problems images".split()
+_RESULT = frozenset(("verdict", "code", "because", "message", "warnings", "retryAfterSeconds")).union(
+    ("violations", "undecided", "problems", "images")
 )
 """Of the names of the stored decision, what the webhook answered and why."""
 
