@@ -24,8 +24,9 @@ from portcullis.audit import codec
 from portcullis.audit.chain import Head, Writer, open_chain
 from portcullis.audit.database import READERS, database_of
 from portcullis.audit.dialects import ignoring
-from portcullis.audit.query import page
+from portcullis.audit.query import check
 from portcullis.audit.rows import Batch
+from portcullis.audit.searching import bodies, search
 from portcullis.audit.tables import bundles, decisions, inputs, key
 from portcullis.audit.workers import Workers
 from portcullis.errors import ConfigError, RecordsError
@@ -162,15 +163,20 @@ class SqlRecords:
         )
 
     async def search(self, query: RecordFilter) -> Sequence[AuditRecord]:
-        """The newest matching records without their inputs; :func:`portcullis.audit.query.page` says what matches.
+        """The newest matching records without their inputs; :func:`portcullis.audit.query.meeting` says what matches.
 
         Raises:
-            RecordsError: the store is down, what it holds is damaged, or too many rows are asked for.
+            RecordsError: the store is down, what it holds is damaged, too much is asked for, or the log is too large
+                for that question (:class:`portcullis.audit.ledger.SqlLedger` answers in parts).
         """
-        statement = page(query, self._limits)
+        check(query, self._limits)
+        until = time.monotonic() + self._limits.read_seconds
 
         def read(connection: Connection) -> Sequence[AuditRecord]:
-            rows = connection.execute(statement).all()
+            found = search(connection, query, until=until)
+            if found.late:
+                raise RecordsError(f"the search took longer than {self._limits.read_seconds} s (limits.readSeconds)")
+            rows = bodies(connection, found.sequences)
             return tuple(codec.decode_body(row.body, sequence=row.sequence) for row in rows)
 
         return await self._in(self._reading, lambda: self._read(read))
