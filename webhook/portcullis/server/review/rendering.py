@@ -52,6 +52,7 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
     values = {
         "request": request,
         "reader": getattr(request.state, "reader", None),
+        "csrf": getattr(request.state, "csrf", ""),
         "now": parts_of(request).clock.now(),
         "area": "",
         **context,
@@ -69,6 +70,13 @@ def said(text: str, limit: int = 300) -> Markup:
     """Text from outside on one line: at most ``limit`` characters, unprintable ones visible, and set apart, so that
     it does not change the direction of what stands beside it."""
     return Markup("<bdi>{}</bdi>").format(clean(text, limit))
+
+
+def lined(text: str, limit: int) -> Markup:
+    """Text of several lines, each of them as :func:`said` has it."""
+    lines = text[:limit].splitlines()
+    more = "\n…" if len(text) > limit else ""
+    return Markup("\n").join(said(line, limit) for line in lines) + more
 
 
 def code(text: str, limit: int = 300) -> Markup:
@@ -148,7 +156,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.filters.update(said=said, code=code, when=when, ago=ago, count=count, size=size, short=short)
+    made.filters.update(said=said, lined=lined, code=code, when=when, ago=ago, count=count, size=size, short=short)
     made.filters.update(clean=clean, rfc3339=rfc3339, xmlattrs=attributes, escaped=escape)
     made.globals.update(asset=address_of_asset, areas=AREAS, version=__version__, address=address)
     made.globals.update(htmx_config=HTMX_CONFIG)
