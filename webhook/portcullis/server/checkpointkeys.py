@@ -30,7 +30,9 @@ def signer_of(file: Path | None) -> Signer:
     if b"BEGIN OPENSSH PRIVATE KEY" in pem:
         raise ConfigError(f"{KEY}: {file}: the key is in OpenSSH's own format, not in PKCS #8; {_MAKE}")
     if b"BEGIN ENCRYPTED PRIVATE KEY" in pem or b"Proc-Type: 4,ENCRYPTED" in pem:
-        raise ConfigError(f"{KEY}: {file}: the key is encrypted, and there is nobody to give its password: store it plain")
+        raise ConfigError(
+            f"{KEY}: {file}: the key is encrypted, and there is nobody to give its password: store it plain"
+        )
     try:
         key = load_private_key(pem)
     except ConfigError as error:
