@@ -238,13 +238,13 @@ def _trees(heads: Iterable[KnownHead]) -> list[dict[str, object]]:
 
 
 def heads_in(genesis: str, member: str = "heads") -> Iterator[KnownHead]:
-    """The heads that a genesis names under ``member``, ``heads`` or ``left``; none where it is none (any more)."""
+    """The heads that a genesis names under ``member``, ``heads`` or ``left``; none where it is no genesis."""
     try:
         heads: Iterable[Any] = json.loads(genesis)[member]
-        for one in heads:
-            yield KnownHead(str(one["chain"]), int(one["position"]), str(one["hash"]))
-    except (ValueError, LookupError, TypeError, RecursionError):
+        found = [(str(one["chain"]), int(one["position"]), bytes.fromhex(one["hash"]).hex()) for one in heads]
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return
+    yield from (KnownHead(*one) for one in found)
 
 
 def _unchained(connection: Connection) -> dict[str, int]:
