@@ -223,7 +223,7 @@ class Ledger(Protocol):
     async def image(self, digest: str, visible: Visible = None) -> ImageUse | None: ...
 
     async def workloads(self, digest: str, visible: Visible = None) -> Sequence[WorkloadUse]:
-        """Where it was admitted or refused lately: among the newest thousand decisions with it, one for each workload."""
+        """Where it was judged lately: among the newest thousand decisions with it, the newest of each workload."""
         ...
 
     async def documents(self, digest: str, visible: Visible = None, limit: int = 20) -> Sequence[AuditRecord]:

@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import create_engine
 
 from fakes.clock import StandingClock
+from fakes.oldlog import insert_old
 from fakes.records import a_decision, a_record
 from portcullis.audit.database import MIGRATIONS, migrate
 from portcullis.audit.facts import PIECE_BYTES, USED_SECONDS, SqlFacts
 from portcullis.audit.memory import LayeredFacts, MemoryFacts
-from portcullis.audit.rows import Batch
 from portcullis.audit.sql import SqlRecords
 from portcullis.errors import RecordsError
 from portcullis.limits import Limits
@@ -334,12 +334,14 @@ async def test_layers_live_with_a_store_that_is_down(path: Path) -> None:
 
 async def test_a_store_of_the_first_schema_is_brought_up_to_date(path: Path, tmp_path: Path) -> None:
     before = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("__pycache__", "r0002_*", "r0003_*", "r0004_*"))
+    shutil.copytree(
+        MIGRATIONS, before, ignore=shutil.ignore_patterns("__pycache__", "r0002_*", "r0003_*", "r0004_*", "r0005_*")
+    )
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
         migrate(connection, path, before)
         with connection.begin():
-            Batch([a_record()]).insert(connection)
+            insert_old(connection, a_record())
     engine.dispose()
     async with house(path) as at:
         assert len(await at.records.search(RecordFilter())) == 1

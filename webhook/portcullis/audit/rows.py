@@ -1,56 +1,86 @@
 """Audit records as rows of the store's tables."""
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, insert, select
 
 from portcullis.audit import codec
-from portcullis.audit.tables import decisions, images, inputs, key, violations
+from portcullis.audit.chain import Head
+from portcullis.audit.counting import Counts
+from portcullis.audit.dialects import ignoring
+from portcullis.audit.fulltext import insert_texts, words_of
+from portcullis.audit.tables import decisions, images, inputs, key, reasons, violations
 from portcullis.model.record import AuditRecord
 
 Row = dict[str, Any]
 
-_INSERT_INPUTS = insert(inputs).on_conflict_do_nothing(index_elements=["hash"])
-_INSERT_DECISIONS = (
-    insert(decisions).on_conflict_do_nothing(index_elements=["id"]).returning(decisions.c.id, decisions.c.sequence)
-)
-_INSERT_IMAGES = insert(images)
-_INSERT_VIOLATIONS = insert(violations)
+_INSERT_DECISIONS = insert(decisions).returning(decisions.c.id, decisions.c.sequence)
+_DEPENDENT = {"images": insert(images), "violations": insert(violations), "reasons": insert(reasons)}
 
 
 class Batch:
     """The rows of some records, made before the database is locked for them."""
 
     def __init__(self, records: Sequence[AuditRecord]) -> None:
+        self._records: dict[str, AuditRecord] = {}
         self._inputs: dict[str, bytes] = {}
         self._decisions: dict[str, Row] = {}
-        self._images: dict[str, list[Row]] = {}
-        self._violations: dict[str, list[Row]] = {}
         for record in records:
             self._add(record)
 
-    def insert(self, connection: Connection) -> None:
-        """Inserts what is not there yet, in the order of the records, inside the connection's transaction."""
+    def insert(self, connection: Connection, head: Head) -> Head:
+        """Inserts what is not there yet, in the order of the records, inside the connection's transaction.
+
+        Args:
+            head: where the writer's chain ends.
+
+        Returns:
+            Where it ends afterwards.
+        """
+        known = self._known(connection)
+        rows: list[Row] = []
+        for decision_id, row in self._decisions.items():
+            if decision_id not in known:
+                head = head.after(row["body"].encode("ascii"))
+                rows.append(row | {"chain": head.number, "position": head.position, "hash": head.hash})
+        if not rows:
+            return head
         if self._inputs:
             connection.execute(
-                _INSERT_INPUTS,
+                ignoring(connection, inputs, "hash"),
                 [{"hash": digest, "content": content} for digest, content in self._inputs.items()],
             )
-        if not self._decisions:
-            return
-        inserted = connection.execute(_INSERT_DECISIONS, [*self._decisions.values()])
+        inserted = connection.execute(_INSERT_DECISIONS, rows)
         sequences = {row.id: row.sequence for row in inserted}
-        for statement, rows_of in ((_INSERT_IMAGES, self._images), (_INSERT_VIOLATIONS, self._violations)):
-            rows = [
-                row | {"decision": sequence, "position": position}
-                for decision_id, sequence in sequences.items()
-                for position, row in enumerate(rows_of[decision_id])
-            ]
-            if rows:
-                connection.execute(statement, rows)
+        self._insert_dependent(connection, sequences, head.number)
+        return head
+
+    def _known(self, connection: Connection) -> frozenset[str]:
+        """Decisions that are stored already: records are replayed after a commit whose outcome was unknown."""
+        if not self._decisions:
+            return frozenset()
+        there = select(decisions.c.id).where(decisions.c.id.in_(list(self._decisions)))
+        return frozenset(connection.execute(there).scalars())
+
+    def _insert_dependent(self, connection: Connection, sequences: Mapping[str, int], chain: int) -> None:
+        counts = Counts(chain)
+        found: dict[str, list[Row]] = {name: [] for name in _DEPENDENT}
+        texts: list[Row] = []
+        for decision_id, sequence in sequences.items():
+            record = self._records[decision_id]
+            found["images"] += _numbered(_image_rows(record), sequence)
+            found["violations"] += _numbered(_violation_rows(record), sequence)
+            found["reasons"] += ({"decision": sequence, "reason": key(reason)} for reason in reasons_of(record))
+            if words := words_of(record):
+                texts.append({"decision": sequence, "text": words})
+            counts.add(record, sequence)
+        for name, statement in _DEPENDENT.items():
+            if found[name]:
+                connection.execute(statement, found[name])
+        insert_texts(connection, texts)
+        counts.write(connection)
 
     def _add(self, record: AuditRecord) -> None:
         decision_id = key(record.decision.id)
@@ -61,8 +91,19 @@ class Batch:
         if digest and digest not in self._inputs:
             self._inputs[digest] = zlib.compress(document)
         self._decisions[decision_id] = _decision_row(record, decision_id, digest)
-        self._images[decision_id] = [*_image_rows(record)]
-        self._violations[decision_id] = [*_violation_rows(record)]
+        self._records[decision_id] = record
+
+
+def reasons_of(record: AuditRecord) -> Sequence[str]:
+    """The reason codes of a decision's problems, each once."""
+    decision = record.decision
+    problems = [*decision.problems, *(problem for one in decision.undecided for problem in one.problems)]
+    return tuple(dict.fromkeys(problem.reason for problem in problems))
+
+
+def _numbered(rows: Iterator[Row], sequence: int) -> Iterator[Row]:
+    for position, row in enumerate(rows):
+        yield row | {"decision": sequence, "position": position}
 
 
 def _decision_row(record: AuditRecord, decision_id: str, input_hash: str) -> Row:

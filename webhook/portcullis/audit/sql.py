@@ -7,15 +7,20 @@ happens in the same thread and not on the event loop. Searches run in threads of
 delays no answer to the API server.
 """
 
+import socket
+import uuid
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert
 
+from portcullis import __version__
 from portcullis.audit import codec
+from portcullis.audit.chain import Head, Writer, open_chain
 from portcullis.audit.database import READERS, Database, database_path, refusing, wrapped
 from portcullis.audit.query import page
 from portcullis.audit.rows import Batch
@@ -38,18 +43,28 @@ class SqlRecords:
         url: ``sqlite:////absolute/path``.
         limits: bounds of searches and inputs.
         read_only: for commands that only read: nothing is made, migrated or written.
+        replica: who writes, in the chain of this start; the host's name where it is "".
 
     Raises:
         ConfigError: a URL of another kind.
     """
 
-    def __init__(self, *, url: str, limits: Limits = DEFAULT_LIMITS, read_only: bool = False) -> None:
+    def __init__(
+        self, *, url: str, limits: Limits = DEFAULT_LIMITS, read_only: bool = False, replica: str = ""
+    ) -> None:
         # Half of append_seconds: the writer learns that the store is locked before it must use the journal.
         self._database = Database(path=database_path(url), busy_seconds=limits.append_seconds / 2, read_only=read_only)
         self._limits = limits
         self._writing = Workers(name="audit-writer")
         self._reading = Workers(name="audit-reader", threads=READERS)
         self._closed = False
+        self._writer = Writer(
+            chain=str(uuid.uuid4()),
+            replica=replica or socket.gethostname(),
+            version=__version__,
+            started_at=datetime.now(UTC),
+        )
+        self._head: Head | None = None
 
     @property
     def bundles(self) -> "SqlBundles":
@@ -97,7 +112,9 @@ class SqlRecords:
         def write() -> None:
             with refusing(self._database.path):
                 batch = Batch(records)
-            self._write(batch.insert)
+            # After a failure nobody knows what was committed: the next batch reads the head from the store.
+            head, self._head = self._head, None
+            self._head = self._write(lambda connection: batch.insert(connection, head or self._open_chain(connection)))
 
         await self._in(self._writing, write)
 
@@ -185,6 +202,9 @@ class SqlRecords:
             self._reading, lambda: self._read(lambda connection: connection.execute(statement).scalar_one_or_none())
         )
         return None if content is None else inflate(content, _BUNDLE_BYTES)
+
+    def _open_chain(self, connection: Connection) -> Head:
+        return open_chain(connection, self._writer)
 
     async def _in(self, workers: Workers, job: Callable[[], T]) -> T:
         if self._closed:

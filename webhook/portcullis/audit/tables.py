@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The newest migration: these tables."""
 
 
@@ -108,6 +108,9 @@ decisions = Table(
     Column("elapsed_ms", Float, nullable=False),
     Column("input_hash", String(80), ForeignKey(inputs.c.hash), nullable=True),
     Column("body", Text, nullable=False),
+    Column("chain", BigInteger, nullable=True),
+    Column("position", BigInteger, nullable=True),
+    Column("hash", LargeBinary, nullable=True),
     Index(None, "decided_at", "sequence"),
     Index(None, "username", "sequence"),
     Index(None, "kind", "sequence"),
@@ -115,9 +118,12 @@ decisions = Table(
     Index(None, "name", "sequence"),
     Index(None, "verdict", "sequence"),
     Index(None, "input_hash"),
+    Index("ix_decisions_workload_sequence", "namespace", "kind", "name", "sequence"),
+    Index("ix_decisions_chain_position", "chain", "position", unique=True),
     sqlite_autoincrement=True,
 )
-"""One row per record. AUTOINCREMENT: a sequence is never given twice, even after the newest rows are gone."""
+"""One row per record. AUTOINCREMENT: a sequence is never given twice, even after the newest rows are gone.
+``chain``, ``position`` and ``hash`` are NULL in records from before schema 0005."""
 
 images = Table(
     "images",
@@ -145,6 +151,97 @@ violations = Table(
 )
 """Violated policies, and undecided ones with ``undecided`` set: both are what a policy did to a request.
 ``exception`` is the id of what covers a violation, "" for none."""
+
+reasons = Table(
+    "reasons",
+    metadata,
+    Column("decision", _SEQUENCE, ForeignKey(decisions.c.sequence, ondelete="CASCADE"), primary_key=True),
+    Column("reason", String(KEY_CHARS), primary_key=True),
+    Index(None, "reason", "decision"),
+)
+"""Reason codes of the problems of a decision, each once."""
+
+chains = Table(
+    "chains",
+    metadata,
+    Column("number", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("replica", String(KEY_CHARS), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("version", String(KEY_CHARS), nullable=False),
+    Column("genesis", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("pruned_position", BigInteger, nullable=False, server_default="0"),
+    Column("pruned_hash", LargeBinary, nullable=True),
+    sqlite_autoincrement=True,
+)
+"""One row per start of a program that writes. ``hash`` is that of the genesis; what was pruned ends with
+``pruned_position``."""
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("number", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("chain", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("made_at", UtcDateTime, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("signature", LargeBinary, nullable=True),
+    Column("key", String(KEY_CHARS), nullable=False),
+    Index(None, "chain", "number"),
+    sqlite_autoincrement=True,
+)
+"""What was said of a chain at a moment; ``key`` names the key of ``signature``, "" where there is none."""
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("width", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("chain", BigInteger, primary_key=True, autoincrement=False),
+    Column("namespace", String(KEY_CHARS), primary_key=True),
+    Column("verdict", String(16), primary_key=True),
+    Column("code", SmallInteger, primary_key=True, autoincrement=False),
+    Column("because", String(16), primary_key=True),
+    Column("dry_run", Boolean, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+"""How many decisions there were, by hour and by day: ``width`` is 3,600 or 86,400 seconds, ``start`` in seconds since
+1970. One row per chain, so that replicas never wait for each other's."""
+
+policy_tallies = Table(
+    "policy_tallies",
+    metadata,
+    Column("width", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("chain", BigInteger, primary_key=True, autoincrement=False),
+    Column("namespace", String(KEY_CHARS), primary_key=True),
+    Column("policy", String(KEY_CHARS), primary_key=True),
+    Column("mode", String(16), primary_key=True),
+    Column("outcome", String(16), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Index("ix_policy_tallies_policy", "policy", "width", "start"),
+)
+"""The same by policy; ``outcome`` is violation, excepted or undecided. A decision counts once for each. Dry runs do
+not count."""
+
+image_uses = Table(
+    "image_uses",
+    metadata,
+    Column("digest", String(KEY_CHARS), primary_key=True),
+    Column("namespace", String(KEY_CHARS), primary_key=True),
+    Column("chain", BigInteger, primary_key=True, autoincrement=False),
+    Column("written", String(KEY_CHARS), nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("decisions", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
+    Index("ix_image_uses_last_sequence", "last_sequence"),
+    Index("ix_image_uses_written", "written"),
+)
+"""Which image was judged where; ``first_at`` and ``last_at`` in milliseconds since 1970, ``written`` the reference of
+the last decision. Dry runs do not count."""
 
 bundles = Table(
     "bundles",

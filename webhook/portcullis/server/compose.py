@@ -242,7 +242,7 @@ async def _open_audit(
     if not settings.audit.database:
         raise ConfigError("audit.database is missing: say where decisions are recorded (sqlite:////path/audit.db)")
     database = database_path(settings.audit.database)
-    store = SqlRecords(url=settings.audit.database, limits=limits)
+    store = SqlRecords(url=settings.audit.database, limits=limits, replica=settings.audit.replica)
     path = settings.audit.journal or database.with_name(f"{database.name}.journal")
     records = AuditLog(store=store, journal=Journal(path=path, limits=limits), limits=limits, clock=clock)
     await records.start()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -10,7 +9,6 @@ from pydantic import (
     Field,
     JsonValue,
     SecretStr,
-    ValidationInfo,
     create_model,
     field_validator,
     model_validator,
@@ -25,7 +23,6 @@ from portcullis.server.livesections import InventoryResource, PolicyBundleSource
 from portcullis.server.scoping import OverrideSection
 from portcullis.server.sectionbase import ConfigPath, Section
 
-_SQLITE = "sqlite:///"
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _PATH = re.compile(r"[a-z0-9._-]+(/[a-z0-9._-]+)*")
 _PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_.-]+){1,2}")
@@ -290,22 +287,6 @@ class Inspection(Section):
     """Processes that read layers, and so layers that are read at once. Each takes a processor while it reads."""
     catalogue: tuple[ConfigPath, ...] = ()
     """Files of rules beside the built-in catalogue of what is looked for; a rule of the same id replaces that one."""
-
-
-def _anchored_url(url: str, info: ValidationInfo) -> str:
-    path = url.removeprefix(_SQLITE)
-    if url.startswith(_SQLITE) and path and not path.startswith(("/", ":")):
-        return f"{_SQLITE}{Path((info.context or {}).get('base', Path())).absolute() / path}"
-    return url
-
-
-class Audit(Section):
-    """Where decisions are recorded."""
-
-    database: Annotated[str, AfterValidator(_anchored_url)] = ""
-    """``sqlite:////absolute/path/audit.db``; with three slashes the path is relative to this file."""
-    journal: ConfigPath | None = None
-    """The file that takes records while the database is down; by default beside the database, ``.journal`` added."""
 
 
 class PodSpecPath(Section):

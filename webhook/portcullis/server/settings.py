@@ -22,6 +22,7 @@ from portcullis.errors import ConfigError
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.policy.profiles import Profile
 from portcullis.server import sections
+from portcullis.server.auditsections import Audit
 from portcullis.server.environment import overlay
 from portcullis.server.files import read_bounded, read_small
 from portcullis.server.scoping import ExceptionSection, distinct_ids
@@ -47,7 +48,7 @@ class Settings(Section):
     """What is let through for a while, by whom and why."""
     opa: sections.Opa = sections.Opa()
     inspection: sections.Inspection = sections.Inspection()
-    audit: sections.Audit = sections.Audit()
+    audit: Audit = Audit()
     cluster: sections.Cluster = sections.Cluster()
     platforms: tuple[PlatformText, ...] = ()
     """Those that images are judged for; none means those of the cluster's nodes, else linux/amd64 and linux/arm64."""

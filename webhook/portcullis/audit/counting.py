@@ -1,0 +1,104 @@
+"""Tallies of decisions, kept up in the same transaction as their records.
+
+A batch is counted in memory first, so that its rows are few. Every row belongs to one chain: replicas that share a
+PostgreSQL never wait for each other's rows.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table
+
+from portcullis.audit.dialects import adding
+from portcullis.audit.tables import image_uses, key, policy_tallies, tallies
+from portcullis.model.decision import Verdict
+from portcullis.model.record import AuditRecord
+
+HOUR = 3600
+DAY = 86_400
+WIDTHS = (HOUR, DAY)
+
+_ADDED = ("decisions", "refused")
+_REPLACED = ("written", "last_at", "last_sequence")
+
+_Key = tuple[Any, ...]
+
+
+class Counts:
+    """What some records of one chain add to the tallies."""
+
+    def __init__(self, chain: int) -> None:
+        self._chain = chain
+        self._verdicts: Counter[_Key] = Counter()
+        self._policies: Counter[_Key] = Counter()
+        self._images: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def add(self, record: AuditRecord, sequence: int) -> None:
+        """Counts a record that was given ``sequence``."""
+        decision = record.decision
+        namespace = key(record.namespace)
+        for width in WIDTHS:
+            start = _start(decision.decided_at, width)
+            self._verdicts[
+                (width, start, namespace, decision.verdict.value, decision.code, decision.because.value, record.dry_run)
+            ] += 1
+            if not record.dry_run:
+                for policy, mode, outcome in set(_outcomes(record)):
+                    self._policies[(width, start, namespace, key(policy), mode, outcome)] += 1
+        if not record.dry_run:
+            self._add_images(record, namespace, sequence)
+
+    def write(self, connection: Connection) -> None:
+        """Adds the counts to those that are stored, in the transaction of the connection."""
+        self._upsert(connection, tallies, self._verdicts)
+        self._upsert(connection, policy_tallies, self._policies)
+        if self._images:
+            # In one order everywhere, so that no two transactions wait for each other's rows in a circle.
+            rows = [self._images[one] for one in sorted(self._images)]
+            connection.execute(adding(connection, image_uses, _ADDED, _REPLACED), rows)
+
+    def _upsert(self, connection: Connection, table: Table, counted: Counter[_Key]) -> None:
+        if counted:
+            names = [column.name for column in table.primary_key.columns if column.name != "chain"]
+            rows = [
+                {**dict(zip(names, found, strict=True)), "chain": self._chain, "count": counted[found]}
+                for found in sorted(counted)
+            ]
+            connection.execute(adding(connection, table, ("count",)), rows)
+
+    def _add_images(self, record: AuditRecord, namespace: str, sequence: int) -> None:
+        decision = record.decision
+        moment = round(decision.decided_at.timestamp() * 1000)
+        written = {key(image.digest): key(image.written) for image in decision.images if image.digest}
+        for digest, text in written.items():
+            use = self._images.setdefault(
+                (digest, namespace),
+                {
+                    "digest": digest,
+                    "namespace": namespace,
+                    "chain": self._chain,
+                    "first_at": moment,
+                    "last_at": moment,
+                    "decisions": 0,
+                    "refused": 0,
+                },
+            )
+            use["written"], use["last_sequence"] = text, sequence
+            use["first_at"] = min(use["first_at"], moment)
+            use["last_at"] = max(use["last_at"], moment)
+            use["decisions"] += 1
+            use["refused"] += decision.verdict is Verdict.REFUSED
+
+
+def _start(moment: datetime, width: int) -> int:
+    return int(moment.timestamp()) // width * width
+
+
+def _outcomes(record: AuditRecord) -> Iterator[tuple[str, str, str]]:
+    """Policy, mode and outcome of all that policies had to say."""
+    for violation in record.decision.violations:
+        yield violation.policy, violation.mode.value, "excepted" if violation.exception else "violation"
+    for undecided in record.decision.undecided:
+        yield undecided.policy, undecided.mode.value, "undecided"

@@ -1,0 +1,28 @@
+"""The section ``audit`` of portcullis.yaml: where decisions are recorded, how they are kept, who may read them."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, ValidationInfo
+
+from portcullis.server.sectionbase import ConfigPath, Section
+
+_SQLITE = "sqlite:///"
+
+
+def _anchored_url(url: str, info: ValidationInfo) -> str:
+    path = url.removeprefix(_SQLITE)
+    if url.startswith(_SQLITE) and path and not path.startswith(("/", ":")):
+        return f"{_SQLITE}{Path((info.context or {}).get('base', Path())).absolute() / path}"
+    return url
+
+
+class Audit(Section):
+    """Where decisions are recorded."""
+
+    database: Annotated[str, AfterValidator(_anchored_url)] = ""
+    """``sqlite:////absolute/path/audit.db``; with three slashes the path is relative to this file."""
+    journal: ConfigPath | None = None
+    """The file that takes records while the database is down; by default beside the database, ``.journal`` added."""
+    replica: str = ""
+    """The name of this replica in its chain of records; by default the host's."""
