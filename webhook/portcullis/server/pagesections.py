@@ -55,7 +55,7 @@ class ProxySection(Section):
     secret_file: ConfigPath
     """What proves that the proxy asks: one line of at least 16 characters, or several, each of which counts, so that
     it can be changed without a gap. Read again when the file changes."""
-    secret_header: HeaderName = "X-Portcullis-Proxy-Secret"
+    secret_header: HeaderName = "X-Portcullis-Proxy-Secret"  # noqa: S105 - a name
     """The header in which the proxy sends it."""
     user_header: HeaderName = "X-Forwarded-User"
     groups_header: HeaderName = "X-Forwarded-Groups"

@@ -55,7 +55,7 @@ class ProxySecrets:
         """
         self._refresh()
         digest = hashlib.sha256(text).digest()
-        return any([hmac.compare_digest(digest, known) for known in self._digests])
+        return sum(hmac.compare_digest(digest, known) for known in self._digests) > 0
 
     def _refresh(self) -> None:
         try:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 TOKEN_BYTES = 2800
-"""A longer token does not fit into a cookie, for which browsers have 4,096 bytes. One of a service account has 1,000."""
+"""A longer token does not fit into a cookie, for which browsers have 4,096 bytes; a service account's has 1,000."""
 SEALED_CHARS = 4000
 _NONCE_BYTES = 12
 _PURPOSE = b"portcullis audit session 1"
