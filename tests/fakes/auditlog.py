@@ -124,6 +124,12 @@ UNTRUSTED = replace(
 )
 
 
+def unresolved(problem: Problem) -> ImageFacts:
+    """Of which nothing is known but its name."""
+    known = image(problem.image)
+    return ImageFacts(written=problem.image, reference=known.reference, users=(samples.NAMED,), problems=(problem,))
+
+
 def denied(*names: str, **more: Any) -> tuple[Violation, ...]:
     """Violations in mode deny of the policies of SAYS."""
     return tuple(violation(name, Mode.DENY, **more) for name in names)
@@ -326,7 +332,7 @@ def days() -> list[Scene]:
             "an outage",
             at=3 * hour,
             name="search",
-            images=[replace(CLEAN, written=str(OUTAGE.image), resolved=None, users=(NUMERIC,), problems=(OUTAGE,))],
+            images=[unresolved(OUTAGE)],
             undecided=[
                 *undecided(OUTAGE, "image-user", "scan-severity", "image-signed"),
                 *undecided(OUTAGE, "image-shell", mode=Mode.WARN),
@@ -336,7 +342,7 @@ def days() -> list[Scene]:
             "an image that is not there",
             at=2 * hour,
             name="cart",
-            images=[replace(CLEAN, written=str(ABSENT.image), resolved=None, users=(NUMERIC,), problems=(ABSENT,))],
+            images=[unresolved(ABSENT)],
             undecided=undecided(ABSENT, "image-user", "scan-severity"),
         ),
         scene(

@@ -16,6 +16,9 @@ from portcullis.text import sentence
 
 SHOWN_GROUPS = 100
 SHOWN_LINES = 50
+"""What one policy says, each text once."""
+SHOWN_PLACES = 100
+"""Where it says the same."""
 SHOWN_PROBLEMS = 50
 
 _STAGES: Mapping[str, str] = {
@@ -32,8 +35,17 @@ _STAGES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """What a policy says, and where: one violation for each place. ``more`` places are not listed."""
+
+    msg: str
+    places: tuple[Violation, ...]
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
-    """Violations of one policy that have one remedy. ``more`` of them are not listed."""
+    """Violations of one policy that have one remedy. ``more`` texts are not listed."""
 
     policy: str
     title: str
@@ -44,7 +56,7 @@ class Group:
     excepted_until: datetime | None
     fix: str
     docs: str
-    lines: tuple[Violation, ...]
+    lines: tuple[Line, ...]
     more: int
 
     @property
@@ -121,6 +133,13 @@ def _groups(violations: Iterable[Violation], titles: Mapping[str, str]) -> list[
 
 def _group(violations: Sequence[Violation], titles: Mapping[str, str]) -> Group:
     first = violations[0]
+    texts: dict[str, list[Violation]] = {}
+    for one in violations:
+        texts.setdefault(one.msg, []).append(one)
+    lines = [
+        Line(msg, tuple(ones[:SHOWN_PLACES]), max(len(ones) - SHOWN_PLACES, 0))
+        for msg, ones in list(texts.items())[:SHOWN_LINES]
+    ]
     return Group(
         policy=first.policy,
         title=titles.get(first.policy, ""),
@@ -131,8 +150,8 @@ def _group(violations: Sequence[Violation], titles: Mapping[str, str]) -> Group:
         excepted_until=first.excepted_until,
         fix=_remedy(first),
         docs=first.docs if first.docs.startswith(("https://", "http://")) else "",
-        lines=tuple(violations[:SHOWN_LINES]),
-        more=max(len(violations) - SHOWN_LINES, 0),
+        lines=tuple(lines),
+        more=len(texts) - len(lines),
     )
 
 
