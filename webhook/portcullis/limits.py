@@ -366,6 +366,28 @@ class Limits:
     read_seconds: float = 3.0
     """How long a question of a reader may take: what is not found by then is said to be unsearched."""
 
+    # -- readers of the audit log ------------------------------------------------------------------------
+    page_requests: int = 16
+    """Requests of readers answered at once; more get 503. They share the process with the webhook, which has 200."""
+    form_bytes: int = 64 * KIB
+    """A form that a reader sends; a token has 1 to 3 KiB."""
+    page_readers: int = 1000
+    """Readers whose tokens and namespaces are remembered; one with many namespaces takes 100 KiB."""
+    reader_seconds: float = 60.0
+    """How long it is believed which namespaces a reader may see."""
+    token_review_seconds: float = 120.0
+    """How long a reader's token is believed before the API server is asked again: so long a revoked one counts."""
+    reader_review_seconds: float = 8.0
+    """For all questions about one reader; the API server answers some thousand a second."""
+    reviewed_namespaces: int = 5000
+    """Namespaces that are asked about one by one, for a reader who may not see all."""
+    login_failures: int = 10
+    """Tokens that are none, a minute from one address."""
+    login_failures_in_all: int = 120
+    """And from all of them: each costs the API server a question."""
+    login_seconds: float = 1.0
+    """When a refused login is answered, whatever it took: its time tells nothing of the token."""
+
     # -- facts that are kept -----------------------------------------------------------------------------
     stored_fact_bytes: int = 512 * MIB
     """Facts of layers and images in the audit store. A layer of 20,000 files takes about 400 KiB; one fact may take a

@@ -140,5 +140,5 @@ class _LoopbackReader:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope.setdefault("state", {})["reader"] = LOOPBACK
+            scope.setdefault("state", {}).setdefault("reader", LOOPBACK)
         await self._app(scope, receive, send)
