@@ -26,6 +26,8 @@ MOST_BARS: Final = 60
 """More buckets are folded: a bar of a week of hours would be too thin for a finger."""
 FOLDED: Final = 4
 """Hours in one bar then."""
+DAY_BARS: Final = 30
+"""Up to so many hours, the hour tells more than the day."""
 TOP: Final = 8
 BREAK_GLASS_SHOWN: Final = 10
 OUTAGE_HEIGHT: Final = 72.0
@@ -128,7 +130,7 @@ def verdict_charts(buckets: Sequence[VerdictBucket], until: datetime) -> tuple[S
     decided, held_up = [], []
     for one, end in zip(shown, ends, strict=True):
         label = f"{one.start:%d %b, %H:%M}" if hours else f"{one.start:%d %b %Y}"
-        tick = f"{one.start:%H:%M}" if hours and len(shown) <= 24 else f"{one.start:%d %b}"
+        tick = f"{one.start:%H:%M}" if hours and len(shown) <= DAY_BARS else f"{one.start:%d %b}"
         span = {"since": rfc3339(one.start), "until": rfc3339(end, "seconds")}
         plain = max(one.admitted - one.excepted - one.break_glass, 0)
         values = (plain, one.excepted, one.break_glass, one.refused)
