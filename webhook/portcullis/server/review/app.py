@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from portcullis.errors import RecordsError
 from portcullis.server.http import Receive, Scope, Send
+from portcullis.server.review import decisions
 from portcullis.server.review.assets import answer_of_asset
 from portcullis.server.review.parts import ReviewParts
 from portcullis.server.review.problems import PageProblem, problem_page
@@ -58,6 +59,7 @@ def create_review_app(parts: ReviewParts) -> FastAPI:
     async def overview() -> Response:
         return RedirectResponse("/decisions", 307)
 
+    app.include_router(decisions.router)
     return app
 
 
