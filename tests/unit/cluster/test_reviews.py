@@ -38,7 +38,7 @@ def access_review(**status: Any) -> dict[str, Any]:
 USER = {"username": "jane", "uid": "uid-1", "groups": ["a", "b"], "extra": {"scopes": ["x", "y"]}}
 TOKENS: dict[str, tuple[dict[str, Any], Subject | None]] = {
     "hers": ({"authenticated": True, "audiences": [AUDIENCE], "user": USER}, JANE),
-    "of two audiences": ({"authenticated": True, "audiences": ["a", AUDIENCE], "user": {"username": "j"}}, Subject("j")),
+    "of two": ({"authenticated": True, "audiences": ["a", AUDIENCE], "user": {"username": "j"}}, Subject("j")),
     "of another audience": ({"authenticated": True, "audiences": ["https://kubernetes"], "user": USER}, None),
     "of no audience": ({"authenticated": True, "user": USER}, None),
     "of an audience that is no list": ({"authenticated": True, "audiences": AUDIENCE, "user": USER}, None),
