@@ -4,6 +4,7 @@ them."""
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from fakes.asgi import Answered
 from portcullis.errors import ClusterError
@@ -85,7 +86,7 @@ async def send(
         "http_version": "1.1",
         "scheme": "http",
         "method": method,
-        "path": path,
+        "path": unquote(path),
         "raw_path": path.encode(),
         "query_string": query.encode("latin-1"),
         "root_path": "",

@@ -138,7 +138,19 @@ def create_api(parts: ReviewParts) -> FastAPI:
     _add_decisions(api)
     _add_images(api)
     _add_policies(api)
+    documented = api.openapi
+    api.openapi = lambda: _with_problems(documented())  # type: ignore[method-assign]
     return api
+
+
+def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI writes every answer down as application/json as well; problems have their own type alone."""
+    for path in document["paths"].values():
+        for answer in path["get"]["responses"].values():
+            content = answer["content"]
+            if MEDIA_TYPE in content and "application/json" in content:
+                content[MEDIA_TYPE] = content.pop("application/json")
+    return document
 
 
 # -- routes ------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from portcullis.errors import RecordsError
 from portcullis.server.http import Receive, Scope, Send
 from portcullis.server.review import decisions
+from portcullis.server.review.api import add_api
 from portcullis.server.review.assets import answer_of_asset
 from portcullis.server.review.parts import ReviewParts
 from portcullis.server.review.problems import PageProblem, problem_page
@@ -60,6 +61,7 @@ def create_review_app(parts: ReviewParts) -> FastAPI:
         return RedirectResponse("/decisions", 307)
 
     app.include_router(decisions.router)
+    add_api(app)
     return app
 
 
