@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from portcullis.errors import RecordsError
 from portcullis.server.review import decisionpage, decisions, decisionsexport, images, overview, policies
+from portcullis.server.review.api import add_api
 from portcullis.server.review.assets import answer_of_asset
 from portcullis.server.review.parts import ReviewParts
 from portcullis.server.review.problems import PageProblem, problem_page
@@ -36,6 +37,7 @@ def create_review_app(parts: ReviewParts) -> FastAPI:
 
     for area in (overview, decisionsexport, decisions, decisionpage, images, policies):
         app.include_router(area.router)
+    add_api(app)
     return app
 
 
