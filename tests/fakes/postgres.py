@@ -124,7 +124,7 @@ class PostgresServer:
             autocommit=True,
             connect_timeout=5,
         ) as connection:
-            cursor = connection.execute(statement, values or None)  # type: ignore[call-overload]
+            cursor = connection.execute(statement, values or None)
             return [] if cursor.description is None else cursor.fetchall()
 
     @contextlib.contextmanager

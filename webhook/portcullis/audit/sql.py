@@ -9,11 +9,10 @@ own, so that a slow one delays no answer to the API server.
 
 import socket
 import time
-import uuid
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection, select
@@ -21,8 +20,15 @@ from sqlalchemy.exc import DBAPIError
 
 from portcullis import __version__
 from portcullis.audit import codec
+<<<<<<< HEAD
 from portcullis.audit.chain import Head, Writer, open_chain
 from portcullis.audit.database import READERS, database_of, reading_seconds
+=======
+from portcullis.audit.chain import Head, OwnChain
+from portcullis.audit.checkpointing import add_checkpoint
+from portcullis.audit.checkpoints import Signed, Signer
+from portcullis.audit.database import READERS, database_of
+>>>>>>> main
 from portcullis.audit.dialects import ignoring
 from portcullis.audit.query import check
 from portcullis.audit.rows import Batch
@@ -62,13 +68,8 @@ class SqlRecords:
         self._writing = Workers(name="audit-writer")
         self._reading = Workers(name="audit-reader", threads=READERS)
         self._closed = False
-        self._writer = Writer(
-            chain=str(uuid.uuid4()),
-            replica=replica or socket.gethostname(),
-            version=__version__,
-            started_at=datetime.now(UTC),
-        )
-        self._head: Head | None = None
+        self.chain = OwnChain(replica=replica or socket.gethostname(), version=__version__)
+        """What this program writes."""
 
     @property
     def bundles(self) -> "SqlBundles":
@@ -116,9 +117,7 @@ class SqlRecords:
         def write() -> None:
             with self._database.refusing():
                 batch = Batch(records)
-            # After a failure nobody knows what was committed: the next batch reads the head from the store.
-            head, self._head = self._head, None
-            self._head = self._write(lambda connection: batch.insert(connection, head or self._open_chain(connection)))
+            self._write_chain(lambda connection, head: (None, batch.insert(connection, head)))
 
         await self._in(self._writing, write)
 
@@ -181,6 +180,20 @@ class SqlRecords:
 
         return await self._in(self._reading, lambda: self._read(read))
 
+    async def checkpoint(self, signer: Signer, at: datetime) -> Signed:
+        """Writes down, and signs, where the chain of this program stands; it is begun where it is not there yet.
+
+        Raises:
+            RecordsError: the store is down.
+        """
+
+        def add(connection: Connection, _: Head) -> tuple[Signed, Head]:
+            self.chain.check(connection)
+            head = self.chain.head(connection)
+            return add_checkpoint(connection, head.number, signer, at), head
+
+        return await self._in(self._writing, lambda: self._write_chain(add))
+
     async def change(self, change: Callable[[Connection], T]) -> T:
         """Runs ``change`` in a transaction of its own, after those that were asked for before: for the other tables
         of the database. A server has ``store_seconds`` for it.
@@ -217,8 +230,15 @@ class SqlRecords:
         )
         return None if content is None else inflate(content, _BUNDLE_BYTES)
 
-    def _open_chain(self, connection: Connection) -> Head:
-        return open_chain(connection, self._writer)
+    def _write_chain(self, change: Callable[[Connection, Head], tuple[T, Head]]) -> T:
+        """As :meth:`_write`, for what needs the head of this program's chain, and may move it."""
+        try:
+            result, head = self._write(lambda connection: change(connection, self.chain.head(connection)))
+        except BaseException:
+            self.chain.doubt()
+            raise
+        self.chain.committed(head)
+        return result
 
     async def _in(self, workers: Workers, job: Callable[[], T]) -> T:
         if self._closed:
