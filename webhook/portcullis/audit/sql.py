@@ -20,15 +20,10 @@ from sqlalchemy.exc import DBAPIError
 
 from portcullis import __version__
 from portcullis.audit import codec
-<<<<<<< HEAD
-from portcullis.audit.chain import Head, Writer, open_chain
-from portcullis.audit.database import READERS, database_of, reading_seconds
-=======
 from portcullis.audit.chain import Head, OwnChain
 from portcullis.audit.checkpointing import add_checkpoint
 from portcullis.audit.checkpoints import Signed, Signer
-from portcullis.audit.database import READERS, database_of
->>>>>>> main
+from portcullis.audit.database import READERS, database_of, reading_seconds
 from portcullis.audit.dialects import ignoring
 from portcullis.audit.query import check
 from portcullis.audit.rows import Batch
