@@ -5,12 +5,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ValidationInfo, model_validator
 
-<<<<<<< HEAD
 from portcullis.audit.databaseurl import read_address, with_password_file
 from portcullis.errors import ConfigError
-=======
 from portcullis.server.pagesections import PagesSection
->>>>>>> main
 from portcullis.server.sectionbase import ConfigPath, Section
 
 _SQLITE = "sqlite:///"
@@ -44,13 +41,10 @@ class Audit(Section):
     With PostgreSQL it must be named."""
     replica: str = ""
     """The name of this replica in its chain of records; by default the host's."""
-<<<<<<< HEAD
+    pages: PagesSection = PagesSection()
 
     @model_validator(mode="after")
     def _password_of_what(self) -> "Audit":
         if self.password_file is not None and not self.database:
             raise ValueError("passwordFile needs database")
         return self
-=======
-    pages: PagesSection = PagesSection()
->>>>>>> main
