@@ -202,7 +202,7 @@ def _beside(
         .order_by(table.c.decision, table.c[order])
     )
     found: defaultdict[int, list[Values]] = defaultdict(list)
-    for row in connection.execute(statement):
+    for row in connection.execute(statement).all():
         found[row[0]].append(tuple(row[1:]))
     return found
 

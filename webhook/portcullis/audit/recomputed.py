@@ -7,11 +7,12 @@ by typed structures that skip what no column holds, since whoever verifies does 
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from portcullis.audit.tables import key
+from portcullis.audit import tables
 
 COLUMNS = (
     "id",
@@ -37,6 +38,9 @@ IMAGES = ("written", "digest")
 VIOLATIONS = ("policy", "mode", "severity", "undecided", "exception")
 
 Values = tuple[Any, ...]
+
+key = lru_cache(maxsize=4096)(tables.key)
+"""Names of policies, images and people come again and again."""
 
 
 class _Struct(msgspec.Struct, rename="camel", frozen=True, gc=False):
