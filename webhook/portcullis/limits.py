@@ -356,8 +356,13 @@ class Limits:
     append_seconds: float = 0.3
     """How long the store may take before the journal takes the record: less than deadline_reserve_seconds, so that
     the journal still has its time."""
+    store_seconds: float = 3.0
+    """How long one step of the store may take where it is a server (PostgreSQL). The journal has had the records since
+    append_seconds; after this the connection is given up, so that a server that hangs holds nothing up for longer."""
     search_rows: int = 1000
     """Rows of one answer of the log."""
+    search_words: int = 30
+    """Words of one search of the messages; each is looked up by itself."""
     read_seconds: float = 3.0
     """How long a question of a reader may take: what is not found by then is said to be unsearched."""
 
