@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from portcullis.audit import tables
+from portcullis.audit.rows import repository_of
 
 COLUMNS = (
     "id",
@@ -34,7 +35,7 @@ COLUMNS = (
     "input_hash",
 )
 """Of ``decisions``, in the order of :func:`columns`."""
-IMAGES = ("written", "digest")
+IMAGES = ("written", "digest", "repository")
 VIOLATIONS = ("policy", "mode", "severity", "undecided", "exception")
 
 Values = tuple[Any, ...]
@@ -152,7 +153,7 @@ def columns(body: Body) -> Values:
 
 def images(body: Body) -> Sequence[Values]:
     """Rows of IMAGES, in order."""
-    return [(key(one.written), key(one.digest)) for one in body.decision.images]
+    return [(key(one.written), key(one.digest), key(repository_of(one.written))) for one in body.decision.images]
 
 
 def violations(body: Body) -> Sequence[Values]:
