@@ -38,7 +38,7 @@ _INSERT = {
 }
 
 
-class Holding(FunctionElement[bool]):
+class Holding(FunctionElement[Any]):
     """That a row of TEXTS holds all of some words, as the index knows it."""
 
     name = "holding"
@@ -49,7 +49,7 @@ class Holding(FunctionElement[bool]):
         super().__init__(_bound(" ".join(wanted)))
 
 
-class HoldingItself(FunctionElement[bool]):
+class HoldingItself(FunctionElement[Any]):
     """The same, as the row itself tells it: for few rows that were found by something else."""
 
     name = "holding_itself"
