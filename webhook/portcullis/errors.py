@@ -27,6 +27,7 @@
     │   └── EngineMalformed        policy-failed             a builtin failed, or the result has a wrong shape
     ├── PolicyCompileError         policy-invalid            Rego that does not compile; carries where
     ├── RecordsError               audit-unavailable         the record cannot be kept                  (retryable)
+    │   └── CursorInvalid          cursor-invalid            a place to read on from that is none of ours
     ├── ClusterError               cluster-unavailable       the API server does not do as asked        (retryable)
     └── DeadlineExceeded           deadline-exceeded         the time of the request is over            (retryable)
 
@@ -233,6 +234,13 @@ class RecordsError(PortcullisError):
 
     reason = "audit-unavailable"
     retryable = True
+
+
+class CursorInvalid(RecordsError):
+    """What was handed back to read on from is no place that the log has named."""
+
+    reason = "cursor-invalid"
+    retryable = False
 
 
 class ClusterError(PortcullisError):

@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-KEY = sa.String(256)
+KEY = sa.String(256).with_variant(sa.String(256, "C"), "postgresql")  # searched by ranges, too: in the order of bytes
 TEXTS = {
     "sqlite": ("CREATE VIRTUAL TABLE texts USING fts5(text, detail=none, tokenize='ascii')",),
     "postgresql": (
