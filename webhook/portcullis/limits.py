@@ -361,6 +361,8 @@ class Limits:
     append_seconds; after this the connection is given up, so that a server that hangs holds nothing up for longer."""
     search_rows: int = 1000
     """Rows of one answer of the log."""
+    span_days: int = 3660
+    """Days of one chart: ten years."""
     search_words: int = 30
     """Words of one search of the messages; each is looked up by itself."""
     read_seconds: float = 3.0
