@@ -36,16 +36,23 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture(params=["memory", "sql", "log"])
+def url_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store of that kind."""
+    url: str = request.getfixturevalue("postgres_url") if kind == "postgresql" else f"sqlite:///{tmp_path}/audit.db"
+    return url
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql", "log"])
 async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Records]:
-    store = SqlRecords(url=f"sqlite:///{tmp_path}/audit.db", limits=LIMITS)
+    if request.param == "memory":
+        yield InMemoryRecords(limits=LIMITS)
+        return
+    store = SqlRecords(url=url_of(request.param, request, tmp_path), limits=LIMITS)
     log = AuditLog(
         store=store, journal=Journal(path=tmp_path / "journal", limits=LIMITS), limits=LIMITS, clock=SystemClock()
     )
     async with AsyncExitStack() as stack:
-        if request.param == "memory":
-            yield InMemoryRecords(limits=LIMITS)
-        elif request.param == "sql":
+        if request.param != "log":
             stack.push_async_callback(store.aclose)
             await store.start()
             yield store
@@ -240,12 +247,12 @@ async def test_times_come_back_to_the_microsecond_in_utc(records: Records) -> No
 # -- bundles -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["memory", "sql"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 async def bundles(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bundles]:
     if request.param == "memory":
         yield InMemoryBundles()
         return
-    store = SqlRecords(url=f"sqlite:///{tmp_path}/audit.db")
+    store = SqlRecords(url=url_of(request.param, request, tmp_path))
     await store.start()
     yield store.bundles
     await store.aclose()

@@ -1,5 +1,6 @@
 """The tables and their history."""
 
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +14,10 @@ from sqlalchemy import Connection, Engine, create_engine, inspect, text
 from fakes.oldlog import insert_old
 from fakes.records import a_decision, a_record
 from portcullis.audit.database import MIGRATIONS, known_revisions, migrate, schema_revision
-from portcullis.audit.query import page
+from portcullis.audit.searching import search
 from portcullis.audit.sql import SqlRecords, open_records
 from portcullis.audit.tables import SCHEMA, metadata
 from portcullis.errors import ConfigError
-from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.decision import Verdict
 from portcullis.model.record import RecordFilter
 
@@ -134,6 +134,8 @@ DERIVED = (
     "SELECT width, start, namespace, verdict, code, because, dry_run, count FROM tallies ORDER BY 1, 2, 3, 4, 5, 6, 7",
     "SELECT width, start, namespace, policy, mode, outcome, count FROM policy_tallies ORDER BY 1, 2, 3, 4, 5, 6",
     "SELECT digest, namespace, written, last_sequence, decisions, refused FROM image_uses ORDER BY 1, 2",
+    "SELECT start, first_sequence, last_sequence FROM hours ORDER BY 1",
+    "SELECT decision, written, repository FROM images ORDER BY 1, 2",
     'SELECT rowid FROM texts WHERE texts MATCH \'"registry" AND "unreachable"\'',
     'SELECT rowid FROM texts WHERE texts MATCH \'"image" AND "root"\' ORDER BY 1',
 )
@@ -151,7 +153,7 @@ async def test_a_later_migration_runs_on_a_filled_database(path: Path, engine: E
     with engine.connect() as connection:
         assert schema_revision(connection, path, folder) == "9999"
         assert connection.execute(text("SELECT count(*) FROM decisions WHERE later = 'none'")).scalar_one() == 50
-        assert connection.execute(page(RecordFilter(image="web", limit=5), DEFAULT_LIMITS)).all()
+        assert len(search(connection, RecordFilter(image="web", limit=5), until=math.inf).sequences) == 5
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(path: Path, engine: Engine, tmp_path: Path) -> None:
@@ -183,34 +185,3 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(
     with pytest.raises(ConfigError, match=r"newer version of Portcullis.*9999"):
         async with open_records(f"sqlite:///{path}"):
             pytest.fail("opened")
-
-
-SINGLE_FILTERS = [
-    RecordFilter(),
-    RecordFilter(namespace="shop"),
-    RecordFilter(kind="Pod"),
-    RecordFilter(name="web"),
-    RecordFilter(username="jane"),
-    RecordFilter(verdict="refused"),
-    RecordFilter(image="reg.example/web:1"),
-    RecordFilter(digest="sha256:aa"),
-    RecordFilter(policy="image-user"),
-    RecordFilter(namespace="shop", before=40),
-    RecordFilter(policy="image-user", namespace="shop", before=40),
-]
-
-
-@pytest.mark.parametrize("query", SINGLE_FILTERS)
-async def test_pages_are_read_along_an_index_and_never_sorted(path: Path, engine: Engine, query: RecordFilter) -> None:
-    """What keeps a page of five million records fast; the plan is SQLite's own word for it."""
-    await fill(path)
-    statement = page(query, DEFAULT_LIMITS).compile(engine, compile_kwargs={"render_postcompile": True})
-    with engine.connect() as connection:
-        rows = connection.exec_driver_sql(
-            f"EXPLAIN QUERY PLAN {statement}", tuple(statement.params[name] for name in statement.positiontup or ())
-        ).all()
-    plan = [row.detail for row in rows]
-    inner = [detail for detail in plan if "TEMP B-TREE" in detail]
-    assert not inner, plan
-    if query != RecordFilter():
-        assert any("USING" in detail and "INDEX ix_" in detail for detail in plan), plan

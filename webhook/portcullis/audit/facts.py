@@ -1,6 +1,6 @@
-"""Facts in the audit store: they survive a restart, and are shared by all programs that use the file.
+"""Facts in the audit store: they survive a restart, and are shared by all programs that use it.
 
-A fact may have a hundred megabytes, and the audit records are written by the same thread into the same file. So
+A fact may have a hundred megabytes, and the audit records are written by the same thread into the same database. So
 nothing here holds the writer for longer than one small step: contents are written and removed piece by piece, each in
 a commit of its own, and records are committed in between.
 
@@ -14,7 +14,7 @@ How a fact comes and goes:
 5. Who reads compares size and checksum. What does not fit is removed, and counts as not found.
 6. A draft whose program died is removed when it is older than any fetch.
 
-Another program on the same file may be between any two of these steps.
+Another program on the same database may be between any two of these steps.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ class _Damaged:
 
 
 class SqlFacts:
-    """A Facts (ports.py) in the file of an audit store.
+    """A Facts (ports.py) in an audit store.
 
     Args:
         records: the store; it is opened and closed by others, after ``aclose`` of this.

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ValidationInfo
 
+from portcullis.server.pagesections import PagesSection
 from portcullis.server.sectionbase import ConfigPath, Section
 
 _SQLITE = "sqlite:///"
@@ -26,3 +27,4 @@ class Audit(Section):
     """The file that takes records while the database is down; by default beside the database, ``.journal`` added."""
     replica: str = ""
     """The name of this replica in its chain of records; by default the host's."""
+    pages: PagesSection = PagesSection()

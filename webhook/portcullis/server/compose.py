@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from portcullis.admission.workloads import CustomKind, WorkloadReader
-from portcullis.audit.database import database_path
+from portcullis.audit.databaseurl import SqliteAddress, read_address
 from portcullis.audit.journal import Journal
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.writer import AuditLog
@@ -150,7 +150,7 @@ async def compose(
             load=functools.partial(bundle_of, settings, limits),
             stand=functools.partial(standing_of, settings),
             keep=functools.partial(_keep_bundle, bundles, stack),
-            last_good=_last_good(settings) if with_audit else None,
+            last_good=_beside_audit(settings, "policies") if with_audit else None,
         )
         live = await stack.enter_async_context(
             live_policies(settings, limits, making=making, engine=engine, watching=watched, serving=with_audit)
@@ -241,19 +241,25 @@ async def _open_audit(
 ) -> tuple[AuditLog, SqlRecords]:
     if not settings.audit.database:
         raise ConfigError("audit.database is missing: say where decisions are recorded (sqlite:////path/audit.db)")
-    database = database_path(settings.audit.database)
     store = SqlRecords(url=settings.audit.database, limits=limits, replica=settings.audit.replica)
-    path = settings.audit.journal or database.with_name(f"{database.name}.journal")
+    path = settings.audit.journal or _beside_audit(settings, "journal")
     records = AuditLog(store=store, journal=Journal(path=path, limits=limits), limits=limits, clock=clock)
     await records.start()
     stack.push_async_callback(records.aclose)
     return records, store
 
 
-def _last_good(settings: Settings) -> Path:
-    """Beside the audit log, as its journal."""
-    database = database_path(settings.audit.database)
-    return database.with_name(f"{database.name}.policies")
+def _beside_audit(settings: Settings, suffix: str) -> Path:
+    """A file of this replica's own: beside the database, or beside the journal where the database is a server's.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    address = read_address(settings.audit.database)
+    beside = address.path if isinstance(address, SqliteAddress) else settings.audit.journal
+    if beside is None:
+        raise ConfigError("audit.journal is missing: where PostgreSQL has the records, say which file of this replica")
+    return beside.with_name(f"{beside.name}.{suffix}")
 
 
 def _inventory(watched: Watching, supervisor: Serving) -> Callable[[], Problem | None]:

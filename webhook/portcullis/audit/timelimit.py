@@ -1,0 +1,63 @@
+"""A limit of time for statements that read.
+
+SQLite asks a handler every some thousand steps of its machine whether to go on
+(https://www.sqlite.org/c3ref/progress_handler.html); PostgreSQL has ``statement_timeout``.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+STEPS = 2000
+"""Of SQLite's machine between two looks at the clock: a fraction of a millisecond."""
+
+LONGEST = 86_400.0
+"""Seconds, where there is no limit: PostgreSQL takes 32 bits of milliseconds."""
+
+_QUERY_CANCELED = "57014"
+_SET = text("SELECT set_config('statement_timeout', :milliseconds, true)")
+
+
+class TimeIsUp(Exception):
+    """A statement was given up."""
+
+
+@contextmanager
+def within(connection: Connection, until: float) -> Iterator[None]:
+    """Statements of the block end at ``until``, an instant of :func:`time.monotonic`.
+
+    Raises:
+        TimeIsUp: one did not end by itself. What the transaction saw may be gone; the connection can be used on.
+    """
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeIsUp
+    driver: Any = connection.connection.driver_connection
+    on_sqlite = connection.dialect.name == "sqlite"
+    if on_sqlite:
+        driver.set_progress_handler(lambda: time.monotonic() > until, STEPS)
+    else:
+        connection.execute(_SET, {"milliseconds": str(max(1, int(min(left, LONGEST) * 1000)))})
+    try:
+        yield
+    except DBAPIError as error:
+        if not _is_over(error):
+            raise
+        connection.rollback()
+        raise TimeIsUp from error
+    finally:
+        if on_sqlite:
+            driver.set_progress_handler(None, 0)
+
+
+def _is_over(error: DBAPIError) -> bool:
+    cause: Any = error.orig
+    return (
+        getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+        or getattr(cause, "sqlstate", None) == _QUERY_CANCELED
+    )
