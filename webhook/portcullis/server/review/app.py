@@ -6,10 +6,11 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from portcullis.errors import RecordsError
-from portcullis.server.review import decisionpage, decisions, decisionsexport
+from portcullis.server.review import decisionpage, decisions, decisionsexport, images, overview, policies
+from portcullis.server.review.api import add_api
 from portcullis.server.review.assets import answer_of_asset
 from portcullis.server.review.parts import ReviewParts
 from portcullis.server.review.problems import PageProblem, problem_page
@@ -34,13 +35,9 @@ def create_review_app(parts: ReviewParts) -> FastAPI:
             raise HTTPException(404)
         return found
 
-    @app.get("/", include_in_schema=False)
-    async def overview() -> Response:
-        return RedirectResponse("/decisions", 307)
-
-    app.include_router(decisionsexport.router)
-    app.include_router(decisions.router)
-    app.include_router(decisionpage.router)
+    for area in (overview, decisionsexport, decisions, decisionpage, images, policies):
+        app.include_router(area.router)
+    add_api(app)
     return app
 
 
