@@ -48,29 +48,29 @@ class _Struct(msgspec.Struct, rename="camel", frozen=True, gc=False):
     pass
 
 
-class _Problem(_Struct):
+class _Problem(_Struct, frozen=True):
     reason: str
 
 
-class _Violation(_Struct):
+class _Violation(_Struct, frozen=True):
     policy: str
     mode: str
     severity: str = ""
     exception: str = ""
 
 
-class _Undecided(_Struct):
+class _Undecided(_Struct, frozen=True):
     policy: str
     mode: str
     problems: list[_Problem]
 
 
-class _Image(_Struct):
+class _Image(_Struct, frozen=True):
     written: str
     digest: str = ""
 
 
-class _Decision(_Struct):
+class _Decision(_Struct, frozen=True):
     id: str
     verdict: str
     code: int
@@ -86,7 +86,7 @@ class _Decision(_Struct):
     input_hash: str = ""
 
 
-class _Request(_Struct):
+class _Request(_Struct, frozen=True):
     uid: str
     username: str
     operation: str
@@ -96,7 +96,7 @@ class _Request(_Struct):
     dry_run: bool
 
 
-class Body(_Struct):
+class Body(_Struct, frozen=True):
     """What is read of a record's body."""
 
     request: _Request

@@ -221,7 +221,7 @@ class _Reader:
                 found[one.attribute] = value
         if "dryrun" in values and "dryrun" not in self._faults:
             found["dry_run"] = _DRY[values["dryrun"]][1]
-        return RecordFilter(**found, **self._times(values))
+        return RecordFilter(**(found | self._times(values)))
 
     def _times(self, values: Mapping[str, str]) -> dict[str, datetime]:
         found: dict[str, datetime] = {}

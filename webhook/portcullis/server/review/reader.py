@@ -7,7 +7,7 @@ from starlette.requests import HTTPConnection
 
 from portcullis.model.record import Visible
 
-How = Literal["loopback", "proxy", "token"]
+How = Literal["loopback", "proxy", "token", "nobody"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,9 @@ class Reader:
 
 
 LOOPBACK = Reader("", "loopback", None)
+
+NOBODY = Reader("", "nobody", frozenset())
+"""Whoever is not known yet, or is turned away: for the pages that say so."""
 
 
 def reader_of(connection: HTTPConnection) -> Reader:
