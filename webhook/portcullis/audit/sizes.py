@@ -8,6 +8,7 @@ BESIDE. The files of the server are no measure: they hold the room of what was r
 nothing that every server offers tells how much that is.
 """
 
+import math
 from datetime import datetime
 from typing import Any
 
@@ -51,7 +52,8 @@ def records(connection: Connection) -> int:
 
 def oldest_through(connection: Connection, share: float) -> datetime | None:
     """The time before which that share of the records was decided; None where there are none."""
-    at = max(min(round(records(connection) * share), records(connection) - 1), 0)
+    there = records(connection)
+    at = max(min(math.ceil(there * share), there - 1), 0)
     statement = select(decisions.c.decided_at).order_by(decisions.c.decided_at).offset(at).limit(1)
     return connection.execute(statement).scalar_one_or_none()
 
