@@ -263,7 +263,7 @@ async def test_hostile_values_find_nothing(value: str) -> None:
         assert "set-cookie" not in answered.headers
 
 
-@pytest.mark.parametrize("identity", ["\x00", "a\x00", "a\nb", "x" * 10_240])
+@pytest.mark.parametrize("identity", ["\x00", "a\x00", "a\tb", "x" * 10_240])
 async def test_names_that_nothing_has_are_asked_of_nobody(identity: str) -> None:
     class Unasked(InMemoryLedger):
         async def get(self, *_: Any) -> None:
