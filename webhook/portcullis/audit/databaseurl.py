@@ -110,9 +110,9 @@ def with_password_file(url: str, path: Path) -> str:
     """
     address = read_address(url)
     if isinstance(address, SqliteAddress):
-        raise ConfigError("audit.passwordFile: a SQLite file has no password")
+        raise ConfigError("audit.database: a SQLite file has no password; leave out passwordFile")
     if address.password or address.password_file:
-        raise ConfigError("audit.passwordFile: audit.database has a password already; write it in one of the two")
+        raise ConfigError("audit.database: it has a password beside passwordFile; write it in one of the two")
     return f"{url}{'&' if '?' in url else '?'}{_PASSWORD_FILE}={quote(str(path.absolute()))}"
 
 
@@ -155,7 +155,7 @@ def _postgres(url: str) -> PostgresAddress:
         raise _unreadable()
     password_file = options.pop(_PASSWORD_FILE, "")
     if password and password_file:
-        raise ConfigError("audit.database has a password beside passwordFile; write it in one of the two")
+        raise ConfigError("audit.database: it has a password beside passwordFile; write it in one of the two")
     _require_tls(host, options)
     return PostgresAddress(
         host=host,
