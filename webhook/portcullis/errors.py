@@ -26,7 +26,9 @@
     │   ├── EngineUndefined        policy-undefined          a rule gave no result at all
     │   └── EngineMalformed        policy-failed             a builtin failed, or the result has a wrong shape
     ├── PolicyCompileError         policy-invalid            Rego that does not compile; carries where
+    ├── RedactionError             redaction-failed          secrets cannot be taken out of the request
     ├── RecordsError               audit-unavailable         the record cannot be kept                  (retryable)
+    │   └── CursorInvalid          cursor-invalid            a place to read on from that is none of ours
     ├── ClusterError               cluster-unavailable       the API server does not do as asked        (retryable)
     └── DeadlineExceeded           deadline-exceeded         the time of the request is over            (retryable)
 
@@ -228,11 +230,24 @@ class PolicyCompileError(PortcullisError):
         self.problems = problems
 
 
+class RedactionError(PortcullisError):
+    """Secrets cannot be taken out of a request, or not within bounds: it is neither judged nor kept."""
+
+    reason = "redaction-failed"
+
+
 class RecordsError(PortcullisError):
     """Neither the store nor the journal can keep the record."""
 
     reason = "audit-unavailable"
     retryable = True
+
+
+class CursorInvalid(RecordsError):
+    """What was handed back to read on from is no place that the log has named."""
+
+    reason = "cursor-invalid"
+    retryable = False
 
 
 class ClusterError(PortcullisError):

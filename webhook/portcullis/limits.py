@@ -356,10 +356,49 @@ class Limits:
     append_seconds: float = 0.3
     """How long the store may take before the journal takes the record: less than deadline_reserve_seconds, so that
     the journal still has its time."""
+    suspect_chars: int = 256 * KIB
+    """Texts of one request that may hold a secret and are searched for it, line by line, 4 KiB of a longer line: they
+    take about 0.1 s. Variables and the data of Secrets, which go unread, do not count."""
+    masked_paths: int = 20
+    """Places of what was taken out of a request that its record names one by one; all are counted."""
+    store_seconds: float = 3.0
+    """How long one step of the store may take where it is a server (PostgreSQL). The journal has had the records since
+    append_seconds; after this the connection is given up, so that a server that hangs holds nothing up for longer."""
     search_rows: int = 1000
     """Rows of one answer of the log."""
+    span_days: int = 3660
+    """Days of one chart: ten years."""
+    search_words: int = 30
+    """Words of one search of the messages; each is looked up by itself."""
     read_seconds: float = 3.0
     """How long a question of a reader may take: what is not found by then is said to be unsearched."""
+    judge_again_seconds: float = 15.0
+    """For a recorded decision that a reader has judged again. Where the policies have changed since, those of then are
+    compiled first, which takes two seconds."""
+    judge_again_waiting: int = 4
+    """Of these, how many there are at once; one after the other is judged, beside the decisions of the gate."""
+
+    # -- readers of the audit log ------------------------------------------------------------------------
+    page_requests: int = 16
+    """Requests of readers answered at once; more get 503. They share the process with the webhook, which has 200."""
+    form_bytes: int = 64 * KIB
+    """A form that a reader sends; a token has 1 to 3 KiB."""
+    page_readers: int = 1000
+    """Readers whose tokens and namespaces are remembered; one with many namespaces takes 100 KiB."""
+    reader_seconds: float = 60.0
+    """How long it is believed which namespaces a reader may see."""
+    token_review_seconds: float = 120.0
+    """How long a reader's token is believed before the API server is asked again: so long a revoked one counts."""
+    reader_review_seconds: float = 8.0
+    """For all questions about one reader; the API server answers some thousand a second."""
+    reviewed_namespaces: int = 5000
+    """Namespaces that are asked about one by one, for a reader who may not see all."""
+    login_failures: int = 10
+    """Tokens that are none, a minute from one address."""
+    login_failures_in_all: int = 120
+    """And from all of them: each costs the API server a question."""
+    login_seconds: float = 1.0
+    """When a refused login is answered, whatever it took: its time tells nothing of the token."""
 
     # -- facts that are kept -----------------------------------------------------------------------------
     stored_fact_bytes: int = 512 * MIB

@@ -196,6 +196,10 @@ class Ledger(Protocol):
         """By hour up to a week, by day beyond; buckets without decisions are there, too."""
         ...
 
+    async def namespaces(self, span: Span, visible: Visible = None) -> Sequence[Counted]:
+        """Where most was refused, ten at most."""
+        ...
+
     async def policies(self, span: Span, visible: Visible = None) -> Sequence[PolicyTally]:
         """The most violated first."""
         ...

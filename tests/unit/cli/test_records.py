@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console, RenderableType
 
 from fakes.decisions import VIOLATION, decision, record, refused, undecided
-from portcullis.cli.records import reasons_text, record_json, record_view, records_table
+from portcullis.cli.records import reasons_text, record_view, records_table
 from portcullis.model.decision import Because, Decision, Verdict
 from portcullis.model.request import Caller
+from portcullis.server.recordjson import record_json
 
 
 def shown(what: RenderableType, width: int = 120) -> str:

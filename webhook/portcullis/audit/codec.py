@@ -98,6 +98,8 @@ _DECISION: _Names = {
     "decidedAt": "decided_at",
     "elapsedMs": "elapsed_ms",
     "timings": "timings",
+    "masked": "masked",
+    "maskedPlaces": "masked_places",
 }
 _REQUEST: _Names = {
     "uid": "uid",
@@ -120,6 +122,11 @@ def decision_json(decision: Decision) -> dict[str, Any]:
     return {**_tree(decision, _DECISION), "inputHash": input_hash(decision.document)}
 
 
+def request_json(record: AuditRecord) -> dict[str, Any]:
+    """What was asked and by whom, as a JSON tree."""
+    return _tree(record, _REQUEST)
+
+
 def input_hash(document: bytes) -> str:
     """``sha256:<hex>`` of a judged input; "" for none."""
     return f"sha256:{hashlib.sha256(document).hexdigest()}" if document else ""
@@ -127,7 +134,7 @@ def input_hash(document: bytes) -> str:
 
 def encode_body(record: AuditRecord) -> bytes:
     """The record without its sequence and input, as ASCII JSON. Never raises for what the model allows."""
-    return _dump(_body(record))
+    return dump(_body(record))
 
 
 def decode_body(body: bytes, *, document: bytes = b"", sequence: int = 0) -> AuditRecord:
@@ -148,7 +155,7 @@ def encode(record: AuditRecord) -> bytes:
     under ``inputBase64`` instead of ``input``."""
     tree = _body(record)
     head = {"apiVersion": tree.pop("apiVersion"), "kind": tree.pop("kind"), "sequence": record.sequence}
-    text = _dump({**head, **tree})
+    text = dump({**head, **tree})
     document = record.decision.document
     if not document:
         return text
@@ -216,7 +223,8 @@ def _instant(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _dump(tree: Mapping[str, Any]) -> bytes:
+def dump(tree: Mapping[str, Any]) -> bytes:
+    """The tree as one line of ASCII JSON. Never raises for what the model allows."""
     try:
         return _compact(tree)
     except (ValueError, TypeError, RecursionError):

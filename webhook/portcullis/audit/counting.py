@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Table
 
 from portcullis.audit.dialects import adding
-from portcullis.audit.tables import image_uses, key, policy_tallies, tallies
+from portcullis.audit.tables import hours, image_uses, key, policy_tallies, tallies
 from portcullis.model.decision import Verdict
 from portcullis.model.record import AuditRecord
 
@@ -34,6 +34,7 @@ class Counts:
         self._verdicts: Counter[_Key] = Counter()
         self._policies: Counter[_Key] = Counter()
         self._images: dict[tuple[str, str], dict[str, Any]] = {}
+        self._hours: dict[int, dict[str, int]] = {}
 
     def add(self, record: AuditRecord, sequence: int) -> None:
         """Counts a record that was given ``sequence``."""
@@ -49,11 +50,20 @@ class Counts:
                     self._policies[(width, start, namespace, key(policy), mode, outcome)] += 1
         if not record.dry_run:
             self._add_images(record, namespace, sequence)
+        hour = _start(decision.decided_at, HOUR)
+        known = self._hours.setdefault(
+            hour, {"start": hour, "chain": self._chain, "first_sequence": sequence, "last_sequence": sequence}
+        )
+        known["last_sequence"] = max(known["last_sequence"], sequence)
 
     def write(self, connection: Connection) -> None:
         """Adds the counts to those that are stored, in the transaction of the connection."""
         self._upsert(connection, tallies, self._verdicts)
         self._upsert(connection, policy_tallies, self._policies)
+        if self._hours:
+            # The sequences of one chain rise: what is there stays the first.
+            rows = [self._hours[one] for one in sorted(self._hours)]
+            connection.execute(adding(connection, hours, (), ("last_sequence",)), rows)
         if self._images:
             # In one order everywhere, so that no two transactions wait for each other's rows in a circle.
             rows = [self._images[one] for one in sorted(self._images)]

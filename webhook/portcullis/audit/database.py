@@ -1,216 +1,109 @@
-"""The SQLite file of the audit store: opened durably and privately, brought to our schema, watched while in use.
+"""What the files and servers that hold the audit store have in common: how they are opened and brought to our schema.
 
 Everything here blocks and belongs in a worker thread.
 """
 
-import contextlib
-import logging
-import os
-import sqlite3
 import threading
-import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import Protocol
 
-from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, create_engine, event, inspect, select
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, InterfaceError, SQLAlchemyError
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect, select, text
 
-from portcullis.audit.files import identity, open_private
-from portcullis.audit.store import RecordRefused
-from portcullis.audit.tables import SCHEMA
-from portcullis.errors import ConfigError, PortcullisError, RecordsError
+from portcullis.audit.databaseurl import SqliteAddress, read_address
+from portcullis.audit.tables import SCHEMA, decisions
+from portcullis.errors import ConfigError
+from portcullis.limits import Limits
 from portcullis.text import clean
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-
-WAL_BYTES = 64 * 1024 * 1024
-"""What a write-ahead log that a long reader let grow is cut back to."""
 
 READERS = 2
 """Threads that search, each with its connection."""
 
 _VERSIONS = Table("alembic_version", MetaData(), Column("version_num", String(32)))
 
+_ADVISORY_LOCK = 0x706F72746375
+"""Of those who migrate a PostgreSQL database; any number that no other program in it uses."""
+
 _migrating = threading.Lock()
 """Alembic keeps its context in a module; two databases of one process must take turns."""
 
-log = logging.getLogger(__name__)
 
+class Database(Protocol):
+    """One store: its writing connection and its readers. Raises only ConfigError and RecordsError, but for what is
+    raised inside ``refusing`` and ``bounded``, which belong in ``wrapped``."""
 
-def database_path(url: str) -> Path:
-    """The file of a ``sqlite:///…`` URL.
+    readers: Engine | None
+    """For searches; stays usable while writing fails. None until it is open."""
 
-    Raises:
-        ConfigError: any other URL; its text is not repeated, for it may hold a password.
-    """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigError("audit.database is not a URL; write sqlite:////absolute/path/to/audit.db") from None
-    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
-        scheme = clean(parsed.drivername, 40)
-        raise ConfigError(f"audit.database: {scheme!r} is not supported by this version; write sqlite:////path")
-    if parsed.host or parsed.query or not parsed.database or parsed.database.startswith((":memory:", "file:")):
-        raise ConfigError("audit.database must name a file and nothing else: sqlite:////absolute/path/to/audit.db")
-    return Path(parsed.database)
-
-
-class Database:
-    """One SQLite file, its writing connection and its readers.
-
-    SQLite in WAL mode with ``synchronous=FULL``: a commit is on disk when it returns, and readers do not wait for
-    the writer (https://www.sqlite.org/pragma.html#pragma_synchronous, https://www.sqlite.org/wal.html).
-
-    Args:
-        path: the file; made where it is missing, unless ``read_only``.
-        busy_seconds: how long SQLite waits for a lock that another process holds (a backup, say).
-        read_only: never writes, makes or migrates anything.
-    """
-
-    def __init__(self, *, path: Path, busy_seconds: float, read_only: bool = False) -> None:
-        self.path = path
-        self._busy_seconds = busy_seconds
-        self._read_only = read_only
-        self._wal = path.with_name(path.name + "-wal")
-        self._files: tuple[tuple[int, int] | None, ...] = ()
-        self._engine: Engine | None = None
-        self._writer: Connection | None = None
-        self.readers: Engine | None = None
-        """For searches; stays usable while writing fails."""
+    @property
+    def name(self) -> str:
+        """For people; without a password."""
+        ...
 
     def open(self, *, patience: float = 0.0) -> None:
-        """Makes file and tables where they are missing and brings older tables to our schema.
+        """Makes tables where they are missing and brings older ones to our schema.
 
         Args:
-            patience: seconds to go on while another process holds the lock, which may be making the same tables.
+            patience: seconds to wait for another process that does the same.
 
         Raises:
-            ConfigError: the file is no SQLite database, another program's, or of a newer version of Portcullis.
+            ConfigError: it can never be used as configured: another program's, a newer version's.
             RecordsError: it cannot be opened now, or is damaged.
         """
-        until = time.monotonic() + patience
-        while True:
-            try:
-                with wrapped(self.path, "cannot open"):
-                    return self._open_for_reading() if self._read_only else self._open_for_writing()
-            except PortcullisError as error:
-                self.close_writer()  # a connection to a file that is not known to be ours must not be written to
-                if _code(error.__cause__) != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
-                    raise
-            time.sleep(0.05)
+        ...
 
     def writer(self) -> Connection:
-        """The one connection that writes; the file is opened (again) where need be."""
-        if self._writer is None:
-            self.open()
-        if self._writer is None:
-            raise RecordsError(f"the audit store {self.path} is open for reading only")
-        return self._writer
+        """The one connection that writes, outside of a transaction; it is opened (again) where need be."""
+        ...
 
     def check_still_there(self) -> None:
-        """To be called after every commit: one into a file that was removed or replaced is lost, although SQLite,
-        which keeps the old file open, reports none of it.
+        """To be called after every commit.
 
         Raises:
-            RecordsError: the name leads to another file now, or to none.
+            RecordsError: what was committed is lost all the same.
         """
-        if self._files != self._identities():
-            raise RecordsError(f"the audit store {self.path} was removed or replaced while in use")
+        ...
 
     def close_writer(self) -> None:
-        """Closes the writing connection; the next write opens the file anew."""
-        writer, self._writer = self._writer, None
-        engine, self._engine = self._engine, None
-        if writer is not None:
-            with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
-                writer.close()
-        if engine is not None:
-            engine.dispose()
+        """Closes the writing connection; the next write opens it anew."""
+        ...
 
     def close(self) -> None:
         """Closes everything."""
-        self.close_writer()
-        self._close_readers()
+        ...
 
-    def _open_for_writing(self) -> None:
-        self.close_writer()
-        if self._files != self._identities():
-            # Before a new connection: one that shares memory with those to the old file would mix the two up.
-            self._close_readers()
-        if not self.path.exists():
-            if self._files:
-                log.error("the audit store %s is gone with all its records; a new one is made", self.path)
-            # Never for a file that is there: closing it would drop the locks that SQLite holds on it in this process
-            # (https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
-            os.close(open_private(self.path))
-        # BEGIN IMMEDIATE takes the lock at once: a transaction that begins by reading may fail later, without waiting.
-        self._engine = self._new_engine("BEGIN IMMEDIATE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL")
-        self._writer = self._engine.connect()
-        if self.readers is None:
-            self.readers = self._reading_engine()
-        if self._revision() != SCHEMA:
-            migrate(self._writer, self.path)
-        self._files = self._identities()
+    def wrapped(self, doing: str) -> AbstractContextManager[None]:
+        """Turns what SQLAlchemy, the driver and the system raise into RecordsError."""
+        ...
 
-    def _open_for_reading(self) -> None:
-        if not self.path.exists():
-            raise RecordsError(f"there is no audit store at {self.path}")
-        self._close_readers()
-        self.readers = self._reading_engine()
-        revision = self._revision()
-        if revision != SCHEMA:
-            raise ConfigError(
-                f"the audit store {self.path} has the schema {revision or 'none'}, this version reads "
-                f"{SCHEMA}; `portcullis serve` brings it up to date when it starts"
-            )
+    def refusing(self) -> AbstractContextManager[None]:
+        """Around statements that insert: tells a record that cannot be kept (RecordRefused) from a store that is
+        down."""
+        ...
 
-    def _reading_engine(self) -> Engine:
-        return self._new_engine("BEGIN", "PRAGMA query_only=ON")
+    def bounded(self, connection: Connection, seconds: float | None) -> AbstractContextManager[None]:
+        """Around statements: a server that does not answer within that time has its connection closed; None waits for
+        as long as it lives. A file needs no such thing."""
+        ...
 
-    def _close_readers(self) -> None:
-        readers, self.readers = self.readers, None
-        if readers is not None:
-            readers.dispose()
 
-    def _revision(self) -> str | None:
-        """The schema, read without a lock, which another process may hold for long."""
-        assert self.readers is not None
-        with self.readers.connect() as connection:
-            return schema_revision(connection, self.path)
+def database_of(url: str, limits: Limits, *, read_only: bool) -> Database:
+    """The store that ``url`` names, not open yet.
 
-    def _identities(self) -> tuple[tuple[int, int] | None, ...]:
-        return identity(self.path), identity(self._wal)
+    Raises:
+        ConfigError: it names none.
+    """
+    address = read_address(url)
+    # Each kind is imported where it is used: psycopg takes a tenth of a second, of every command.
+    if isinstance(address, SqliteAddress):
+        from portcullis.audit.sqlite import SqliteDatabase
 
-    def _new_engine(self, begin: str, *pragmas: str) -> Engine:
-        """An engine whose connections never make a file (SQLite would make it for all to read)."""
-        engine = create_engine(
-            URL.create(
-                "sqlite+pysqlite",
-                database=f"file:{quote(str(self.path.absolute()))}",
-                query={"mode": "rw", "uri": "true"},
-            ),
-            pool_size=READERS,
-            max_overflow=0,
-            connect_args={"timeout": self._busy_seconds, "check_same_thread": False},
-        )
+        return SqliteDatabase(path=address.path, busy_seconds=limits.append_seconds / 2, read_only=read_only)
+    from portcullis.audit.postgres import PostgresDatabase
 
-        @event.listens_for(engine, "connect")
-        def _connected(connection: Any, _record: Any) -> None:
-            connection.isolation_level = None  # the driver begins transactions too late; BEGIN is ours, below
-            for pragma in (*pragmas, "PRAGMA foreign_keys=ON", "PRAGMA trusted_schema=OFF"):
-                answer = connection.execute(pragma).fetchone()
-                if answer is not None and pragma.endswith("=WAL") and answer[0] != "wal":
-                    raise RecordsError(f"the file system of {self.path} cannot carry a SQLite database in WAL mode")
-            connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
-
-        @event.listens_for(engine, "begin")
-        def _begun(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
-
-        return engine
+    return PostgresDatabase(address=address, limits=limits, read_only=read_only)
 
 
 # -- the schema --------------------------------------------------------------------------------------------------
@@ -218,7 +111,7 @@ class Database:
 # second less for every command that reads the log).
 
 
-def schema_revision(connection: Connection, path: Path, folder: Path = MIGRATIONS) -> str | None:
+def schema_revision(connection: Connection, name: str, folder: Path = MIGRATIONS) -> str | None:
     """The schema of the database, None for an empty one.
 
     Raises:
@@ -228,16 +121,28 @@ def schema_revision(connection: Connection, path: Path, folder: Path = MIGRATION
     revision = None
     if _VERSIONS.name in tables:
         revision = connection.execute(select(_VERSIONS.c.version_num)).scalar_one_or_none()
+    if tables and (revision is None or decisions.name not in tables):
+        raise ConfigError(f"{name} holds other tables than Portcullis's ({clean(', '.join(tables), 80)})")
     if revision is None:
-        if tables:
-            raise ConfigError(f"{path} holds other tables than Portcullis's ({clean(', '.join(tables), 80)})")
         return None
     if revision != SCHEMA and revision not in known_revisions(folder):
         raise ConfigError(
-            f"the audit store {path} was written by a newer version of Portcullis (its schema is "
-            f"{clean(revision, 40)}, this version writes {SCHEMA}); run that version or use another file"
+            f"the audit store {name} was written by a newer version of Portcullis (its schema is "
+            f"{clean(revision, 40)}, this version writes {SCHEMA}); run that version or use another database"
         )
     return str(revision)
+
+
+def require_schema(revision: str | None, name: str) -> None:
+    """
+    Raises:
+        ConfigError: it is not ours, for a command that only reads and so does not migrate.
+    """
+    if revision != SCHEMA:
+        raise ConfigError(
+            f"the audit store {name} has the schema {revision or 'none'}, this version reads "
+            f"{SCHEMA}; `portcullis serve` brings it up to date when it starts"
+        )
 
 
 def known_revisions(folder: Path = MIGRATIONS) -> list[str]:
@@ -247,11 +152,12 @@ def known_revisions(folder: Path = MIGRATIONS) -> list[str]:
     return [script.revision for script in ScriptDirectory(str(folder)).walk_revisions()]
 
 
-def migrate(connection: Connection, path: Path, folder: Path = MIGRATIONS) -> None:
+def migrate(connection: Connection, name: str, folder: Path = MIGRATIONS, *, patience: float = 10.0) -> None:
     """Brings the database to the newest schema of ``folder``, all or nothing.
 
     Args:
         connection: outside of any transaction.
+        patience: seconds to wait for others who migrate or write; SQLite's connection has its own.
     """
     # Imported before the lock is taken, which others wait for.
     from alembic import command
@@ -262,46 +168,27 @@ def migrate(connection: Connection, path: Path, folder: Path = MIGRATIONS) -> No
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.attributes["connection"] = connection
     with _migrating, connection.begin():
-        if schema_revision(connection, path, folder) != newest:  # nobody was quicker
+        if connection.dialect.name == "postgresql":
+            _lock(connection, patience)
+        if schema_revision(connection, name, folder) != newest:  # nobody was quicker
             command.upgrade(config, "head")
 
 
-# -- faults ------------------------------------------------------------------------------------------------------
+def _lock(connection: Connection, patience: float) -> None:
+    """Until the end of the transaction, whose statements take the time that they take: an index over millions of rows.
+    SQLite's BEGIN IMMEDIATE does as much."""
+    for setting, value in (
+        ("lock_timeout", int(patience * 1000)),
+        ("statement_timeout", 0),
+        ("idle_in_transaction_session_timeout", 0),
+    ):
+        connection.execute(text("SELECT set_config(:setting, :value, true)"), {"setting": setting, "value": str(value)})
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
 
 
-@contextlib.contextmanager
-def wrapped(path: Path, doing: str) -> Iterator[None]:
-    """Turns what SQLAlchemy, SQLite and the file system raise into RecordsError."""
-    try:
-        yield
-    except (RecordsError, ConfigError):
-        raise
-    except (SQLAlchemyError, sqlite3.Error, OSError, ValueError) as error:
-        if _code(error) == sqlite3.SQLITE_NOTADB:
-            raise ConfigError(f"audit.database: {path} is not a SQLite database (any more)") from error
-        advice = ""
-        if _code(error) == sqlite3.SQLITE_CORRUPT:
-            advice = " (damaged or cut off: restore it from a backup, or move it away to begin a new one)"
-        raise RecordsError(_sentence(path, doing, error) + advice) from error
-
-
-@contextlib.contextmanager
-def refusing(path: Path) -> Iterator[None]:
-    """Around statements that insert: tells a record that cannot be kept from a store that is down."""
-    try:
-        yield
-    except (IntegrityError, DataError, InterfaceError, ValueError, TypeError, OverflowError) as error:
-        raise RecordRefused(_sentence(path, "a record is refused", error)) from error
-
-
-def _sentence(path: Path, doing: str, error: BaseException) -> str:
-    """Without statement and parameters, which SQLAlchemy's own text repeats."""
+def sentence(name: str, doing: str, error: BaseException) -> str:
+    """What went wrong, without statement and parameters, which SQLAlchemy's own text repeats, and without the values
+    that PostgreSQL adds."""
     cause = getattr(error, "orig", None) or error
-    return f"the audit store {path}: {doing}: {clean(str(cause), 200)}"
-
-
-def _code(error: BaseException | None) -> int:
-    """SQLite's primary result code (https://www.sqlite.org/rescode.html); 0 where it is not SQLite's error."""
-    cause = getattr(error, "orig", None) or error
-    code = getattr(cause, "sqlite_errorcode", 0)
-    return code & 0xFF if isinstance(code, int) else 0
+    primary = getattr(getattr(cause, "diag", None), "message_primary", None)
+    return f"the audit store {name}: {doing}: {clean(primary or str(cause), 200)}"

@@ -20,6 +20,12 @@ def adding(connection: Connection, table: Table, added: tuple[str, ...], replace
     return _adding(connection.dialect.name, table, added, replaced)
 
 
+def advancing(connection: Connection, table: Table, later: str, replaced: tuple[str, ...]) -> Any:
+    """An INSERT that, where the primary key is there already, replaces the columns ``later`` and ``replaced`` if the
+    new ``later`` is greater; else all stay."""
+    return _advancing(connection.dialect.name, table, later, replaced)
+
+
 @cache
 def _ignoring(dialect: str, table: Table, unique: tuple[str, ...]) -> Any:
     return _INSERT[dialect](table).on_conflict_do_nothing(index_elements=list(unique))
@@ -31,3 +37,11 @@ def _adding(dialect: str, table: Table, added: tuple[str, ...], replaced: tuple[
     changes = {name: insert.excluded[name] for name in replaced}
     changes |= {name: table.c[name] + insert.excluded[name] for name in added}
     return insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)
+
+
+@cache
+def _advancing(dialect: str, table: Table, later: str, replaced: tuple[str, ...]) -> Any:
+    insert = _INSERT[dialect](table)
+    changes = {name: insert.excluded[name] for name in (later, *replaced)}
+    condition = insert.excluded[later] > table.c[later]
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes, where=condition)

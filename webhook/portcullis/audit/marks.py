@@ -1,4 +1,4 @@
-"""Marks in the audit store: they survive a restart, and hold for all programs that use the file."""
+"""Marks in the audit store: they survive a restart, and hold for all programs that use it."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,8 @@ from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection, delete, func, select
-from sqlalchemy.dialects.sqlite import insert
 
+from portcullis.audit.dialects import advancing
 from portcullis.audit.memory import MemoryMarks
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.tables import key as stored_key
@@ -34,7 +34,7 @@ _Row = Mapping[str, str | int]
 
 
 class SqlMarks:
-    """A Marks (ports.py) in the file of an audit store.
+    """A Marks (ports.py) in an audit store.
 
     A mark moves in one statement, which compares with what is stored: of two programs that move it at once the later
     instant stays, in whichever order they come.
@@ -193,10 +193,7 @@ def _read(connection: Connection, names: Sequence[str]) -> Mapping[str, datetime
 
 
 def _advance(connection: Connection, rows: Sequence[_Row]) -> None:
-    new = insert(table)
-    later = new.excluded.moment > table.c.moment
-    moved = {"moment": new.excluded.moment, "advanced_at": new.excluded.advanced_at}
-    connection.execute(new.on_conflict_do_update(index_elements=["key"], set_=moved, where=later), rows)
+    connection.execute(advancing(connection, table, "moment", ("advanced_at",)), rows)
 
 
 def _count(connection: Connection) -> int:

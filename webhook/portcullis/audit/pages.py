@@ -1,14 +1,15 @@
 """The whole log, page by page, with the judged inputs: for what looks at many decisions and keeps few."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from portcullis.audit import codec
-from portcullis.audit.query import matching
+from portcullis.audit.searching import search
 from portcullis.audit.sql import SqlRecords, inflate
 from portcullis.audit.tables import decisions, inputs
 from portcullis.limits import Limits
@@ -70,31 +71,31 @@ async def count(store: SqlRecords, query: RecordFilter, most: int) -> int:
     Raises:
         RecordsError: the store is down.
     """
-    statement = select(func.count()).select_from(matching(query).limit(most).subquery())
-    return await store.read(lambda connection: int(connection.execute(statement).scalar_one()))
+    wanted = replace(query, limit=most)
+    return await store.read(lambda connection: len(search(connection, wanted, until=math.inf).sequences))
 
 
 async def _read(store: SqlRecords, query: RecordFilter, limits: Limits) -> _Page:
     """At most ``query.limit`` records; fewer, where their inputs are large."""
-    found = matching(query).limit(query.limit)
     statement = (
         select(decisions.c.sequence, decisions.c.body, decisions.c.input_hash, inputs.c.content)
         .join_from(decisions, inputs, isouter=True)
-        .where(decisions.c.sequence.in_(found))
         .order_by(decisions.c.sequence.desc())
     )
 
     def read(connection: Connection) -> _Page:
+        found = search(connection, query, until=math.inf)
+        wanted = statement.where(decisions.c.sequence.in_(found.sequences))
         records: list[AuditRecord | Damaged] = []
         size = 0
-        with connection.execute(statement.execution_options(yield_per=PAGE_ROWS // 8)) as rows:
+        with connection.execute(wanted.execution_options(yield_per=PAGE_ROWS // 8)) as rows:
             for row in rows:
                 if size >= PAGE_BYTES:
                     return _Page(tuple(records), last=False)
                 record = _record(row, limits)
                 records.append(record)
                 size += len(record.decision.document) if isinstance(record, AuditRecord) else 0
-        return _Page(tuple(records), last=len(records) < query.limit)
+        return _Page(tuple(records), last=found.next is None)
 
     return await store.read(read)
 

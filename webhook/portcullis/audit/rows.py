@@ -132,7 +132,17 @@ def _decision_row(record: AuditRecord, decision_id: str, input_hash: str) -> Row
 
 def _image_rows(record: AuditRecord) -> Iterator[Row]:
     for image in record.decision.images:
-        yield {"written": key(image.written), "digest": key(image.digest)}
+        yield {
+            "written": key(image.written),
+            "digest": key(image.digest),
+            "repository": key(repository_of(image.written)),
+        }
+
+
+def repository_of(written: str) -> str:
+    """A reference without tag and digest, whatever else it is."""
+    name = written.partition("@")[0]
+    return name[: name.rindex(":")] if ":" in name.rpartition("/")[2] else name
 
 
 def _violation_rows(record: AuditRecord) -> Iterator[Row]:

@@ -1,29 +1,33 @@
-"""The audit store on SQL: records, judged inputs and bundles. SQLite in this version.
+"""The audit store on SQL: records, judged inputs and bundles, in a SQLite file or a PostgreSQL database.
 
-SQLAlchemy's plain engine in threads, not its asyncio extension over aiosqlite. SQLite has one writer at a time
-whatever one does, so one thread that keeps one connection is all that writing can use; a batch then costs a single
-hand-over to that thread, where aiosqlite pays one for every statement, cursor and commit, and compressing inputs
-happens in the same thread and not on the event loop. Searches run in threads of their own, so that a slow one
-delays no answer to the API server.
+SQLAlchemy's plain engine in threads, not its asyncio extension. SQLite has one writer at a time whatever one does, and
+the records of one chain follow one another in any database, so one thread that keeps one connection is all that writing
+can use; a batch then costs a single hand-over to that thread, where aiosqlite pays one for every statement, cursor and
+commit, and compressing inputs happens in the same thread and not on the event loop. Searches run in threads of their
+own, so that a slow one delays no answer to the API server.
 """
 
 import socket
-import uuid
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
 
 from portcullis import __version__
 from portcullis.audit import codec
-from portcullis.audit.chain import Head, Writer, open_chain
-from portcullis.audit.database import READERS, Database, database_path, refusing, wrapped
-from portcullis.audit.query import page
+from portcullis.audit.chain import Head, OwnChain
+from portcullis.audit.checkpointing import add_checkpoint
+from portcullis.audit.checkpoints import Signed, Signer
+from portcullis.audit.database import READERS, database_of
+from portcullis.audit.dialects import ignoring
+from portcullis.audit.query import check
 from portcullis.audit.rows import Batch
+from portcullis.audit.searching import bodies, search
 from portcullis.audit.tables import bundles, decisions, inputs, key
 from portcullis.audit.workers import Workers
 from portcullis.errors import ConfigError, RecordsError
@@ -33,15 +37,16 @@ from portcullis.model.record import AuditRecord, RecordFilter
 T = TypeVar("T")
 
 START_SECONDS = 10.0
-"""How long a start waits for another process that makes or migrates the tables of the same file."""
+"""How long a start waits for another process that makes or migrates the same tables."""
 
 
 class SqlRecords:
-    """The audit log in a database file: a Records, and a Store for the writer of :mod:`portcullis.audit.writer`.
+    """The audit log in a database: a Records, and a Store for the writer of :mod:`portcullis.audit.writer`.
 
     Args:
-        url: ``sqlite:////absolute/path``.
-        limits: bounds of searches and inputs.
+        url: ``sqlite:////absolute/path`` or ``postgresql://user@host:port/name``, as
+            :mod:`portcullis.audit.databaseurl` says.
+        limits: bounds of searches and inputs, and of the time that a server may take.
         read_only: for commands that only read: nothing is made, migrated or written.
         replica: who writes, in the chain of this start; the host's name where it is "".
 
@@ -52,36 +57,31 @@ class SqlRecords:
     def __init__(
         self, *, url: str, limits: Limits = DEFAULT_LIMITS, read_only: bool = False, replica: str = ""
     ) -> None:
-        # Half of append_seconds: the writer learns that the store is locked before it must use the journal.
-        self._database = Database(path=database_path(url), busy_seconds=limits.append_seconds / 2, read_only=read_only)
+        self._database = database_of(url, limits, read_only=read_only)
         self._limits = limits
+        self._reading_seconds = None if read_only else limits.read_seconds + limits.store_seconds
         self._writing = Workers(name="audit-writer")
         self._reading = Workers(name="audit-reader", threads=READERS)
         self._closed = False
-        self._writer = Writer(
-            chain=str(uuid.uuid4()),
-            replica=replica or socket.gethostname(),
-            version=__version__,
-            started_at=datetime.now(UTC),
-        )
-        self._head: Head | None = None
+        self.chain = OwnChain(replica=replica or socket.gethostname(), version=__version__)
+        """What this program writes."""
 
     @property
     def bundles(self) -> "SqlBundles":
-        """The policy sets and configurations in the same file."""
+        """The policy sets and configurations in the same database."""
         return SqlBundles(self)
 
     async def start(self) -> None:
-        """Opens the file, makes or migrates its tables.
+        """Opens the database, makes or migrates its tables.
 
         Raises:
-            ConfigError: the file can never be used: no database, another program's, a newer version's.
+            ConfigError: it can never be used: no database, another program's, a newer version's.
             RecordsError: it cannot be opened now.
         """
         await self._in(self._writing, lambda: self._database.open(patience=START_SECONDS))
 
     async def aclose(self) -> None:
-        """Closes the file; what was begun is finished first. Nothing can be asked afterwards."""
+        """Closes the database; what was begun is finished first. Nothing can be asked afterwards."""
         if self._closed:
             return
         self._closed = True
@@ -102,7 +102,7 @@ class SqlRecords:
     async def append_many(self, records: Sequence[AuditRecord]) -> None:
         """Keeps all records in one transaction; those whose decision is there already are skipped.
 
-        After a failure the file is opened anew by the next call.
+        After a failure the database is opened anew by the next call.
 
         Raises:
             RecordRefused: the database does not take one of them.
@@ -110,11 +110,9 @@ class SqlRecords:
         """
 
         def write() -> None:
-            with refusing(self._database.path):
+            with self._database.refusing():
                 batch = Batch(records)
-            # After a failure nobody knows what was committed: the next batch reads the head from the store.
-            head, self._head = self._head, None
-            self._head = self._write(lambda connection: batch.insert(connection, head or self._open_chain(connection)))
+            self._write_chain(lambda connection, head: (None, batch.insert(connection, head)))
 
         await self._in(self._writing, write)
 
@@ -159,22 +157,41 @@ class SqlRecords:
         )
 
     async def search(self, query: RecordFilter) -> Sequence[AuditRecord]:
-        """The newest matching records without their inputs; :func:`portcullis.audit.query.page` says what matches.
+        """The newest matching records without their inputs; :func:`portcullis.audit.query.meeting` says what matches.
 
         Raises:
-            RecordsError: the store is down, what it holds is damaged, or too many rows are asked for.
+            RecordsError: the store is down, what it holds is damaged, too much is asked for, or the log is too large
+                for that question (:class:`portcullis.audit.ledger.SqlLedger` answers in parts).
         """
-        statement = page(query, self._limits)
+        check(query, self._limits)
+        until = time.monotonic() + self._limits.read_seconds
 
         def read(connection: Connection) -> Sequence[AuditRecord]:
-            rows = connection.execute(statement).all()
+            found = search(connection, query, until=until)
+            if found.late:
+                raise RecordsError(f"the search took longer than {self._limits.read_seconds} s (limits.readSeconds)")
+            rows = bodies(connection, found.sequences)
             return tuple(codec.decode_body(row.body, sequence=row.sequence) for row in rows)
 
         return await self._in(self._reading, lambda: self._read(read))
 
+    async def checkpoint(self, signer: Signer, at: datetime) -> Signed:
+        """Writes down, and signs, where the chain of this program stands; it is begun where it is not there yet.
+
+        Raises:
+            RecordsError: the store is down.
+        """
+
+        def add(connection: Connection, _: Head) -> tuple[Signed, Head]:
+            self.chain.check(connection)
+            head = self.chain.head(connection)
+            return add_checkpoint(connection, head.number, signer, at), head
+
+        return await self._in(self._writing, lambda: self._write_chain(add))
+
     async def change(self, change: Callable[[Connection], T]) -> T:
         """Runs ``change`` in a transaction of its own, after those that were asked for before: for the other tables
-        of the file.
+        of the database. A server has ``store_seconds`` for it.
 
         Raises:
             RecordsError: the store is down; whether the change was made is unknown.
@@ -182,7 +199,9 @@ class SqlRecords:
         return await self._in(self._writing, lambda: self._write(change))
 
     async def read(self, read: Callable[[Connection], T]) -> T:
-        """Runs ``read``, which sees the file as it is at one moment, beside the changes.
+        """Runs ``read``, which sees the database as it is at one moment, beside the changes. It may run twice: for
+        a connection that turns out to be dead there is another. While the gate serves, a server's answer is waited
+        for ``read_seconds`` and ``store_seconds`` at most.
 
         Raises:
             RecordsError: the store is down.
@@ -192,8 +211,11 @@ class SqlRecords:
     async def put_bundle(self, revision: str, kind: str, content: bytes) -> None:
         """See :meth:`SqlBundles.put`."""
         row = {"revision": key(revision), "kind": key(kind), "content": zlib.compress(content)}
-        statement = insert(bundles).on_conflict_do_nothing(index_elements=["revision"])
-        await self._in(self._writing, lambda: self._write(lambda connection: connection.execute(statement, row)))
+
+        def put(connection: Connection) -> None:
+            connection.execute(ignoring(connection, bundles, "revision"), row)
+
+        await self._in(self._writing, lambda: self._write(put))
 
     async def get_bundle(self, revision: str) -> bytes | None:
         """See :meth:`SqlBundles.get`."""
@@ -203,38 +225,61 @@ class SqlRecords:
         )
         return None if content is None else inflate(content, _BUNDLE_BYTES)
 
-    def _open_chain(self, connection: Connection) -> Head:
-        return open_chain(connection, self._writer)
+    def _write_chain(self, change: Callable[[Connection, Head], tuple[T, Head]]) -> T:
+        """As :meth:`_write`, for what needs the head of this program's chain, and may move it."""
+        try:
+            result, head = self._write(lambda connection: change(connection, self.chain.head(connection)))
+        except BaseException:
+            self.chain.doubt()
+            raise
+        self.chain.committed(head)
+        return result
 
     async def _in(self, workers: Workers, job: Callable[[], T]) -> T:
         if self._closed:
-            raise RecordsError(f"the audit store {self._database.path} is closed")
+            raise RecordsError(f"the audit store {self._database.name} is closed")
         return await workers.run(job)
 
     def _write(self, change: Callable[[Connection], T]) -> T:
         database = self._database
         try:
-            with wrapped(database.path, "cannot write"):
+            with database.wrapped("cannot write"):
                 connection = database.writer()
-                with refusing(database.path), connection.begin():
+                with (
+                    database.bounded(connection, self._limits.store_seconds),
+                    database.refusing(),
+                    connection.begin(),
+                ):
                     changed = change(connection)
                 database.check_still_there()
                 return changed
-        except ConfigError as error:  # the file was exchanged while we ran; at the start it would have been refused
+        except ConfigError as error:  # the database was exchanged while we ran; at the start it would have been refused
             raise RecordsError(error.message) from error
         except BaseException:
-            # What state SQLite is in after an error of the disk is hard to tell; a new connection knows.
+            # What state a database is in after an error is hard to tell; a new connection knows.
             database.close_writer()
             raise
 
     def _read(self, read: Callable[[Connection], T]) -> T:
-        database = self._database
-        with wrapped(database.path, "cannot read"):
-            engine = database.readers
-            if engine is None:
-                raise RecordsError(f"the audit store {database.path} is not open")
-            with engine.connect() as connection:
-                return read(connection)
+        began = time.monotonic()
+        try:
+            with self._database.wrapped("cannot read"):
+                try:
+                    return self._read_once(read)
+                except DBAPIError as error:
+                    late = time.monotonic() - began > self._limits.append_seconds
+                    if late or not error.connection_invalidated:
+                        raise
+                return self._read_once(read)  # all connections of the pool are new now
+        except ConfigError as error:  # as in _write
+            raise RecordsError(error.message) from error
+
+    def _read_once(self, read: Callable[[Connection], T]) -> T:
+        engine = self._database.readers
+        if engine is None:
+            raise RecordsError(f"the audit store {self._database.name} is not open")
+        with engine.connect() as connection, self._database.bounded(connection, self._reading_seconds):
+            return read(connection)
 
 
 class SqlBundles:
@@ -261,8 +306,8 @@ async def open_records(url: str, limits: Limits = DEFAULT_LIMITS) -> AsyncIterat
     """The audit log for a command that reads it, beside a running server or without one.
 
     Raises:
-        ConfigError: the URL or the file is not one of ours, or of another version.
-        RecordsError: there is no such file, or it cannot be read.
+        ConfigError: the URL or the database is not one of ours, or of another version.
+        RecordsError: there is no such database, or it cannot be read.
     """
     records = SqlRecords(url=url, limits=limits, read_only=True)
     try:

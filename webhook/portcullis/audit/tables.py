@@ -24,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -75,6 +76,19 @@ metadata = MetaData(
     }
 )
 
+NOT_ADMITTED = "verdict <> 'admitted'"
+NOT_JUDGED = "because <> 'judged'"
+DRY_RUN = "dry_run <> false"
+UNVERIFIED = "caller = 'unverified'"
+EXCEPTED = "exception <> ''"
+"""Of which rows there are few: their indexes hold no others, and cost the others nothing. A query is read along such an
+index only where it says the same words."""
+
+
+def _partial(name: str, *columns: str, only: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(only), postgresql_where=text(only))
+
+
 _SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts up only where the type is exactly INTEGER."""
 
@@ -116,8 +130,11 @@ decisions = Table(
     Index(None, "kind", "sequence"),
     Index(None, "namespace", "sequence"),
     Index(None, "name", "sequence"),
-    Index(None, "verdict", "sequence"),
     Index(None, "input_hash"),
+    _partial("ix_decisions_verdict_sequence", "verdict", "sequence", only=NOT_ADMITTED),
+    _partial("ix_decisions_because_sequence", "because", "sequence", only=NOT_JUDGED),
+    _partial("ix_decisions_dry_run", "sequence", only=DRY_RUN),
+    _partial("ix_decisions_unverified", "sequence", only=UNVERIFIED),
     Index("ix_decisions_workload_sequence", "namespace", "kind", "name", "sequence"),
     Index("ix_decisions_chain_position", "chain", "position", unique=True),
     sqlite_autoincrement=True,
@@ -132,9 +149,12 @@ images = Table(
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("written", String(KEY_CHARS), nullable=False),
     Column("digest", String(KEY_CHARS), nullable=False),
+    Column("repository", String(KEY_CHARS), nullable=False, server_default=""),
     Index(None, "written", "decision"),
     Index(None, "digest", "decision"),
+    Index(None, "repository", "decision"),
 )
+"""``repository`` is what was written, without tag and digest."""
 
 violations = Table(
     "violations",
@@ -147,7 +167,7 @@ violations = Table(
     Column("undecided", Boolean, nullable=False),
     Column("exception", String(KEY_CHARS), nullable=False, server_default=""),
     Index(None, "policy", "decision"),
-    Index(None, "exception", "decision"),
+    _partial("ix_violations_exception_decision", "exception", "decision", only=EXCEPTED),
 )
 """Violated policies, and undecided ones with ``undecided`` set: both are what a policy did to a request.
 ``exception`` is the id of what covers a violation, "" for none."""
@@ -242,6 +262,17 @@ image_uses = Table(
 )
 """Which image was judged where; ``first_at`` and ``last_at`` in milliseconds since 1970, ``written`` the reference of
 the last decision. Dry runs do not count."""
+
+hours = Table(
+    "hours",
+    metadata,
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("chain", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_sequence", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+)
+"""Between which sequences all decisions of an hour lie, by chain; ``start`` in seconds since 1970. Times and sequences
+do not rise together: a journal is replayed late, a clock goes back."""
 
 bundles = Table(
     "bundles",

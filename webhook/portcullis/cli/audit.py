@@ -95,7 +95,8 @@ def show(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show one decision: who asked for what, what was answered and why. JSON includes the judged input."""
-    from portcullis.cli.records import record_json, record_view
+    from portcullis.cli.records import record_view
+    from portcullis.server.recordjson import record_json
 
     record = asyncio.run(get_record(config, decision))
     if output is Format.JSON:
@@ -106,7 +107,8 @@ def show(
 
 
 def _print_list(records: "list[AuditRecord]", limit: int, output: Format) -> None:
-    from portcullis.cli.records import record_json, records_table
+    from portcullis.cli.records import records_table
+    from portcullis.server.recordjson import record_json
 
     if output is Format.JSON:
         items = [record_json(record, document=False) for record in records]

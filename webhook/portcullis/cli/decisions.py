@@ -10,6 +10,7 @@ from rich.text import Text
 
 from portcullis.model.decision import Because, Decision, JudgedImage, Problem, UndecidedPolicy, Verdict, Violation
 from portcullis.model.ruling import Mode
+from portcullis.server.recordjson import decision_json, problem_json
 from portcullis.text import clean
 from portcullis.times import rfc3339
 
@@ -73,60 +74,6 @@ def judged_json(judged: Judged) -> dict[str, Any]:
     return {"source": judged.source, "id": judged.decision.id, **named, **decision_json(judged.decision)}
 
 
-def decision_json(decision: Decision) -> dict[str, Any]:
-    return {
-        "verdict": decision.verdict.value,
-        "code": decision.code,
-        "because": decision.because.value,
-        "violations": [violation_json(violation) for violation in decision.violations],
-        "undecided": [undecided_json(policy) for policy in decision.undecided],
-        "problems": [problem_json(problem) for problem in decision.problems],
-        "warnings": list(decision.warnings),
-        "images": [_image(image) for image in decision.images],
-        "policyRevision": decision.policy_revision,
-        "elapsedMs": round(decision.elapsed_ms, 3),
-    }
-
-
-def violation_json(violation: Violation) -> dict[str, Any]:
-    return {
-        "policy": violation.policy,
-        "mode": violation.mode.value,
-        "severity": violation.severity,
-        "container": violation.container,
-        "containerKind": violation.container_kind,
-        "image": violation.image,
-        "digest": violation.digest,
-        "platform": violation.platform,
-        "field": violation.field,
-        "msg": violation.msg,
-        "fix": violation.fix,
-        "docs": violation.docs,
-        "details": violation.details,
-        "exception": violation.exception,
-        "exceptedUntil": rfc3339(violation.excepted_until) if violation.excepted_until is not None else None,
-    }
-
-
-def undecided_json(policy: UndecidedPolicy) -> dict[str, Any]:
-    return {
-        "policy": policy.policy,
-        "mode": policy.mode.value,
-        "problems": [problem_json(problem) for problem in policy.problems],
-    }
-
-
-def problem_json(problem: Problem) -> dict[str, Any]:
-    return {
-        "stage": problem.stage.value,
-        "reason": problem.reason,
-        "retryable": problem.retryable,
-        "pending": problem.pending,
-        "image": problem.image,
-        "msg": problem.msg,
-    }
-
-
 def summary(judged: Sequence[Judged]) -> dict[str, int]:
     """How many of each verdict."""
     verdicts = [one.verdict for one in judged]
@@ -143,11 +90,6 @@ def verdict_text(verdict: str, because: str = Because.JUDGED) -> Text:
     if because not in (Because.JUDGED, ""):
         text.append(f"\n  {because}", "dim")
     return text
-
-
-def _image(image: JudgedImage) -> dict[str, Any]:
-    stale = {"staleSince": rfc3339(image.stale_since)} if image.stale_since is not None else {}
-    return {"written": image.written, "digest": image.digest, **stale}
 
 
 def images_text(images: Sequence[JudgedImage]) -> Text:

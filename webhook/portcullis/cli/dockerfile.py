@@ -186,8 +186,9 @@ def _as_evidence(report: "LintReport", subject: str) -> "Evidence":
 def _print(report: "LintReport", judged: "Judged", output: Format) -> None:
     from datetime import UTC, datetime
 
-    from portcullis.cli.decisions import decision_json, verdict_text, why_text
+    from portcullis.cli.decisions import verdict_text, why_text
     from portcullis.cli.reportview import fact_view, fields_of, plain_json
+    from portcullis.server.recordjson import decision_json
 
     fields = fields_of(report, datetime.now(UTC))
     assert judged.decision is not None

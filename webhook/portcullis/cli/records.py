@@ -1,8 +1,6 @@
-"""Audit records as JSON and as something to read."""
+"""Audit records as something to read."""
 
-import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich.box import HORIZONTALS
 from rich.console import Group, RenderableType
@@ -13,7 +11,6 @@ from rich.text import Text
 from portcullis.cli.decisions import (
     IMAGE_CHARS,
     NAME_CHARS,
-    decision_json,
     verdict_text,
     why_text,
     workload_title,
@@ -25,35 +22,6 @@ from portcullis.times import rfc3339
 
 ROOMY = 100
 """Columns from which on date and time stand side by side."""
-
-
-def record_json(record: AuditRecord, *, document: bool) -> dict[str, Any]:
-    """A record; ``document`` adds the judged policy input."""
-    decision = record.decision
-    tree = {
-        "id": decision.id,
-        "sequence": record.sequence,
-        "decidedAt": rfc3339(decision.decided_at),
-        "uid": record.uid,
-        "user": {"username": record.username, "groups": list(record.groups)},
-        "caller": record.caller.value,
-        "operation": record.operation,
-        "kind": record.kind,
-        "apiVersion": record.api_version,
-        "resource": record.resource,
-        "subResource": record.sub_resource,
-        "namespace": record.namespace,
-        "name": record.name,
-        "dryRun": record.dry_run,
-        **decision_json(decision),
-        "message": decision.message,
-        "timings": {stage: round(milliseconds, 3) for stage, milliseconds in decision.timings.items()},
-        "configRevision": decision.config_revision,
-        "webhookVersion": record.webhook_version,
-    }
-    if document:
-        tree["input"] = json.loads(decision.document) if decision.document else None
-    return tree
 
 
 def records_table(records: Sequence[AuditRecord], width: int) -> Table:

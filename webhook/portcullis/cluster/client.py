@@ -46,7 +46,7 @@ def reason_of(error: Exception, seconds: float) -> str:
 
 
 async def bounded_json(response: aiohttp.ClientResponse, limit: int, what: str) -> Any:
-    """The JSON of an answer with status 200.
+    """The JSON of an answer with status 200, or 201 for what was posted.
 
     Args:
         limit: bytes.
@@ -56,7 +56,7 @@ async def bounded_json(response: aiohttp.ClientResponse, limit: int, what: str) 
         ApiException: the status is another one.
         ValueError: it has more bytes than the limit, or is no JSON.
     """
-    if response.status != 200:
+    if response.status not in (200, 201):
         raise ApiException(status=response.status, reason=response.reason)
     content = await response.content.read(limit + 1)
     while len(content) <= limit and (more := await response.content.read(limit)):

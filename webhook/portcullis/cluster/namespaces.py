@@ -5,7 +5,7 @@ unknown. What was not heard of for too long counts for nothing: it is asked for 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 from urllib.parse import quote
 
@@ -60,6 +60,12 @@ class WatchedNamespaces:
         """See :class:`portcullis.ports.Namespaces`."""
         known = self._watch.objects.get(("", name)) if self._watch.silent_seconds() < self._stale_seconds else None
         return _facts(name, known if known is not None else await self._look(name))
+
+    def names(self) -> Collection[str]:
+        """Of all that there are. Raises ClusterError until the first list is whole, and while a bound is crossed."""
+        if not self._watch.synced.is_set():
+            raise ClusterError(f"the namespaces are not known: {self._watch.problem}")
+        return tuple(name for _, name in self._watch.objects)
 
     async def _look(self, name: str) -> JSONObject:
         try:

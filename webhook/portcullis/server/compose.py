@@ -14,7 +14,6 @@ import msgspec
 import structlog
 
 from portcullis.admission.workloads import CustomKind, WorkloadReader
-from portcullis.audit.database import database_path
 from portcullis.audit.journal import Journal
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.writer import AuditLog
@@ -34,6 +33,7 @@ from portcullis.policy.profiles import load_profile
 from portcullis.policy.serving import Serving
 from portcullis.ports import Bundles, Clock, Gatherer, Keychain, Namespaces
 from portcullis.registry.facts import CachingRegistry
+from portcullis.server.auditfiles import journal_path, last_good_path
 from portcullis.server.caching import KeptFacts, keeping
 from portcullis.server.clock import SystemClock
 from portcullis.server.credentials import open_keychain
@@ -150,7 +150,7 @@ async def compose(
             load=functools.partial(bundle_of, settings, limits),
             stand=functools.partial(standing_of, settings),
             keep=functools.partial(_keep_bundle, bundles, stack),
-            last_good=_last_good(settings) if with_audit else None,
+            last_good=last_good_path(settings.audit) if with_audit else None,
         )
         live = await stack.enter_async_context(
             live_policies(settings, limits, making=making, engine=engine, watching=watched, serving=with_audit)
@@ -239,21 +239,12 @@ def read_standing(revision: str, content: bytes, compiled: CompiledBundle) -> St
 async def _open_audit(
     settings: Settings, limits: Limits, clock: Clock, stack: AsyncExitStack
 ) -> tuple[AuditLog, SqlRecords]:
-    if not settings.audit.database:
-        raise ConfigError("audit.database is missing: say where decisions are recorded (sqlite:////path/audit.db)")
-    database = database_path(settings.audit.database)
+    path = journal_path(settings.audit)
     store = SqlRecords(url=settings.audit.database, limits=limits, replica=settings.audit.replica)
-    path = settings.audit.journal or database.with_name(f"{database.name}.journal")
     records = AuditLog(store=store, journal=Journal(path=path, limits=limits), limits=limits, clock=clock)
     await records.start()
     stack.push_async_callback(records.aclose)
     return records, store
-
-
-def _last_good(settings: Settings) -> Path:
-    """Beside the audit log, as its journal."""
-    database = database_path(settings.audit.database)
-    return database.with_name(f"{database.name}.policies")
 
 
 def _inventory(watched: Watching, supervisor: Serving) -> Callable[[], Problem | None]:

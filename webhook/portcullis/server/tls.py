@@ -47,13 +47,13 @@ class CertificateState:
     problem: str = ""
 
 
-def files_source(cert_file: Path, key_file: Path) -> PairSource:
-    """The pair in two PEM files."""
+def files_source(cert_file: Path, key_file: Path, section: str = "server.tls") -> PairSource:
+    """The pair in two PEM files, which ``section`` of the configuration names."""
 
     def read(now: datetime) -> Pair:  # noqa: ARG001 - files are what they are at any time
         return Pair(
-            read_certificate_file(cert_file, "server.tls.certFile"),
-            read_certificate_file(key_file, "server.tls.keyFile"),
+            read_certificate_file(cert_file, f"{section}.certFile"),
+            read_certificate_file(key_file, f"{section}.keyFile"),
         )
 
     return read

@@ -13,12 +13,12 @@ import yaml
 
 from fakes.disk import saved_files, tar_of
 from fakes.records import a_decision, a_record
-from portcullis.cli.records import record_json
 from portcullis.cli.testing.fixtures import read_fixtures
 from portcullis.cli.testing.judging import FixtureJudge, judging
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.policy.bundle import builtin_policies
 from portcullis.policy.testing.results import Outcome, Result
+from portcullis.server.recordjson import record_json
 
 pytestmark = [pytest.mark.anyio, pytest.mark.opa]
 

@@ -37,7 +37,7 @@ async def gather(folders: Sequence[Path], *, binary: Path, memory_bytes: int, li
     builtin = builtin_policies().resolve()
     wanted = tuple(dict.fromkeys(folder.resolve() for folder in folders))
     every = wanted if builtin in wanted else (builtin, *wanted)
-    found = await asyncio.to_thread(_files, wanted, limits)
+    found = await asyncio.to_thread(files_of, wanted, limits)
     bundle, on_request = await asyncio.to_thread(_bundle, every, limits)
     profiles = await asyncio.to_thread(_profiles, every)
     infos = await _compiled(bundle, binary=binary, memory_bytes=memory_bytes, limits=limits)
@@ -78,8 +78,12 @@ def _rego(folder: Path, limits: Limits) -> Sequence[Path]:
     return [path for path in walk(folder, str(folder), limits) if path.suffix == ".rego"]
 
 
-def _files(folders: Sequence[Path], limits: Limits) -> Mapping[str, Files]:
-    """Source, tests and README of each policy, by its name."""
+def files_of(folders: Sequence[Path], limits: Limits) -> Mapping[str, Files]:
+    """Source, tests and README of each policy, by its name.
+
+    Raises:
+        PolicyCompileError: a folder cannot be read, a file exceeds its limit.
+    """
     by_folder: dict[Path, list[Path]] = {}
     for folder in folders:
         for path in _rego(folder, limits):

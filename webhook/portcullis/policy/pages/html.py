@@ -84,17 +84,27 @@ class _Places:
             found = os.path.relpath(page, here.parent) if page is not None else self.file(target, here)
             return f"{found}{mark}{fragment}"
 
-        return lambda text: _rendered(text, address_of)
+        return lambda text: rendered(text, address_of)
 
 
-def _rendered(text: str, address_of: Callable[[str], str]) -> Markup:
-    """CommonMark as HTML. Columns are aligned by classes, because the policy of the page allows no inline style."""
+def rendered(text: str, address_of: Callable[[str], str | None]) -> Markup:
+    """CommonMark as HTML. Columns are aligned by classes, because the policy of the page allows no inline style.
+
+    Args:
+        address_of: from an address in the text to the one in the page; None for what has none there, which is then
+            text and no link.
+    """
     markdown = parser()
     tokens = markdown.parse(text)
+    nowhere = False
     for token in _all(tokens):
         if token.type == "link_open":
-            token.attrSet("href", address_of(str(token.attrGet("href") or "")))
+            address = address_of(str(token.attrGet("href") or ""))
+            nowhere = token.hidden = address is None
+            token.attrSet("href", address or "")
             token.attrSet("rel", "noreferrer")
+        elif token.type == "link_close":
+            token.hidden = nowhere
         token.attrs.pop("style", None)
     for token, content in pairwise(tokens):
         if token.type == "heading_open":

@@ -1,6 +1,6 @@
 """What of the cluster is watched: labels of namespaces, ConfigMaps with policies, objects for ``data.inventory``."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,13 @@ class Watching:
     @property
     def namespaces(self) -> Namespaces | None:
         return self._watched.namespaces if self._watched is not None else None
+
+    @property
+    def namespace_names(self) -> Callable[[], Collection[str]] | None:
+        """Gives the names of all namespaces; raises ClusterError while they are not known. None where none are
+        watched."""
+        found = self._watched.namespaces if self._watched is not None else None
+        return found.names if found is not None else None
 
     @property
     def maps(self) -> "PolicyMaps | None":

@@ -10,7 +10,7 @@ depends_on = None
 
 # Types are spelled out and not taken from tables.py, which tells how the tables are now, not how they were then.
 SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-KEY = sa.String(256)
+KEY = sa.String(256).with_variant(sa.String(256, "C"), "postgresql")  # searched by ranges, too: in the order of bytes
 
 
 def upgrade() -> None:

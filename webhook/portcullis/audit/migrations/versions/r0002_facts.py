@@ -8,6 +8,8 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+KEY = sa.String(256).with_variant(sa.String(256, "C"), "postgresql")  # searched by ranges, too: in the order of bytes
+
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -15,7 +17,7 @@ def upgrade() -> None:
     op.create_table(
         "facts",
         sa.Column("id", ID, primary_key=True, autoincrement=True),
-        sa.Column("key", sa.String(256), nullable=True),
+        sa.Column("key", KEY, nullable=True),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("checksum", sa.String(80), nullable=False),
         sa.Column("used_at", sa.BigInteger(), nullable=False),

@@ -8,11 +8,13 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+KEY = sa.String(256).with_variant(sa.String(256, "C"), "postgresql")  # searched by ranges, too: in the order of bytes
+
 
 def upgrade() -> None:
     op.create_table(
         "marks",
-        sa.Column("key", sa.String(256), nullable=False),
+        sa.Column("key", KEY, nullable=False),
         sa.Column("moment", sa.BigInteger(), nullable=False),
         sa.Column("advanced_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key", name="pk_marks"),

@@ -1,4 +1,8 @@
-"""Chains and checkpoints; full text, reasons and tallies to find and count decisions by."""
+"""Chains and checkpoints; full text, reasons, hours and tallies to find and count decisions by."""
+
+import re
+import unicodedata
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,12 +13,12 @@ branch_labels = None
 depends_on = None
 
 SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-KEY = sa.String(256)
+KEY = sa.String(256).with_variant(sa.String(256, "C"), "postgresql")  # searched by ranges, too: in the order of bytes
 TEXTS = {
-    "sqlite": ("CREATE VIRTUAL TABLE texts USING fts5(text, detail=none, tokenize='unicode61')",),
+    "sqlite": ("CREATE VIRTUAL TABLE texts USING fts5(text, detail=none, tokenize='ascii')",),
     "postgresql": (
         """CREATE TABLE texts (
-            decision bigint PRIMARY KEY REFERENCES decisions (sequence) ON DELETE CASCADE,
+            rowid bigint PRIMARY KEY REFERENCES decisions (sequence) ON DELETE CASCADE,
             words tsvector NOT NULL
         )""",
         "CREATE INDEX ix_texts_words ON texts USING gin (words)",
@@ -24,6 +28,7 @@ TEXTS = {
 
 def upgrade() -> None:
     _decisions()
+    _indexes()
     _chains()
     _tallies()
     op.create_table(
@@ -38,6 +43,9 @@ def upgrade() -> None:
     for statement in TEXTS[dialect]:
         op.execute(statement)
     if dialect == "sqlite":  # no older version wrote to PostgreSQL
+        connection: Any = op.get_bind().connection.driver_connection
+        connection.create_function("repository_of", 1, _repository, deterministic=True)
+        connection.create_function("words_of", 1, _words, deterministic=True)
         for statement in _FILL:
             op.execute(sa.text(statement.replace(":", "\\:")))
 
@@ -48,6 +56,22 @@ def _decisions() -> None:
     op.add_column("decisions", sa.Column("hash", sa.LargeBinary(), nullable=True))
     op.create_index("ix_decisions_workload_sequence", "decisions", ["namespace", "kind", "name", "sequence"])
     op.create_index("ix_decisions_chain_position", "decisions", ["chain", "position"], unique=True)
+
+
+def _indexes() -> None:
+    """Few rows are not admitted, not simply judged, excepted, tried only or from nobody who is known."""
+    op.add_column("images", sa.Column("repository", KEY, nullable=False, server_default=""))
+    op.create_index("ix_images_repository_decision", "images", ["repository", "decision"])
+    op.drop_index("ix_decisions_verdict_sequence", "decisions")
+    op.drop_index("ix_violations_exception_decision", "violations")
+    for name, table, columns, only in (
+        ("ix_decisions_verdict_sequence", "decisions", ["verdict", "sequence"], "verdict <> 'admitted'"),
+        ("ix_decisions_because_sequence", "decisions", ["because", "sequence"], "because <> 'judged'"),
+        ("ix_decisions_dry_run", "decisions", ["sequence"], "dry_run <> false"),
+        ("ix_decisions_unverified", "decisions", ["sequence"], "caller = 'unverified'"),
+        ("ix_violations_exception_decision", "violations", ["exception", "decision"], "exception <> ''"),
+    ):
+        op.create_index(name, table, columns, sqlite_where=sa.text(only), postgresql_where=sa.text(only))
 
 
 def _chains() -> None:
@@ -117,6 +141,15 @@ def _tallies() -> None:
     op.create_index("ix_image_uses_last_sequence", "image_uses", ["last_sequence"])
     op.create_index("ix_image_uses_written", "image_uses", ["written"])
 
+    op.create_table(
+        "hours",
+        sa.Column("start", sa.BigInteger(), nullable=False),
+        sa.Column("chain", sa.BigInteger(), nullable=False),
+        sa.Column("first_sequence", sa.BigInteger(), nullable=False),
+        sa.Column("last_sequence", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("start", "chain", name="pk_hours"),
+    )
+
 
 def _span() -> list[sa.Column[int] | sa.Column[str]]:
     return [
@@ -125,6 +158,19 @@ def _span() -> list[sa.Column[int] | sa.Column[str]]:
         sa.Column("chain", sa.BigInteger(), nullable=False),
         sa.Column("namespace", KEY, nullable=False),
     ]
+
+
+def _repository(written: str) -> str:
+    """A reference without tag and digest."""
+    name = written.partition("@")[0]
+    return name[: name.rindex(":")] if ":" in name.rpartition("/")[2] else name
+
+
+def _words(text: str) -> str:
+    """The words of a text, without case and accents."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    bare = "".join(one for one in plain if not unicodedata.combining(one))
+    return " ".join(dict.fromkeys(word[:128] for word in re.findall(r"[^\W_]+", bare)))
 
 
 # What older records are found and counted by. Bodies that are damaged are left out: a log with one must open.
@@ -170,9 +216,17 @@ _REASONS = """
 """
 _TEXTS = """
     INSERT INTO texts (rowid, text)
-    SELECT sequence, group_concat(said, ' ') FROM ({said}) WHERE said IS NOT NULL GROUP BY sequence
+    SELECT sequence, words_of(group_concat(said, ' ')) FROM ({said}) WHERE said IS NOT NULL GROUP BY sequence
 """
+_HOURS = """
+    INSERT INTO hours
+    SELECT CAST(strftime('%s', decided_at) AS INTEGER) / 3600 * 3600, 0, min(sequence), max(sequence)
+    FROM decisions GROUP BY 1
+"""
+_REPOSITORIES = "UPDATE images SET repository = repository_of(written)"
 _FILL = (
+    _HOURS,
+    _REPOSITORIES,
     _REASONS.format(problems=_PROBLEMS),
     _TEXTS.format(said=_SAID.format(problems=_PROBLEMS)),
     *(statement.format(width=width) for statement in (_VERDICTS, _POLICIES) for width in (3600, 86_400)),
