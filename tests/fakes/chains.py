@@ -45,11 +45,11 @@ def made(number: int, *, name: str = "d", days: float = 0.0) -> AuditRecord:
         f"{name}-{number}",
         verdict=Verdict.REFUSED,
         code=403,
-        images=[(f"web:{number}", "sha256:aa"), ("db", "")],
+        images=[(f"{name}:{number}", "sha256:aa"), ("db", "")],
         denied=["image-user"],
         undecided=["scan-required"],
         decided_at=NOON + timedelta(days=days, seconds=number),
-        document=f'{{"n":{number}}}'.encode(),
+        document=f'{{"{name}":{number}}}'.encode(),
     )
     return a_record(decision, name=f"{name}-{number}")
 

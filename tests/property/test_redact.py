@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 
 from fakes.reviews import pod, request
 from portcullis.admission.workloads import WorkloadReader
-from portcullis.audit.redact import LAST_APPLIED, redact
+from portcullis.audit.redact import LAST_APPLIED, Redactor
 from portcullis.limits import DEFAULT_LIMITS
+from portcullis.model.request import AdmissionRequest
+
+
+def redact(asked: AdmissionRequest) -> AdmissionRequest:
+    return Redactor()(asked).request
+
 
 SECRET = "s3cret"
 

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from portcullis.audit.redact import Redacted
 from portcullis.decision import texts
 from portcullis.decision.exceptions import Subject
 from portcullis.decision.verdict import conclude
@@ -45,6 +46,8 @@ class Case:
         self.workload: Workload | None = None
         self.images: Sequence[ImageFacts] = ()
         self.document = b""
+        self.redacted: Redacted | None = None
+        """What is judged and kept of the request."""
         self.namespace: NamespaceFacts | None = None
         """Of the request, as the API server knows it."""
         self.described: NamespaceFacts | None = None
@@ -114,7 +117,7 @@ class Case:
         """The decision on what is known now."""
         outcome = conclude(self._violations, self._undecided, person=self.request.user.is_person)
         elapsed = (self._clock.monotonic() - self._started) * 1000
-        what, digests = _name_of(self.request), self._digests()
+        what, digests = _name_of(self._shown), self._digests()
         images = tuple(
             JudgedImage(image.written, digests.get(image.written, ""), image.stale_since) for image in self.images
         )
@@ -136,6 +139,8 @@ class Case:
             elapsed_ms=elapsed,
             timings={**self._timings, Stage.GATE: elapsed},
             document=self.document,
+            masked=self.redacted.masked if self.redacted is not None else (),
+            masked_places=self.redacted.places if self.redacted is not None else 0,
         )
 
     def _because(self, verdict: Verdict) -> Because:
@@ -174,6 +179,11 @@ class Case:
             exception=exception.id if exception is not None else "",
             excepted_until=exception.expires if exception is not None else None,
         )
+
+    @property
+    def _shown(self) -> AdmissionRequest:
+        """What may be said of the request."""
+        return self.redacted.request if self.redacted is not None else self.request
 
     def _name(self) -> str:
         """Of the object; for one that the API server is still to name, what its name begins with."""

@@ -26,6 +26,7 @@
     │   ├── EngineUndefined        policy-undefined          a rule gave no result at all
     │   └── EngineMalformed        policy-failed             a builtin failed, or the result has a wrong shape
     ├── PolicyCompileError         policy-invalid            Rego that does not compile; carries where
+    ├── RedactionError             redaction-failed          secrets cannot be taken out of the request
     ├── RecordsError               audit-unavailable         the record cannot be kept                  (retryable)
     │   └── CursorInvalid          cursor-invalid            a place to read on from that is none of ours
     ├── ClusterError               cluster-unavailable       the API server does not do as asked        (retryable)
@@ -227,6 +228,12 @@ class PolicyCompileError(PortcullisError):
     def __init__(self, problems: tuple[CompileProblem, ...]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems) or "the policies do not compile")
         self.problems = problems
+
+
+class RedactionError(PortcullisError):
+    """Secrets cannot be taken out of a request, or not within bounds: it is neither judged nor kept."""
+
+    reason = "redaction-failed"
 
 
 class RecordsError(PortcullisError):

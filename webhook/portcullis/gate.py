@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from portcullis.admission.unchanged import unchanged
 from portcullis.admission.workloads import WorkloadReader
-from portcullis.audit.redact import redact
+from portcullis.audit.redact import Redactor
 from portcullis.case import Case
 from portcullis.collecting import REQUEST_NEEDS, UNMET_BY, Collector, ImageCollector, container_facts, problem_of
 from portcullis.errors import ClusterError, EngineError, PortcullisError
@@ -55,6 +55,7 @@ class Gate:
         namespaces: the cluster's, None where it is not asked.
         inventory: why ``data.inventory`` cannot be counted on now; None where it can.
         remembering: takes note of the scans that were seen; None for what remembers nothing.
+        redactor: takes secrets out of requests; by default without rules of an operator.
         collector: tells of images in the place of registry, gatherer and inspector, where facts were recorded.
     """
 
@@ -74,6 +75,7 @@ class Gate:
         inventory: Callable[[], Problem | None] = no_inventory,
         remembering: Remembering | None = None,
         default_registry: str = "docker.io",
+        redactor: Redactor | None = None,
         collector: Collector | None = None,
     ) -> None:
         parse = functools.partial(parse_reference, default_registry=default_registry, limits=limits)
@@ -94,6 +96,7 @@ class Gate:
         self._namespaces = namespaces
         self._inventory = inventory
         self._remembering = remembering
+        self._redactor = redactor or Redactor(limits=limits)
 
     async def decide(self, request: AdmissionRequest, deadline: float) -> Decision:
         """The decision on ``request``, before ``deadline`` (a Clock.monotonic instant).
@@ -124,7 +127,8 @@ class Gate:
 
     async def _judge(self, case: Case, standing: Standing, deadline: float) -> None:
         with case.timed(Stage.ADMISSION):
-            request = redact(case.request)
+            case.redacted = self._redactor(case.request)
+            request = case.redacted.request
             case.workload = workload = self._reader.read(request)
             change = unchanged(case.request, self._reader)
         written = [container.image for container in workload.containers]
@@ -132,7 +136,7 @@ class Gate:
         early = [policy for policy in policies if policy.needs <= REQUEST_NEEDS]
         late = [policy for policy in policies if policy not in early]
         case.images = self._collector.name(written)
-        await self._look_around(case, standing, deadline)
+        await self._look_around(case, request, standing, deadline)
 
         # Policies that read the request alone come first: they may refuse before a registry is asked.
         await self._evaluate(case, standing, request, workload, early, deadline)
@@ -153,11 +157,11 @@ class Gate:
             case.images = await self._collector.collect(written, needs, access, facts_by, request)
         await self._evaluate(case, standing, request, workload, late, deadline)
 
-    async def _look_around(self, case: Case, standing: Standing, deadline: float) -> None:
+    async def _look_around(self, case: Case, request: AdmissionRequest, standing: Standing, deadline: float) -> None:
         """What somebody needs of the cluster around the request; what cannot be had is a problem."""
         if case.request.namespace and (Need.NAMESPACE in standing.needs or standing.by_labels):
             if case.request.creates_namespace:
-                case.described = _described_namespace(case.request)
+                case.described = _described_namespace(request)
             else:
                 with case.timed(Stage.NAMESPACE):
                     await self._find_namespace(case, deadline)
@@ -196,7 +200,7 @@ class Gate:
                 now=case.now,
                 request=request,
                 workload=workload,
-                namespace=case.namespace or case.described,
+                namespace=self._redactor.namespace(case.namespace or case.described),
                 containers=container_facts(workload, case.images),
                 images=case.images,
                 limits=self._limits,

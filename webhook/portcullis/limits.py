@@ -356,11 +356,18 @@ class Limits:
     append_seconds: float = 0.3
     """How long the store may take before the journal takes the record: less than deadline_reserve_seconds, so that
     the journal still has its time."""
+    suspect_chars: int = 256 * KIB
+    """Texts of one request that may hold a secret and are searched for it, line by line, 4 KiB of a longer line: they
+    take about 0.1 s. Variables and the data of Secrets, which go unread, do not count."""
+    masked_paths: int = 20
+    """Places of what was taken out of a request that its record names one by one; all are counted."""
     store_seconds: float = 3.0
     """How long one step of the store may take where it is a server (PostgreSQL). The journal has had the records since
     append_seconds; after this the connection is given up, so that a server that hangs holds nothing up for longer."""
     search_rows: int = 1000
     """Rows of one answer of the log."""
+    span_days: int = 3660
+    """Days of one chart: ten years."""
     search_words: int = 30
     """Words of one search of the messages; each is looked up by itself."""
     read_seconds: float = 3.0

@@ -11,9 +11,14 @@ import pytest
 from fakes.reviews import pod, request, update
 from portcullis.admission.review import parse_review
 from portcullis.admission.workloads import WorkloadReader
-from portcullis.audit.redact import LAST_APPLIED, REDACTED, redact
+from portcullis.audit.redact import LAST_APPLIED, REDACTED, Redactor
 from portcullis.limits import DEFAULT_LIMITS
-from portcullis.model.request import Caller
+from portcullis.model.request import AdmissionRequest, Caller
+
+
+def redact(asked: AdmissionRequest) -> AdmissionRequest:
+    return Redactor()(asked).request
+
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "reviews"
 

@@ -98,6 +98,8 @@ _DECISION: _Names = {
     "decidedAt": "decided_at",
     "elapsedMs": "elapsed_ms",
     "timings": "timings",
+    "masked": "masked",
+    "maskedPlaces": "masked_places",
 }
 _REQUEST: _Names = {
     "uid": "uid",

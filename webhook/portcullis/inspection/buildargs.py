@@ -10,6 +10,7 @@ from portcullis.inspection.catalogue import Catalogue, CompiledRule
 from portcullis.limits import Limits
 from portcullis.model.contents import Finding
 from portcullis.model.image import BuildStep, Digest
+from portcullis.secretforms import HARMLESS
 from portcullis.text import clean
 
 SHOWN_CHARS: Final = 500
@@ -21,8 +22,6 @@ _REPEATED: Final = 50
 _ASSIGNMENT: Final = re.compile(
     r"""(?<![A-Za-z0-9_$])([A-Za-z_][A-Za-z0-9_]{0,99}+)=("[^"]{0,4000}"|'[^']{0,4000}'|[^\s"';&|)]{1,4000})"""
 )
-_HARMLESS: Final = re.compile(r"\$.*|/.*|true|false|yes|no|none|null|[0-9]{1,3}|\*+|<.*>|x+", re.IGNORECASE | re.DOTALL)
-"""Values that are no secret: references to variables and files, switches, placeholders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ def _secrets(line: str, rules: Sequence[CompiledRule]) -> Iterator[_Secret]:
             continue
         for match in _ASSIGNMENT.finditer(line):
             name, value = match[1], match[2].strip("\"'")
-            if not value or _HARMLESS.fullmatch(value):
+            if not value or HARMLESS.fullmatch(value):
                 continue
             if rule.variables is None or not rule.variables.fullmatch(name):
                 continue

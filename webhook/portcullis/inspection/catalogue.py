@@ -16,6 +16,7 @@ from portcullis.errors import ConfigError
 from portcullis.inspection.patterns import Pattern, any_of, name_pattern, parse_pattern
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.contents import FindingClass
+from portcullis.secretforms import SHARED
 from portcullis.text import clean
 
 BUILT_IN: Final = files(__package__).joinpath("catalogue.toml").read_text(encoding="utf-8")
@@ -205,11 +206,20 @@ def load_catalogue(texts: Sequence[tuple[str, str]], *, limits: Limits = DEFAULT
 
 def _read(name: str, text: str) -> _File:
     try:
-        return msgspec.convert(tomllib.loads(text), _File)
+        content = msgspec.convert(tomllib.loads(text), _File)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: is not TOML: {clean(str(error), 300)}") from None
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}: {clean(str(error), 300)}") from None
+    return msgspec.structs.replace(content, rules=tuple(_written_out(rule) for rule in content.rules))
+
+
+def _written_out(rule: Rule) -> Rule:
+    """The rule with the shared expressions in the place of their names, so that its revision follows them."""
+    content = rule.content
+    for name, expression in SHARED.items():
+        content = content.replace(name, f"(?:{expression})")
+    return msgspec.structs.replace(rule, content=content)
 
 
 def _compiled(rule: Rule) -> CompiledRule:

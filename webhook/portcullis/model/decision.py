@@ -110,7 +110,8 @@ class Decision:
 
     ``code`` is the status inside the AdmissionResponse: 200, 403, 429 or 503. ``retry_after_seconds`` is set
     with 429 for people only. ``timings`` are milliseconds per stage. ``document`` is the judged policy input
-    as JSON bytes, which is also what is stored; b"" where none could be made.
+    as JSON bytes, which is also what is stored; b"" where none could be made. ``masked`` are JSON pointers into it,
+    of what holds something that redaction replaced; the first of ``masked_places`` in all.
     """
 
     id: str
@@ -130,3 +131,5 @@ class Decision:
     elapsed_ms: float
     timings: Mapping[str, float]
     document: bytes = field(repr=False)
+    masked: tuple[str, ...] = ()
+    masked_places: int = 0

@@ -127,5 +127,5 @@ def _as_judged(record: AuditRecord, decision: Decision) -> AuditRecord:
     return replace(record, decision=decision)
 
 
-_WORDS: Mapping[str, Mapping[str, str]] = {"callers": CALLERS, "operations": OPERATIONS, "places": PLACES}
+_WORDS: Mapping[str, object] = {"callers": CALLERS, "operations": OPERATIONS, "places": PLACES}
 environment().globals.update(_WORDS)
