@@ -7,6 +7,7 @@ from pydantic import AfterValidator, ValidationInfo, model_validator
 
 from portcullis.audit.databaseurl import read_address, with_password_file
 from portcullis.errors import ConfigError
+from portcullis.server.keepsections import CheckpointsSection, RetentionSection
 from portcullis.server.pagesections import PagesSection
 from portcullis.server.sectionbase import ConfigPath, Section
 
@@ -41,6 +42,8 @@ class Audit(Section):
     With PostgreSQL it must be named."""
     replica: str = ""
     """The name of this replica in its chain of records; by default the host's."""
+    checkpoints: CheckpointsSection = CheckpointsSection()
+    retention: RetentionSection = RetentionSection()
     pages: PagesSection = PagesSection()
 
     @model_validator(mode="after")
