@@ -137,7 +137,9 @@ class Tree:
         number, key = place
         if key == "image":
             return self._list_of(number) in _CONTAINERS
-        return key == "reference" and self.names[number] == "image" and self._list_of(self.parents[number]) == "volumes"
+        if key != "reference" or self.names[number] != "image":
+            return False
+        return bool(self._list_of(self.parents[number]) == "volumes")
 
     def with_key(self, keys: set[str]) -> Iterator[int]:
         """The dicts that have one of these keys."""

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from portcullis.server.pagesections import PagesSection
+from portcullis.server.recordingsections import Redaction, SinkSection
 from portcullis.server.sectionbase import ConfigPath, Section
 
 _SQLITE = "sqlite:///"
@@ -28,3 +29,9 @@ class Audit(Section):
     replica: str = ""
     """The name of this replica in its chain of records; by default the host's."""
     pages: PagesSection = PagesSection()
+    redaction: Redaction = Redaction()
+    sinks: Annotated[tuple[SinkSection, ...], Field(max_length=10)] = ()
+    """Where decisions go beside the database: none is waited for."""
+    unverified_per_minute: Annotated[int, Field(ge=0, le=100_000)] = 60
+    """With ``server.pathSegment``: how many reviews a minute are recorded that came to another path; the others are
+    counted only."""

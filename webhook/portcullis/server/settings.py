@@ -109,6 +109,8 @@ class Settings(Section):
         if tree["cluster"]["webhook"] is not None:
             # No decision hangs on it, and each pod has another.
             tree["cluster"]["webhook"].pop("pod")
+        for key in ("sinks", "unverifiedPerMinute"):
+            tree["audit"].pop(key)  # no decision hangs on where it is told, either
         tree["audit"]["database"] = _without_password(tree["audit"]["database"])
         tree["trust"] = self._effective_trust(tree["trust"])
         tree["inspection"]["catalogue"] = [text for _, text in self.catalogue_files]

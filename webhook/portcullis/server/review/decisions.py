@@ -51,7 +51,9 @@ def sound(search: Search) -> Search:
         PageProblem: it has faults.
     """
     if search.faults:
-        faults = "; ".join(f"{FIELDS[name].label if name in FIELDS else name}: {why}" for name, why in search.faults.items())
+        faults = "; ".join(
+            f"{FIELDS[name].label if name in FIELDS else name}: {why}" for name, why in search.faults.items()
+        )
         raise PageProblem(400, "That cannot be looked for", f"{faults}.", "Correct the filter, or begin anew.")
     return search
 
