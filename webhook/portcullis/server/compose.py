@@ -15,6 +15,7 @@ import structlog
 
 from portcullis.admission.workloads import CustomKind, WorkloadReader
 from portcullis.audit.journal import Journal
+from portcullis.audit.redact import Redactor
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.writer import AuditLog
 from portcullis.decision.exceptions import Exceptions
@@ -69,6 +70,7 @@ class Parts:
     kept: KeptFacts
     trusting: Trusting
     gatherer: EvidenceGatherer
+    redactor: Redactor
     inspector: LayerInspector | None
     supervisor: Serving
     engine: OpaEngine
@@ -118,6 +120,7 @@ async def compose(
     verifying = trusting(settings, limits)
     reader = WorkloadReader(custom=_custom_kinds(settings), limits=limits)
     hosts = host_rules_of(settings)
+    redactor = Redactor(settings.audit.redaction.rules(), limits)
     catalogue = catalogue_of(settings, limits)
     async with AsyncExitStack() as stack:
         keychain = await stack.enter_async_context(open_keychain(settings, hosts=hosts, user=user))
@@ -171,6 +174,7 @@ async def compose(
             clock=clock,
             limits=limits,
             remembering=kept.remembering,
+            redactor=redactor,
             default_registry=settings.registries.default,
         )
         if bundles is not None:
@@ -184,6 +188,7 @@ async def compose(
             kept=kept,
             trusting=verifying,
             gatherer=gatherer,
+            redactor=redactor,
             inspector=inspector,
             supervisor=supervisor,
             engine=engine,
