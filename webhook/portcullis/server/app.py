@@ -25,6 +25,7 @@ from portcullis.server.lifecycle import address_of, background, bound, on_stop_s
 from portcullis.server.live.mapgate import PolicyMapHandler
 from portcullis.server.recording import Recorder
 from portcullis.server.registrar import Registrar, registered
+from portcullis.server.review.serving import Pages
 from portcullis.server.sections import Server as ServerSection
 from portcullis.server.settings import Settings
 from portcullis.server.telemetry import Metrics, configure_logging
@@ -126,7 +127,8 @@ async def _run(settings: Settings) -> None:
         tls = ServerTls(source=pair_source(section), clock=SystemClock())
         async with compose(settings, with_audit=True) as parts, registered(settings, parts.clock) as registrar:
             webhook = create_app(parts, metrics)
-            looked_at = checks(parts, tls, webhook.reviews, registrar)
+            pages = Pages(settings.audit.pages)
+            looked_at = [*checks(parts, tls, webhook.reviews, registrar), *pages.checks()]
             observe(parts, tls, registrar, metrics)
             main = server(webhook, tls.context, drain_seconds=section.drain_seconds, limits=parts.limits)
             health_app = create_health_app(checks=looked_at, metrics=metrics, when_ready=registrar.reported)
@@ -137,6 +139,7 @@ async def _run(settings: Settings) -> None:
                 background(watching),
                 running(side, health),
                 running(main, port) as ended,
+                background(pages.serve(parts, looked_at, tls)),
             ):
                 webhook.reviews.listening = True
                 stop: asyncio.Queue[signal.Signals] = asyncio.Queue()

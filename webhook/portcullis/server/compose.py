@@ -15,6 +15,7 @@ import structlog
 
 from portcullis.admission.workloads import CustomKind, WorkloadReader
 from portcullis.audit.journal import Journal
+from portcullis.audit.ledger import SqlLedger
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.writer import AuditLog
 from portcullis.decision.exceptions import Exceptions
@@ -31,7 +32,7 @@ from portcullis.policy.opa import OpaEngine
 from portcullis.policy.plain import plain
 from portcullis.policy.profiles import load_profile
 from portcullis.policy.serving import Serving
-from portcullis.ports import Bundles, Clock, Gatherer, Keychain, Namespaces
+from portcullis.ports import Bundles, Clock, Gatherer, Keychain, Ledger, Namespaces
 from portcullis.registry.facts import CachingRegistry
 from portcullis.server.auditfiles import journal_path, last_good_path
 from portcullis.server.caching import KeptFacts, keeping
@@ -58,7 +59,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All parts of the running gate. ``records`` and ``bundles`` are None for commands that record nothing."""
+    """All parts of the running gate. ``records``, ``bundles`` and ``ledger`` are None for commands that record
+    nothing."""
 
     settings: Settings
     limits: Limits
@@ -76,6 +78,7 @@ class Parts:
     gate: Gate
     records: AuditLog | None
     bundles: Bundles | None
+    ledger: Ledger | None
 
     @property
     def current(self) -> Current:
@@ -189,6 +192,7 @@ async def compose(
             gate=gate,
             records=records,
             bundles=bundles,
+            ledger=SqlLedger(records=store, limits=limits) if store is not None else None,
         )
 
 
