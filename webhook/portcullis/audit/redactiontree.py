@@ -137,7 +137,8 @@ class Tree:
         number, key = place
         if key == "image":
             return self._list_of(number) in _CONTAINERS
-        return key == "reference" and self.names[number] == "image" and self._list_of(self.parents[number]) == "volumes"
+        of_volume = key == "reference" and self.names[number] == "image"
+        return of_volume and bool(self._list_of(self.parents[number]) == "volumes")
 
     def with_key(self, keys: set[str]) -> Iterator[int]:
         """The dicts that have one of these keys."""
