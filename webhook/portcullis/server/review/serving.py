@@ -15,6 +15,7 @@ from portcullis.server.review.access import guard
 from portcullis.server.review.accessopening import access_to_pages, tls_of_pages
 from portcullis.server.review.app import create_review_app
 from portcullis.server.review.decisionagain import Rejudge
+from portcullis.server.review.installation import Installation, Installed, Root
 from portcullis.server.review.parts import ReviewParts
 from portcullis.server.tls import ServerTls
 from portcullis.text import clean
@@ -66,7 +67,7 @@ class Pages:
                 access_to_pages(parts.settings, namespaces=names, clock=clock, limits=limits) as access,
                 _followed(own if own is not tls else None),
             ):
-                app = guard(create_review_app(review_parts_of(parts, checks)), access)
+                app = guard(create_review_app(review_parts_of(parts, checks, tls)), access)
                 context = own.context if own is not None else None
                 pages = server(app, context, drain_seconds=DRAIN_SECONDS, limits=limits)
                 async with running(pages, listener) as ended:
@@ -82,8 +83,8 @@ async def _followed(tls: ServerTls | None) -> AsyncIterator[None]:
         yield
 
 
-def review_parts_of(parts: Parts, checks: Sequence[Check]) -> ReviewParts:
-    """What the pages are made of. ``parts`` must record."""
+def review_parts_of(parts: Parts, checks: Sequence[Check], tls: ServerTls) -> ReviewParts:
+    """What the pages are made of. ``parts`` must record; ``tls`` is that of the webhook."""
     assert parts.ledger is not None
     assert parts.bundles is not None
 
@@ -101,4 +102,21 @@ def review_parts_of(parts: Parts, checks: Sequence[Check]) -> ReviewParts:
         health=lambda: examine(checks),
         clock=parts.clock,
         limits=parts.limits,
+        installed=installed_in(parts, tls),
     )
+
+
+def installed_in(parts: Parts, tls: ServerTls) -> Installed:
+    """What this replica says of itself, asked anew each time."""
+
+    def installation() -> Installation:
+        keyless, now = parts.trusting.keyless, parts.clock.now()
+        ages = keyless.root_ages(now) if keyless is not None else {}
+        return Installation(
+            certificate_until=tls.state.not_after,
+            policies_since=parts.live.reloader.state.since,
+            roots=tuple(Root(name, age.newest, age.current) for name, age in sorted(ages.items())),
+            waiting=parts.records.journal_records if parts.records is not None else 0,
+        )
+
+    return installation
