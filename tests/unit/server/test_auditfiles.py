@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from typer.testing import CliRunner
 from fakes.postgres import PASSWORD, PostgresServer
 from fakes.records import a_record
 from fakes.reviews import pod, request
+from portcullis.audit.sql import SqlRecords, open_records
 from portcullis.cli.main import app
-from portcullis.errors import ConfigError
+from portcullis.errors import ConfigError, RecordsError
 from portcullis.model.decision import Verdict
+from portcullis.model.record import RecordFilter
 from portcullis.server.auditfiles import journal_path, last_good_path
 from portcullis.server.auditsections import Audit
 from portcullis.server.compose import compose
@@ -41,6 +44,38 @@ def test_what_only_the_operator_knows(audit: Audit, told: str) -> None:
     for path in (journal_path, last_good_path):
         with pytest.raises(ConfigError, match=told):
             path(audit)
+
+
+@pytest.mark.anyio
+async def test_what_operators_are_told_to_run(postgres: PostgresServer) -> None:
+    """docs/operators.md: the gate's user owns its database and nothing else; the reader's reads."""
+    page = (Path(__file__).parents[3] / "docs" / "operators.md").read_text()
+    page = page.replace("ROLE portcullis ", "ROLE portcullis_gate ").replace(
+        "OWNER portcullis ", "OWNER portcullis_gate "
+    )
+    making, reading = re.findall(r"```sql\n(.*?)```", page.partition("### PostgreSQL")[2], re.DOTALL)
+
+    def run(text: str, database: str = "postgres") -> None:
+        for statement in text.strip().split(";\n"):
+            postgres.execute(statement.removesuffix(";"), database=database)
+
+    try:
+        run(making)
+        gate = SqlRecords(url=postgres.url("portcullis", user="portcullis_gate", password="a long one"))
+        await gate.start()
+        run(reading, "portcullis")
+        await gate.append(a_record())
+        await gate.aclose()
+        url = postgres.url("portcullis", user="portcullis_reader", password="another one")
+        async with open_records(url) as reader:
+            assert len(await reader.search(RecordFilter())) == 1
+        with pytest.raises(RecordsError, match="permission denied for database"):
+            async with open_records(postgres.url("portcullis")):
+                pytest.fail("another user gets in")
+    finally:
+        postgres.drop("portcullis")
+        for role in ("portcullis_gate", "portcullis_reader"):
+            postgres.execute(f"DROP ROLE IF EXISTS {role}")
 
 
 @pytest.mark.anyio
