@@ -227,6 +227,10 @@ async def test_policies_over_time(records: SqlRecords, ledger: Ledger) -> None:
         PolicyBucket(DAY + HOUR, excepted=1),
     )
     assert await ledger.policy("image-user", span, TOOLS) == (PolicyBucket(DAY), PolicyBucket(DAY + HOUR))
+    assert await ledger.namespaces(span) == (Counted("shop", 4), Counted("tools", 1))
+    assert await ledger.namespaces(span, TOOLS) == (Counted("tools", 1),)
+    assert await ledger.namespaces(span, frozenset()) == ()
+    assert await ledger.namespaces(Span(DAY + 4 * HOUR, DAY + 5 * HOUR)) == ()
     assert await ledger.policy_namespaces("image-shell", span) == (Counted("shop", 3), Counted("tools", 1))
     assert await ledger.policy_namespaces("image-shell", span, TOOLS) == (Counted("tools", 1),)
     assert await ledger.policy_images("image-shell", span) == (Counted("sha256:aa", 3), Counted("sha256:bb", 1))
