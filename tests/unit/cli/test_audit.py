@@ -264,7 +264,7 @@ def test_a_disk_that_is_full_leaves_whole_lines_and_says_what_is_missing(large: 
     assert all(line.endswith(b"}\n") for line in lines)
     before = done.stderr.split("--before ")[1].split()[0]
     rest = run(large, "export", "--before", before).stdout.splitlines()
-    sequences = [json.loads(line)["sequence"] for line in [*lines, *rest]]
+    sequences = [*(json.loads(line)["sequence"] for line in lines), *(json.loads(line)["sequence"] for line in rest)]
     assert sequences == list(range(1200, 0, -1))
 
 
