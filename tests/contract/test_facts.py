@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,13 +44,13 @@ CLOCK = TickingClock()
 
 
 @contextlib.asynccontextmanager
-async def in_memory(_: Path, limits: Limits) -> AsyncIterator[Facts]:
+async def in_memory(_: str, limits: Limits) -> AsyncIterator[Facts]:
     yield MemoryFacts(limits=limits)
 
 
 @contextlib.asynccontextmanager
-async def in_store(path: Path, limits: Limits) -> AsyncIterator[SqlFacts]:
-    records = SqlRecords(url=f"sqlite:///{path / 'audit.db'}", limits=limits)
+async def in_store(url: str, limits: Limits) -> AsyncIterator[SqlFacts]:
+    records = SqlRecords(url=url, limits=limits)
     await records.start()
     facts = SqlFacts(records=records, clock=CLOCK, limits=limits)
     try:
@@ -60,8 +61,8 @@ async def in_store(path: Path, limits: Limits) -> AsyncIterator[SqlFacts]:
 
 
 @contextlib.asynccontextmanager
-async def in_layers(path: Path, limits: Limits) -> AsyncIterator[Facts]:
-    async with in_store(path, limits) as store:
+async def in_layers(url: str, limits: Limits) -> AsyncIterator[Facts]:
+    async with in_store(url, limits) as store:
         facts = LayeredFacts(memory=MemoryFacts(limits=limits), store=store, limits=limits)
         try:
             yield facts
@@ -69,18 +70,28 @@ async def in_layers(path: Path, limits: Limits) -> AsyncIterator[Facts]:
             await facts.aclose()
 
 
-Opened = Callable[[Path, Limits], AbstractAsyncContextManager[Facts]]
-IMPLEMENTATIONS: dict[str, Opened] = {"memory": in_memory, "store": in_store, "layers": in_layers}
+Opened = Callable[[Limits], AbstractAsyncContextManager[Facts]]
+"""Opens it; what lasts is found again by the next that is opened."""
+
+MAKERS: dict[str, Callable[[str, Limits], AbstractAsyncContextManager[Facts]]] = {
+    "memory": in_memory,
+    "sqlite": in_store,
+    "postgresql": in_store,
+    "layers": in_layers,
+}
+LASTING = pytest.mark.parametrize("opened", ["sqlite", "postgresql", "layers"], indirect=True)
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
-def opened(request: pytest.FixtureRequest) -> Opened:
-    return IMPLEMENTATIONS[request.param]
+@pytest.fixture(params=MAKERS)
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+    postgres = request.param == "postgresql"
+    url = request.getfixturevalue("postgres_url") if postgres else f"sqlite:///{tmp_path}/audit.db"
+    return partial(MAKERS[request.param], url)
 
 
 @pytest.fixture
-async def facts(opened: Opened, tmp_path: Path) -> AsyncIterator[Facts]:
-    async with opened(tmp_path, LIMITS) as facts:
+async def facts(opened: Opened) -> AsyncIterator[Facts]:
+    async with opened(LIMITS) as facts:
         yield facts
 
 
@@ -96,10 +107,10 @@ async def test_a_fact_comes_back_byte_for_byte(facts: Facts, content: bytes) -> 
     assert await facts.get("layer/2") is None
 
 
-async def test_a_fact_of_several_pieces(opened: Opened, tmp_path: Path) -> None:
+async def test_a_fact_of_several_pieces(opened: Opened) -> None:
     content = random.Random(4).randbytes(2 * PIECE_BYTES + 1)
     room = 16 * PIECE_BYTES
-    async with opened(tmp_path, Limits(stored_fact_bytes=room, memory_fact_bytes=room)) as facts:
+    async with opened(Limits(stored_fact_bytes=room, memory_fact_bytes=room)) as facts:
         await facts.put("layer/1", content)
         assert await facts.get("layer/1") == content
 
@@ -149,10 +160,10 @@ async def test_what_is_put_again_counts_as_used(facts: Facts) -> None:
     assert await facts.get("a") == content
 
 
-@pytest.mark.parametrize("opened", [in_memory, in_store], ids=["memory", "store"])
-async def test_the_room_is_kept_to(opened: Opened, tmp_path: Path) -> None:
+@pytest.mark.parametrize("opened", ["memory", "sqlite", "postgresql"], indirect=True)
+async def test_the_room_is_kept_to(opened: Opened) -> None:
     """By bytes, and by number where facts are small."""
-    async with opened(tmp_path, LIMITS) as facts:
+    async with opened(LIMITS) as facts:
         assert isinstance(facts, MemoryFacts | SqlFacts)
         for number in range(60):
             await facts.put(f"small/{number}", b"x")
@@ -176,9 +187,9 @@ async def test_many_put_at_once(facts: Facts) -> None:
     assert [await facts.get(key) for key in keys] == [key.encode() for key in keys]
 
 
-@pytest.mark.parametrize("opened", [in_memory, in_store], ids=["memory", "store"])
-async def test_what_happens_is_counted(opened: Opened, tmp_path: Path) -> None:
-    async with opened(tmp_path, LIMITS) as facts:
+@pytest.mark.parametrize("opened", ["memory", "sqlite", "postgresql"], indirect=True)
+async def test_what_happens_is_counted(opened: Opened) -> None:
+    async with opened(LIMITS) as facts:
         assert isinstance(facts, MemoryFacts | SqlFacts)
         await facts.put("a", b"x")
         await facts.put("a", b"x")
@@ -190,23 +201,23 @@ async def test_what_happens_is_counted(opened: Opened, tmp_path: Path) -> None:
         assert (counters.evicted, counters.damaged, counters.failed) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("opened", [in_store, in_layers], ids=["store", "layers"])
-async def test_facts_survive_a_restart(opened: Opened, tmp_path: Path) -> None:
-    async with opened(tmp_path, LIMITS) as facts:
+@LASTING
+async def test_facts_survive_a_restart(opened: Opened) -> None:
+    async with opened(LIMITS) as facts:
         await facts.put("layer/1", b"kept")
-    async with opened(tmp_path, LIMITS) as facts:
+    async with opened(LIMITS) as facts:
         assert await facts.get("layer/1") == b"kept"
 
 
-@pytest.mark.parametrize("opened", [in_store, in_layers], ids=["store", "layers"])
-async def test_the_order_of_use_survives_a_restart(opened: Opened, tmp_path: Path) -> None:
+@LASTING
+async def test_the_order_of_use_survives_a_restart(opened: Opened) -> None:
     content = b"x" * 8 * 1024
-    async with opened(tmp_path, LIMITS) as facts:
+    async with opened(LIMITS) as facts:
         for key in "abcd":
             await facts.put(key, content)
-    async with opened(tmp_path, LIMITS) as facts:
+    async with opened(LIMITS) as facts:
         await facts.get("a")
-    async with opened(tmp_path, LIMITS) as facts:
+    async with opened(LIMITS) as facts:
         await facts.put("e", content)
-    async with opened(tmp_path, LIMITS) as facts:
+    async with opened(LIMITS) as facts:
         assert await found(facts, "a", "b", "c", "d", "e") == ["a", "c", "d", "e"]

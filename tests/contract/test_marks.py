@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,13 +25,13 @@ LATER = NOON + timedelta(microseconds=1)
 
 
 @contextlib.asynccontextmanager
-async def in_memory(_: Path, limits: Limits) -> AsyncIterator[Marks]:
+async def in_memory(_: str, limits: Limits) -> AsyncIterator[Marks]:
     yield MemoryMarks(limits=limits)
 
 
 @contextlib.asynccontextmanager
-async def in_store(path: Path, limits: Limits) -> AsyncIterator[Marks]:
-    records = SqlRecords(url=f"sqlite:///{path / 'audit.db'}", limits=limits)
+async def in_store(url: str, limits: Limits) -> AsyncIterator[Marks]:
+    records = SqlRecords(url=url, limits=limits)
     await records.start()
     try:
         yield SqlMarks(records=records, clock=StandingClock(), limits=limits)
@@ -39,24 +40,33 @@ async def in_store(path: Path, limits: Limits) -> AsyncIterator[Marks]:
 
 
 @contextlib.asynccontextmanager
-async def in_layers(path: Path, limits: Limits) -> AsyncIterator[Marks]:
-    async with in_store(path, limits) as store:
+async def in_layers(url: str, limits: Limits) -> AsyncIterator[Marks]:
+    async with in_store(url, limits) as store:
         yield LayeredMarks(memory=MemoryMarks(limits=limits), store=store, limits=limits)
 
 
-Opened = Callable[[Path, Limits], AbstractAsyncContextManager[Marks]]
-IMPLEMENTATIONS: dict[str, Opened] = {"memory": in_memory, "store": in_store, "layers": in_layers}
-LASTING = pytest.mark.parametrize("opened", [in_store, in_layers], ids=["store", "layers"])
+Opened = Callable[[Limits], AbstractAsyncContextManager[Marks]]
+"""Opens it; what lasts is found again by the next that is opened."""
+
+MAKERS: dict[str, Callable[[str, Limits], AbstractAsyncContextManager[Marks]]] = {
+    "memory": in_memory,
+    "sqlite": in_store,
+    "postgresql": in_store,
+    "layers": in_layers,
+}
+LASTING = pytest.mark.parametrize("opened", ["sqlite", "postgresql", "layers"], indirect=True)
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
-def opened(request: pytest.FixtureRequest) -> Opened:
-    return IMPLEMENTATIONS[request.param]
+@pytest.fixture(params=MAKERS)
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
+    postgres = request.param == "postgresql"
+    url = request.getfixturevalue("postgres_url") if postgres else f"sqlite:///{tmp_path}/audit.db"
+    return partial(MAKERS[request.param], url)
 
 
 @pytest.fixture
-async def marks(opened: Opened, tmp_path: Path) -> AsyncIterator[Marks]:
-    async with opened(tmp_path, LIMITS) as marks:
+async def marks(opened: Opened) -> AsyncIterator[Marks]:
+    async with opened(LIMITS) as marks:
         yield marks
 
 
@@ -120,16 +130,16 @@ async def test_of_many_that_move_one_the_latest_stays(marks: Marks) -> None:
 
 
 @LASTING
-async def test_marks_survive_a_restart(opened: Opened, tmp_path: Path) -> None:
-    async with opened(tmp_path, LIMITS) as marks:
+async def test_marks_survive_a_restart(opened: Opened) -> None:
+    async with opened(LIMITS) as marks:
         await marks.advance({"a": NOON})
-    async with opened(tmp_path, LIMITS) as marks:
+    async with opened(LIMITS) as marks:
         assert await marks.get(["a"]) == {"a": NOON}
 
 
 @LASTING
-async def test_what_another_program_saw_counts_here(opened: Opened, tmp_path: Path) -> None:
-    async with opened(tmp_path, LIMITS) as here, opened(tmp_path, LIMITS) as there:
+async def test_what_another_program_saw_counts_here(opened: Opened) -> None:
+    async with opened(LIMITS) as here, opened(LIMITS) as there:
         await here.advance({"a": NOON, "b": LATER})
         assert await here.get(["a", "b"]) == {"a": NOON, "b": LATER}
         await there.advance({"a": LATER, "b": NOON})

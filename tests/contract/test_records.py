@@ -9,18 +9,21 @@ from pathlib import Path
 import pytest
 
 from fakes.records import NOON, InMemoryBundles, InMemoryRecords, SystemClock, a_decision, a_record
+from portcullis.audit.fulltext import words
 from portcullis.audit.journal import Journal
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.writer import AuditLog
 from portcullis.errors import RecordsError
 from portcullis.limits import Limits
-from portcullis.model.decision import Verdict
+from portcullis.model.decision import Because, Verdict
 from portcullis.model.record import AuditRecord, RecordFilter
+from portcullis.model.request import Caller
+from portcullis.model.ruling import Mode
 from portcullis.ports import Bundles, Records
 
 pytestmark = pytest.mark.anyio
 
-LIMITS = Limits(search_rows=60)
+LIMITS = Limits(search_rows=60, append_seconds=30.0)
 HOSTILE = [
     "'; DROP TABLE decisions; --",
     '" OR 1=1 --',
@@ -156,12 +159,46 @@ FILTERS = [
     (RecordFilter(namespace="shop", username="jane@example.com"), ["a"]),
     (RecordFilter(namespace="shop", verdict="undecided"), []),
     (RecordFilter(policy="scan-required", limit=1), ["c"]),
+    (RecordFilter(mode="deny"), ["b"]),
+    (RecordFilter(mode="warn"), ["c"]),
+    (RecordFilter(policy="scan-required", mode="warn"), ["c"]),
+    (RecordFilter(policy="image-user", mode="warn"), []),  # another policy of another decision has that mode
+    (RecordFilter(exception="EX-1"), []),
+    (RecordFilter(reason="registry-unreachable"), ["c"]),
+    (RecordFilter(reason="registry"), []),
+    (RecordFilter(reason="registry-unreachable", namespace="shop"), []),
+    (RecordFilter(because="judged"), ["c", "b", "a"]),
+    (RecordFilter(because="break-glass"), []),
+    (RecordFilter(caller="certificate", kind="Pod"), ["c"]),
+    (RecordFilter(caller="unverified"), []),
+    (RecordFilter(dry_run=False), ["b", "a"]),
+    (RecordFilter(dry_run=True), ["c"]),
+    (RecordFilter(dry_run=True, namespace="shop"), []),
+    (RecordFilter(text="root"), ["b"]),
+    (RecordFilter(text="RUNS as Root"), ["b"]),
+    (RecordFilter(text="image-user"), ["b"]),
+    (RecordFilter(text="roo"), []),
+    (RecordFilter(text="root host"), []),
+    (RecordFilter(text="host"), ["c"]),
+    (RecordFilter(text="host", namespace="shop"), []),
+    (RecordFilter(text="host", namespace="tools"), ["c"]),
+    (RecordFilter(text="root", policy="image-user", verdict="refused", namespace="shop"), ["b"]),
+    (RecordFilter(text="?!"), []),
+    (RecordFilter(visible=frozenset({"shop"})), ["b", "a"]),
+    (RecordFilter(visible=frozenset({"shop", "tools", "other"})), ["c", "b", "a"]),
+    (RecordFilter(visible=frozenset(f"n{number}" for number in range(50)) | {"tools"}), ["c"]),
+    (RecordFilter(visible=frozenset()), []),
+    (RecordFilter(visible=frozenset({"shop"}), namespace="tools"), []),
+    (RecordFilter(visible=frozenset({"shop"}), namespace="shop", verdict="refused"), ["b"]),
+    (RecordFilter(visible=frozenset({"tools"}), policy="scan-required"), ["c"]),
+    (RecordFilter(visible=frozenset({"tools"}), image="reg.example/web"), ["c"]),
+    (RecordFilter(namespace="shop", kind="Deployment", name="b"), ["b"]),
+    (RecordFilter(namespace="shop", kind="Pod", name="b"), []),
     (RecordFilter(image="reg.example/web", limit=2), ["c", "b"]),
 ]
 
 
-@pytest.mark.parametrize(("query", "expected"), FILTERS)
-async def test_filters(records: Records, query: RecordFilter, expected: list[str]) -> None:
+async def test_filters(records: Records) -> None:
     await append(
         records,
         a_record(a_decision(images=[("reg.example/web:1", "sha256:aa")]), name="a"),
@@ -189,9 +226,60 @@ async def test_filters(records: Records, query: RecordFilter, expected: list[str
             name="c",
             kind="Pod",
             namespace="tools",
+            dry_run=True,
         ),
     )
-    assert await names(records, query) == expected
+    for query, expected in FILTERS:
+        assert await names(records, query) == expected, query
+
+
+async def test_an_exception_is_found_with_its_own_violation(records: Records) -> None:
+    covered = a_decision(denied=["image-user"])
+    (violation,) = covered.violations
+    two = (replace(violation, exception="EX-1"), replace(violation, policy="image-shell", mode=Mode.WARN))
+    await append(records, a_record(replace(covered, violations=two), name="a"), a_record())
+    assert await names(records, RecordFilter(exception="EX-1")) == ["a"]
+    assert await names(records, RecordFilter(exception="EX-1", policy="image-user", mode="deny")) == ["a"]
+    assert await names(records, RecordFilter(exception="EX-1", policy="image-shell")) == []
+    assert await names(records, RecordFilter(exception="EX-1", mode="warn")) == []
+
+
+async def test_what_is_rare_is_found(records: Records) -> None:
+    broken = replace(a_decision(), because=Because.BREAK_GLASS)
+    rare = replace(a_record(broken, name="rare"), caller=Caller.UNVERIFIED)
+    await append(records, a_record(), rare, a_record())
+    assert await names(records, RecordFilter(because="break-glass")) == ["rare"]
+    assert await names(records, RecordFilter(caller="unverified")) == ["rare"]
+
+
+WORDS = (
+    *('"', 'root"', "AND", "root AND", "NOT root", "NEAR(root)", "ro*", "text:root", "root OR nothing", "(", "-root"),
+    *("it's", "\\", "root & !root", "<->", "root:*", "\0root", "\ud800", "\u202eroot", "rööt", "𝔯𝔬𝔬𝔱", "x" * 5000, "%"),
+)
+
+
+async def test_no_words_are_a_syntax_error(records: Records) -> None:
+    """What is searched for are words, whatever else stands there; what holds none finds nothing."""
+    await append(records, a_record(a_decision(denied=["image-user"]), name="a"), a_record())
+    for text in WORDS:
+        wanted = set(words(text))
+        held = bool(wanted) and wanted <= {"image", "user", "runs", "as", "root"}
+        assert await names(records, RecordFilter(text=text)) == (["a"] if held else []), text
+        assert await names(records, RecordFilter(text=text, namespace="shop")) == (["a"] if held else []), text
+
+
+async def test_accents_and_case_do_not_matter(records: Records) -> None:
+    decision = a_decision(denied=["image-user"])
+    (violation,) = decision.violations
+    said = replace(violation, msg="Läuft als Root: ÉCRIT, İstanbul, straße")
+    await append(records, a_record(replace(decision, violations=(said,)), name="a"))
+    for text in ("lauft", "LÄUFT", "la\u0308uft", "écrit", "istanbul", "strasse", "STRASSE root"):
+        assert await names(records, RecordFilter(text=text)) == ["a"], text
+
+
+async def test_too_many_words_are_refused(records: Records) -> None:
+    with pytest.raises(RecordsError, match=r"limits\.searchWords"):
+        await records.search(RecordFilter(text=" ".join(f"w{number}" for number in range(31))))
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:20])

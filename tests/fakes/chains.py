@@ -16,7 +16,6 @@ from portcullis.audit.published import Published
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.verification import Verification
 from portcullis.audit.verifying import Verifier
-from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.decision import Verdict
 from portcullis.model.record import AuditRecord
 
@@ -45,11 +44,11 @@ def made(number: int, *, name: str = "d", days: float = 0.0) -> AuditRecord:
         f"{name}-{number}",
         verdict=Verdict.REFUSED,
         code=403,
-        images=[(f"web:{number}", "sha256:aa"), ("db", "")],
+        images=[(f"{name}:{number}", "sha256:aa"), ("db", "")],
         denied=["image-user"],
         undecided=["scan-required"],
         decided_at=NOON + timedelta(days=days, seconds=number),
-        document=f'{{"n":{number}}}'.encode(),
+        document=f'{{"{name}":{number}}}'.encode(),
     )
     return a_record(decision, name=f"{name}-{number}")
 
@@ -91,7 +90,6 @@ async def verified(
             keys=Keys(keys),
             published=[Published(f"line {at}", one) for at, one in enumerate(published, 1)],
             lost=lost,
-            limits=DEFAULT_LIMITS,
         ).run()
     finally:
         await store.aclose()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from portcullis.audit.fulltext import words, words_of
 from portcullis.errors import RecordsError
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.decision import (
@@ -111,6 +112,8 @@ class InMemoryRecords:
         self._check()
         if not 1 <= query.limit <= self._limits.search_rows:
             raise RecordsError(f"limit {query.limit}")
+        if len(words(query.text)) > self._limits.search_words:
+            raise RecordsError("too many words (limits.searchWords)")
         found = [record for record in reversed(self.records) if _matches(record, query)]
         return tuple(
             replace(record, decision=replace(record.decision, document=b"")) for record in found[: query.limit]
@@ -136,8 +139,7 @@ class InMemoryBundles:
 
 def _matches(record: AuditRecord, query: RecordFilter) -> bool:
     decision = record.decision
-    policies = {violation.policy for violation in decision.violations}
-    policies |= {undecided.policy for undecided in decision.undecided}
+    problems = [*decision.problems, *(problem for one in decision.undecided for problem in one.problems)]
     return (
         (query.before is None or record.sequence < query.before)
         and (query.since is None or decision.decided_at >= query.since)
@@ -147,7 +149,13 @@ def _matches(record: AuditRecord, query: RecordFilter) -> bool:
         and query.name in ("", record.name)
         and query.username in ("", record.username)
         and query.verdict in ("", decision.verdict)
-        and (not query.policy or query.policy in policies)
+        and query.because in ("", decision.because)
+        and query.caller in ("", record.caller)
+        and query.dry_run in (None, record.dry_run)
+        and (query.visible is None or record.namespace in query.visible)
+        and (not query.reason or any(problem.reason == query.reason for problem in problems))
+        and (not query.text or _says(record, query.text))
+        and _violation_matches(record, query)
         and (
             not (query.image or query.digest)
             or any(
@@ -156,6 +164,23 @@ def _matches(record: AuditRecord, query: RecordFilter) -> bool:
             )
         )
     )
+
+
+def _violation_matches(record: AuditRecord, query: RecordFilter) -> bool:
+    if not (query.policy or query.mode or query.exception):
+        return True
+    decision = record.decision
+    found = [(one.policy, one.mode, one.exception) for one in decision.violations]
+    found += [(one.policy, one.mode, "") for one in decision.undecided]
+    return any(
+        query.policy in ("", policy) and query.mode in ("", mode) and query.exception in ("", exception)
+        for policy, mode, exception in found
+    )
+
+
+def _says(record: AuditRecord, text: str) -> bool:
+    wanted = words(text)
+    return bool(wanted) and set(wanted) <= set(words_of(record).split())
 
 
 def _image_matches(wanted: str, written: str) -> bool:

@@ -10,9 +10,14 @@ from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.decision import Decision
 from portcullis.model.record import AuditRecord
 from portcullis.model.ruling import CompiledBundle
+from portcullis.ports import Clock
 from portcullis.rejudging import Inexact
 from portcullis.server.health import Report
+from portcullis.server.pagesections import PagesSection
+from portcullis.server.review.access import Guard, guard
+from portcullis.server.review.accessopening import access_of
 from portcullis.server.review.parts import ReviewParts
+from portcullis.server.review.reader import LOOPBACK, Reader
 from portcullis.standing import Standing
 
 
@@ -38,8 +43,33 @@ def review_parts(ledger: Any, **fields: Any) -> ReviewParts:
     return ReviewParts(**(values | fields))
 
 
-async def get(app: Any, address: str, *, part: bool = False) -> Answered:
-    """A page by its address; ``part`` is as htmx asks."""
+def guarded(app: Any, clock: Clock | None = None) -> Guard:
+    """The application as it is served on loopback, where whoever reaches it reads everything."""
+    access = access_of(
+        PagesSection(), reviews=None, namespaces=tuple, clock=clock or StandingClock(), limits=DEFAULT_LIMITS
+    )
+    return guard(app, access)
+
+
+def read_by(app: Any, reader: Reader) -> Any:
+    """The application as the guard hands it the requests of that reader."""
+
+    async def reading(scope: Any, receive: Any, send: Any) -> None:
+        scope["state"] = {"reader": reader, "csrf": "a code"}
+        await app(scope, receive, send)
+
+    return reading
+
+
+async def get(app: Any, address: str, *, part: bool = False, reader: Reader | None = None) -> Answered:
+    """A page by its address, through the guard, or as ``reader`` sees it; ``part`` is as htmx asks."""
     path, _, query = address.partition("?")
     headers = {"host": "127.0.0.1:8082"} | ({"hx-request": "true"} if part else {})
-    return await call(app, path, method="GET", query=query.encode(), headers=headers)
+    asked = guarded(app) if reader is None else read_by(app, reader)
+    return await call(asked, path, method="GET", query=query.encode(), headers=headers)
+
+
+async def post(app: Any, address: str, *, part: bool = False) -> Answered:
+    """A form without fields, as the guard lets it through."""
+    headers = {"host": "127.0.0.1:8082"} | ({"hx-request": "true"} if part else {})
+    return await call(read_by(app, LOOPBACK), address, method="POST", headers=headers)

@@ -28,6 +28,7 @@
     ├── PolicyCompileError         policy-invalid            Rego that does not compile; carries where
     ├── RedactionError             redaction-failed          secrets cannot be taken out of the request
     ├── RecordsError               audit-unavailable         the record cannot be kept                  (retryable)
+    │   └── CursorInvalid          cursor-invalid            a place to read on from that is none of ours
     ├── ClusterError               cluster-unavailable       the API server does not do as asked        (retryable)
     └── DeadlineExceeded           deadline-exceeded         the time of the request is over            (retryable)
 
@@ -240,6 +241,13 @@ class RecordsError(PortcullisError):
 
     reason = "audit-unavailable"
     retryable = True
+
+
+class CursorInvalid(RecordsError):
+    """What was handed back to read on from is no place that the log has named."""
+
+    reason = "cursor-invalid"
+    retryable = False
 
 
 class ClusterError(PortcullisError):

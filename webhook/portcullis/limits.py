@@ -372,10 +372,17 @@ class Limits:
     append_seconds; after this the connection is given up, so that a server that hangs holds nothing up for longer."""
     search_rows: int = 1000
     """Rows of one answer of the log."""
+    span_days: int = 3660
+    """Days of one chart: ten years."""
     search_words: int = 30
     """Words of one search of the messages; each is looked up by itself."""
     read_seconds: float = 3.0
     """How long a question of a reader may take: what is not found by then is said to be unsearched."""
+    judge_again_seconds: float = 15.0
+    """For a recorded decision that a reader has judged again. Where the policies have changed since, those of then are
+    compiled first, which takes two seconds."""
+    judge_again_waiting: int = 4
+    """Of these, how many there are at once; one after the other is judged, beside the decisions of the gate."""
 
     # -- readers of the audit log ------------------------------------------------------------------------
     page_requests: int = 16

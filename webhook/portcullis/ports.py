@@ -196,6 +196,10 @@ class Ledger(Protocol):
         """By hour up to a week, by day beyond; buckets without decisions are there, too."""
         ...
 
+    async def namespaces(self, span: Span, visible: Visible = None) -> Sequence[Counted]:
+        """Where most was refused, ten at most."""
+        ...
+
     async def policies(self, span: Span, visible: Visible = None) -> Sequence[PolicyTally]:
         """The most violated first."""
         ...
@@ -216,7 +220,7 @@ class Ledger(Protocol):
         """``written`` is how the reference begins; ``after`` is ``next`` of the page before.
 
         Raises:
-            RecordsError: ``after`` is not of ours.
+            CursorInvalid: ``after`` is not of ours.
         """
         ...
 

@@ -339,7 +339,7 @@ async def test_a_store_of_the_first_schema_is_brought_up_to_date(path: Path, tmp
     )
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
-        migrate(connection, path, before)
+        migrate(connection, str(path), before)
         with connection.begin():
             insert_old(connection, a_record())
     engine.dispose()

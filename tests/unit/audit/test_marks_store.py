@@ -74,7 +74,7 @@ async def test_a_store_of_the_second_schema_is_brought_up_to_date(path: Path, tm
     shutil.copytree(MIGRATIONS, before, ignore=shutil.ignore_patterns("__pycache__", "r0003_*", "r0004_*", "r0005_*"))
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
-        migrate(connection, path, before)
+        migrate(connection, str(path), before)
     engine.dispose()
     async with house(path) as at:
         await at.marks.advance({"a": NOON})

@@ -74,7 +74,7 @@ async def fill(path: Path) -> list[str]:
 
 def test_the_migrations_make_the_tables_that_the_code_uses(path: Path, engine: Engine) -> None:
     with engine.connect() as connection:
-        migrate(connection, path)
+        migrate(connection, str(path))
         context = MigrationContext.configure(connection, opts={"include_name": no_full_text})
         assert compare_metadata(context, metadata) == []
         made = inspect(connection)
@@ -88,7 +88,7 @@ def test_the_schema_that_the_code_names_is_the_newest_migration() -> None:
 
 def test_sequences_are_never_given_twice(path: Path, engine: Engine) -> None:
     with engine.connect() as connection:
-        migrate(connection, path)
+        migrate(connection, str(path))
         definition = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'decisions'")).scalar_one()
     assert "AUTOINCREMENT" in definition
 
@@ -115,7 +115,7 @@ async def test_records_of_older_schemas_are_found_and_counted_as_new_ones(
     newer = [f"r{number:04}_*" for number in range(int(schema) + 1, 10)]
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__", *newer))
     with engine.connect() as connection:
-        migrate(connection, path, folder)
+        migrate(connection, str(path), folder)
         with connection.begin():
             insert_old(connection, *records)
     new = SqlRecords(url=f"sqlite:///{tmp_path}/new.db")
@@ -149,9 +149,9 @@ async def test_a_later_migration_runs_on_a_filled_database(path: Path, engine: E
     await fill(path)
     folder = later_version(tmp_path)
     with engine.connect() as connection:
-        migrate(connection, path, folder)
+        migrate(connection, str(path), folder)
     with engine.connect() as connection:
-        assert schema_revision(connection, path, folder) == "9999"
+        assert schema_revision(connection, str(path), folder) == "9999"
         assert connection.execute(text("SELECT count(*) FROM decisions WHERE later = 'none'")).scalar_one() == 50
         assert len(search(connection, RecordFilter(image="web", limit=5), until=math.inf).sequences) == 5
 
@@ -164,11 +164,11 @@ async def test_a_migration_that_fails_leaves_nothing_behind(path: Path, engine: 
 
     connection = store._database.writer()
     with pytest.raises(RuntimeError, match="half way"):
-        migrate(connection, path, folder)
+        migrate(connection, str(path), folder)
     await store.append(a_record())
     await store.aclose()
     with engine.connect() as reading:
-        assert schema_revision(reading, path) == SCHEMA
+        assert schema_revision(reading, str(path)) == SCHEMA
         assert "later" not in {column["name"] for column in inspect(reading).get_columns("decisions")}
 
 
@@ -177,7 +177,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(
 ) -> None:
     await fill(path)
     with engine.connect() as connection:
-        migrate(connection, path, later_version(tmp_path))
+        migrate(connection, str(path), later_version(tmp_path))
     store = SqlRecords(url=f"sqlite:///{path}")
     with pytest.raises(ConfigError, match=r"newer version of Portcullis.*9999"):
         await store.start()

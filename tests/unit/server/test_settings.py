@@ -1,11 +1,13 @@
 """portcullis.yaml: strict, with lines, and overlaid by the environment."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from portcullis.audit.databaseurl import EXAMPLES, read_address
 from portcullis.errors import ConfigError
 from portcullis.limits import Limits
 from portcullis.model.ruling import Mode
@@ -120,6 +122,15 @@ def test_nothing_gives_the_defaults(tmp_path: Path) -> None:
         ("server:\n  address: 12", "portcullis.yaml:2: server.address: a valid string is expected"),
         ("server: []", "portcullis.yaml:1: server: an object is expected"),
         ("- server", "portcullis.yaml:1: the configuration is not a map of sections"),
+        (
+            "audit:\n  database: mysql://db/audit",
+            f"portcullis.yaml:2: audit.database: 'mysql' is not supported; write {EXAMPLES}",
+        ),
+        ("audit:\n  passwordFile: password", "portcullis.yaml:1: audit: passwordFile needs database"),
+        (
+            "audit:\n  database: sqlite:///a.db\n  passwordFile: password",
+            "portcullis.yaml:2: audit.database: a SQLite file has no password; leave out passwordFile",
+        ),
         ("server:\n  tls: {certFile: a}", "portcullis.yaml:2: server.tls: certFile and keyFile go together"),
         (
             "server:\n  tls: {certFile: a, keyFile: b, selfManaged: {directory: c}}",
@@ -351,9 +362,19 @@ def test_secrets_show_nowhere(tmp_path: Path) -> None:
 
 
 def test_a_password_in_the_database_url_is_left_out(tmp_path: Path) -> None:
-    settings = load(tmp_path, 'audit: {database: "postgresql://gate:s3cret@db.example/audit"}')
+    settings = load(tmp_path, 'audit: {database: "postgresql://gate:s3cret@db.example/audit?sslmode=disable"}')
+    assert settings.audit.database == "postgresql://gate:s3cret@db.example/audit?sslmode=disable"
     assert b"s3cret" not in settings.document
     assert b"gate@db.example" in settings.document
+
+
+def test_the_file_of_the_password_is_part_of_the_database(tmp_path: Path) -> None:
+    """So that whoever opens the log has all that it takes."""
+    text = "audit: {database: 'postgresql://gate@127.0.0.1/audit', passwordFile: 'db #1'}"
+    url = load(tmp_path, text).audit.database
+    assert read_address(url) == replace(
+        read_address("postgresql://gate@127.0.0.1/audit"), password_file=tmp_path / "db #1"
+    )
 
 
 def test_the_revision_follows_what_is_in_force(tmp_path: Path) -> None:

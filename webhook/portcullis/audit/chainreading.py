@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, func, or_, select
 
 from portcullis.audit.recomputed import COLUMNS, IMAGES, VIOLATIONS, Values
 from portcullis.audit.sql import SqlRecords
-from portcullis.audit.tables import bundles, chains, checkpoints, decisions, images, inputs, reasons, violations
+from portcullis.audit.tables import bundles, chains, checkpoints, decisions, hours, images, inputs, reasons, violations
 
 PAGE_ROWS = 500
 PAGE_BYTES = 16 * 1024 * 1024
@@ -52,6 +52,7 @@ class CheckpointRow:
 class Kept:
     """A record as it is kept. ``values`` are those of COLUMNS, ``content`` the compressed input."""
 
+    sequence: int
     position: int
     hash: bytes
     body: bytes
@@ -101,6 +102,13 @@ class ChainReader:
     async def page(self, chain: int, after: int, until: int) -> Sequence[Kept]:
         """The next records behind the position ``after``, up to ``until``; none where there are none."""
         return await self._store.read(lambda connection: _page(connection, chain, after, until))
+
+    async def hours(self, chain: int) -> Mapping[int, tuple[int, int]]:
+        """Between which sequences the decisions of an hour lie, by its start in seconds since 1970."""
+        statement = select(hours.c.start, hours.c.first_sequence, hours.c.last_sequence).where(hours.c.chain == chain)
+        return await self._store.read(
+            lambda connection: {row[0]: (row[1], row[2]) for row in connection.execute(statement)}
+        )
 
     async def misplaced(self, chain: int, pruned: int) -> str | None:
         """A decision of the chain that stands at no position, or where the records have been removed."""
@@ -174,7 +182,7 @@ def _page(connection: Connection, chain: int, after: int, until: int) -> Sequenc
     with connection.execute(statement.execution_options(yield_per=50)) as rows:
         for row in rows:
             body = _bytes(row[3])
-            found[row[0]] = Kept(row[1], row[2] or b"", body, row[4], tuple(row[5:]))
+            found[row[0]] = Kept(row[0], row[1], row[2] or b"", body, row[4], tuple(row[5:]))
             size += len(body) + len(row[4] or b"")
             if size >= PAGE_BYTES:
                 break
@@ -202,7 +210,7 @@ def _beside(
         .order_by(table.c.decision, table.c[order])
     )
     found: defaultdict[int, list[Values]] = defaultdict(list)
-    for row in connection.execute(statement):
+    for row in connection.execute(statement).all():
         found[row[0]].append(tuple(row[1:]))
     return found
 

@@ -26,6 +26,7 @@ _SCHEMES: Final = {
     "postgresql+psycopg": "postgresql",
 }
 _PASSWORD_FILE: Final = "passwordFile"  # noqa: S105 - the name of a key
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,39}")
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 _FILE: Final = re.compile(r"/[^\0]{1,1023}")
@@ -94,11 +95,11 @@ def read_address(url: str) -> SqliteAddress | PostgresAddress:
         ConfigError: it is none of ours.
     """
     scheme, separator, _ = url.partition("://")
-    if not separator:
+    if not separator or not _SCHEME.fullmatch(scheme):
         raise ConfigError(f"audit.database is not a URL; write {EXAMPLES}")
     kind = _SCHEMES.get(scheme)
     if kind is None:
-        raise ConfigError(f"audit.database: {clean(scheme, 40)!r} is not supported; write {EXAMPLES}")
+        raise ConfigError(f"audit.database: {scheme!r} is not supported; write {EXAMPLES}")
     return _sqlite(url) if kind == "sqlite" else _postgres(url)
 
 
@@ -110,9 +111,9 @@ def with_password_file(url: str, path: Path) -> str:
     """
     address = read_address(url)
     if isinstance(address, SqliteAddress):
-        raise ConfigError("audit.passwordFile: a SQLite file has no password")
+        raise ConfigError("audit.database: a SQLite file has no password; leave out passwordFile")
     if address.password or address.password_file:
-        raise ConfigError("audit.passwordFile: audit.database has a password already; write it in one of the two")
+        raise ConfigError("audit.database: it has a password beside passwordFile; write it in one of the two")
     return f"{url}{'&' if '?' in url else '?'}{_PASSWORD_FILE}={quote(str(path.absolute()))}"
 
 
@@ -155,7 +156,7 @@ def _postgres(url: str) -> PostgresAddress:
         raise _unreadable()
     password_file = options.pop(_PASSWORD_FILE, "")
     if password and password_file:
-        raise ConfigError("audit.database has a password beside passwordFile; write it in one of the two")
+        raise ConfigError("audit.database: it has a password beside passwordFile; write it in one of the two")
     _require_tls(host, options)
     return PostgresAddress(
         host=host,

@@ -27,6 +27,7 @@ from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.tables import fact_pieces, facts
@@ -214,7 +215,7 @@ class SqlFacts:
     async def _write_used(self) -> None:
         used, self._used = self._used, {}
         self._written_at = self._clock.monotonic()
-        rows: list[_Row] = [{"name": name, "moment": moment} for name, moment in used.items()]
+        rows: list[_Row] = [{"name": name, "moment": moment} for name, moment in sorted(used.items())]
         for start in range(0, len(rows), _USED_STEP):
             step = rows[start : start + _USED_STEP]
             try:
@@ -272,7 +273,12 @@ def _publish(connection: Connection, draft: int, name: str, size: int, now: int)
     if _exists(connection, name):
         return False
     ready = update(facts).where(facts.c.id == draft, facts.c.key.is_(None), facts.c.size == size)
-    if connection.execute(ready.values(key=name, used_at=now)).rowcount != 1:
+    try:
+        with connection.begin_nested():
+            published = connection.execute(ready.values(key=name, used_at=now)).rowcount == 1
+    except IntegrityError:  # another program was quicker by the length of a transaction
+        return False
+    if not published:
         raise RecordsError("the room for facts in the audit store was needed for others (limits.storedFactBytes)")
     return True
 
@@ -303,16 +309,17 @@ def _remove_step(connection: Connection, ids: Sequence[int]) -> tuple[int, int]:
     for id_ in ids:
         if budget <= 0:
             break
+        # Locked where there are other writers (SQLite has none): two that free the same fact take turns.
+        size = connection.execute(select(facts.c.size).where(facts.c.id == id_).with_for_update()).scalar_one_or_none()
+        if size is None:
+            gone += 1
+            continue
         pieces = connection.execute(
             select(fact_pieces.c.number, func.length(fact_pieces.c.content).label("size"))
             .where(fact_pieces.c.fact == id_)
             .order_by(fact_pieces.c.number.desc())
         ).all()
         taken = [piece for position, piece in enumerate(pieces) if position * PIECE_BYTES < budget]
-        size = connection.execute(select(facts.c.size).where(facts.c.id == id_)).scalar_one_or_none()
-        if size is None:
-            gone += 1
-            continue
         if len(taken) == len(pieces):
             connection.execute(delete(facts).where(facts.c.id == id_))  # and, by the foreign key, its pieces
             freed, gone = freed + _bytes(size) + ROW_BYTES, gone + 1

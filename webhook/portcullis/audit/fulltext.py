@@ -13,9 +13,10 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Connection, String, bindparam, column, table, text
+from sqlalchemy import BigInteger, BindParameter, Connection, String, bindparam, column, table, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NullType
 
 from portcullis.model.record import AuditRecord
 
@@ -37,15 +38,30 @@ _INSERT = {
 }
 
 
-class Holding(FunctionElement[bool]):
-    """That a row of TEXTS holds all of some words."""
+class Holding(FunctionElement[Any]):
+    """That a row of TEXTS holds all of some words, as the index knows it."""
 
     name = "holding"
-    type = Boolean()
+    type = NullType()  # as a Boolean, SQLAlchemy would write "… MATCH ? = 1" for SQLite
     inherit_cache = True
 
     def __init__(self, wanted: Sequence[str]) -> None:
-        super().__init__(bindparam("wanted", " ".join(wanted), String, unique=True))
+        super().__init__(_bound(" ".join(wanted)))
+
+
+class HoldingItself(FunctionElement[Any]):
+    """The same, as the row itself tells it: for few rows that were found by something else."""
+
+    name = "holding_itself"
+    type = NullType()
+    inherit_cache = True
+
+    def __init__(self, wanted: Sequence[str]) -> None:
+        super().__init__(_bound(" ".join(wanted)), *(_bound(f" {word} ") for word in wanted))
+
+
+def _bound(value: str) -> BindParameter[str]:
+    return bindparam("wanted", value, String, unique=True)
 
 
 @compiles(Holding, "sqlite")
@@ -55,9 +71,17 @@ def _match(element: Holding, compiler: Any, **options: Any) -> str:
     return f"texts MATCH {compiler.process(element.clauses, **options)}"
 
 
+@compiles(HoldingItself, "sqlite")
+def _instr(element: HoldingItself, compiler: Any, **options: Any) -> str:
+    _, *each = element.clauses
+    return " AND ".join(f"instr(' ' || texts.text || ' ', {compiler.process(one, **options)}) > 0" for one in each)
+
+
 @compiles(Holding, "postgresql")
-def _matches(element: Holding, compiler: Any, **options: Any) -> str:
-    return f"texts.words @@ CAST(replace({compiler.process(element.clauses, **options)}, ' ', ' & ') AS tsquery)"
+@compiles(HoldingItself, "postgresql")
+def _matches(element: Holding | HoldingItself, compiler: Any, **options: Any) -> str:
+    wanted, *_ = element.clauses
+    return f"texts.words @@ CAST(replace({compiler.process(wanted, **options)}, ' ', ' & ') AS tsquery)"
 
 
 def words(text: str) -> Sequence[str]:

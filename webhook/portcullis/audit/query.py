@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Select, exists, literal_column, select, union_all
+from sqlalchemy import ColumnElement, Select, exists, literal_column, select, union_all
 
-from portcullis.audit.fulltext import TEXTS, Holding, words
+from portcullis.audit.fulltext import TEXTS, Holding, HoldingItself, words
 from portcullis.audit.tables import (
     DRY_RUN,
     EXCEPTED,
@@ -96,7 +96,7 @@ def meeting(query: RecordFilter, sequence: Sequenced, met: frozenset[str]) -> li
         ("image", images.c.decision, _image(query)),
         ("violation", violations.c.decision, _violation(query)),
         ("reason", reasons.c.decision, _reason(query)),
-        ("text", TEXTS.c.rowid, _text(query)),
+        ("text", TEXTS.c.rowid, [HoldingItself(words(query.text))] if query.text else []),
     ):
         if others and name not in met:
             conditions.append(exists().where(decision == sequence, *others))
@@ -150,10 +150,6 @@ def _reason(query: RecordFilter) -> list[ColumnElement[bool]]:
     return [reasons.c.reason == key(query.reason)] if query.reason else []
 
 
-def _text(query: RecordFilter) -> list[ColumnElement[bool]]:
-    return [Holding(words(query.text))] if query.text else []
-
-
 # -- where it can be found -----------------------------------------------------------------------------------------
 
 
@@ -181,7 +177,7 @@ def _own_ways(query: RecordFilter) -> Iterator[Way]:
         ("dry_run", query.dry_run, DRY_RUN),
     ):
         if name in own and rare:
-            yield _way(decisions.c.sequence, own[name], literal_column(only, Boolean), meets=(name,))
+            yield _way(decisions.c.sequence, own[name], literal_column(only), meets=(name,))
     if "visible" in own and len(query.visible or ()) <= BRANCHES:
         branches = tuple((decisions.c.namespace == key(one),) for one in sorted(query.visible or ()))
         yield Way(decisions.c.sequence, branches, frozenset(("visible",)))
@@ -194,7 +190,7 @@ def _ways_beside(query: RecordFilter) -> Iterator[Way]:
         yield _way(images.c.decision, condition, meets=("image",) if len(image) == 1 else ())
     for source, wanted, only in (
         (violations.c.policy, query.policy, ()),
-        (violations.c.exception, query.exception, (literal_column(EXCEPTED, Boolean),)),
+        (violations.c.exception, query.exception, (literal_column(EXCEPTED),)),
     ):
         if wanted:
             alone = len(violation) == 1
@@ -202,7 +198,7 @@ def _ways_beside(query: RecordFilter) -> Iterator[Way]:
     if query.reason:
         yield _way(reasons.c.decision, *_reason(query), meets=("reason",))
     if query.text:
-        yield _way(TEXTS.c.rowid, *_text(query), meets=("text",))
+        yield _way(TEXTS.c.rowid, Holding(words(query.text)), meets=("text",))
 
 
 def _way(sequence: Sequenced, *conditions: ColumnElement[bool], meets: Iterable[str]) -> Way:

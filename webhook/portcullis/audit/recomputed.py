@@ -7,11 +7,13 @@ by typed structures that skip what no column holds, since whoever verifies does 
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from portcullis.audit.tables import key
+from portcullis.audit import tables
+from portcullis.audit.rows import repository_of
 
 COLUMNS = (
     "id",
@@ -33,10 +35,13 @@ COLUMNS = (
     "input_hash",
 )
 """Of ``decisions``, in the order of :func:`columns`."""
-IMAGES = ("written", "digest")
+IMAGES = ("written", "digest", "repository")
 VIOLATIONS = ("policy", "mode", "severity", "undecided", "exception")
 
 Values = tuple[Any, ...]
+
+key = lru_cache(maxsize=4096)(tables.key)
+"""Names of policies, images and people come again and again."""
 
 
 class _Struct(msgspec.Struct, rename="camel", frozen=True, gc=False):
@@ -148,7 +153,7 @@ def columns(body: Body) -> Values:
 
 def images(body: Body) -> Sequence[Values]:
     """Rows of IMAGES, in order."""
-    return [(key(one.written), key(one.digest)) for one in body.decision.images]
+    return [(key(one.written), key(one.digest), key(repository_of(one.written))) for one in body.decision.images]
 
 
 def violations(body: Body) -> Sequence[Values]:

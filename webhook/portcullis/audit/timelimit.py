@@ -4,6 +4,7 @@ SQLite asks a handler every some thousand steps of its machine whether to go on
 (https://www.sqlite.org/c3ref/progress_handler.html); PostgreSQL has ``statement_timeout``.
 """
 
+import math
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -16,10 +17,8 @@ from sqlalchemy.exc import DBAPIError
 STEPS = 2000
 """Of SQLite's machine between two looks at the clock: a fraction of a millisecond."""
 
-LONGEST = 86_400.0
-"""Seconds, where there is no limit: PostgreSQL takes 32 bits of milliseconds."""
-
 _QUERY_CANCELED = "57014"
+_UNTIL = "portcullis_until"
 _SET = text("SELECT set_config('statement_timeout', :milliseconds, true)")
 
 
@@ -29,30 +28,35 @@ class TimeIsUp(Exception):
 
 @contextmanager
 def within(connection: Connection, until: float) -> Iterator[None]:
-    """Statements of the block end at ``until``, an instant of :func:`time.monotonic`.
+    """Statements of the block end at ``until``, an instant of :func:`time.monotonic`; an outer limit holds again
+    behind an inner one.
 
     Raises:
         TimeIsUp: one did not end by itself. What the transaction saw may be gone; the connection can be used on.
     """
-    left = until - time.monotonic()
-    if left <= 0:
+    if time.monotonic() >= until:
         raise TimeIsUp
-    driver: Any = connection.connection.driver_connection
-    on_sqlite = connection.dialect.name == "sqlite"
-    if on_sqlite:
-        driver.set_progress_handler(lambda: time.monotonic() > until, STEPS)
-    else:
-        connection.execute(_SET, {"milliseconds": str(max(1, int(min(left, LONGEST) * 1000)))})
+    outer = connection.info.get(_UNTIL)
+    _limit(connection, until)
     try:
         yield
     except DBAPIError as error:
+        connection.rollback()  # PostgreSQL runs nothing more in a transaction in which something failed
         if not _is_over(error):
             raise
-        connection.rollback()
         raise TimeIsUp from error
     finally:
-        if on_sqlite:
-            driver.set_progress_handler(None, 0)
+        _limit(connection, outer)
+
+
+def _limit(connection: Connection, until: float | None) -> None:
+    connection.info[_UNTIL] = until
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        driver.set_progress_handler(None if until is None else lambda: time.monotonic() > until, STEPS)
+    elif until is not None and until != math.inf:  # without one, the limit ends with the transaction
+        left = until - time.monotonic()
+        connection.execute(_SET, {"milliseconds": str(max(1, int(left * 1000)))})
 
 
 def _is_over(error: DBAPIError) -> bool:

@@ -10,10 +10,14 @@ from portcullis.audit.chainreading import ChainReader, ChainRow, Kept
 from portcullis.audit.checkpointproof import Said
 from portcullis.audit.checkpoints import Place
 from portcullis.audit.codec import CodecError, input_hash
+from portcullis.audit.counting import HOUR
 from portcullis.audit.diagnosis import Link, diagnose
 from portcullis.audit.sql import inflate
 from portcullis.audit.verification import Finding, Wrong
 from portcullis.text import clean
+
+INPUT_BYTES = 256 * 1024 * 1024
+"""More than any judged input has, whatever limits.documentBytes was."""
 
 _Page = tuple[Sequence[Kept], Awaitable[Sequence[Kept]]]
 
@@ -25,7 +29,6 @@ class Walk:
         said: what stands where, in the words of others.
         left: where its writer left it for another one, and who says so; None where nobody does.
         lost: whether it is known that its end is missing.
-        document_bytes: the largest judged input.
         seen: is told how many records of a page were looked at.
     """
 
@@ -37,14 +40,12 @@ class Walk:
         said: Sequence[Said],
         left: tuple[int, str] | None,
         lost: bool,
-        document_bytes: int,
         seen: Callable[[int], None],
     ) -> None:
         self._reader = reader
         self._chain = chain
         self._left = left
         self._lost = lost
-        self._document_bytes = document_bytes
         self._seen = seen
         self._places: defaultdict[int, list[Said]] = defaultdict(list)
         for one in said:
@@ -56,6 +57,7 @@ class Walk:
         self._before: bytes | None = None
         self._agreed = chain.pruned
         """The last position that somebody else confirms."""
+        self._hours: Mapping[int, tuple[int, int]] = {}
 
     @property
     def place(self) -> Place:
@@ -74,6 +76,7 @@ class Walk:
         if liar := _contradicting(self._places, self.position, self.hash):
             self._wrong(Wrong.CHANGED, f"the chain does not begin with what {liar} names", self.position)
             return
+        self._hours = await self._reader.hours(self._chain.number)
         async for page, following in self._pages(until):
             for at, kept in enumerate(page):
                 if not self._follows(kept):
@@ -146,6 +149,10 @@ class Walk:
         ):
             if rows != there:
                 return Wrong.CHANGED, f"its rows of the table {name} are not what its body says"
+        hour = int(body.decision.decided_at.timestamp()) // HOUR * HOUR
+        first, last = self._hours.get(hour, (0, -1))
+        if not first <= kept.sequence <= last:
+            return Wrong.CHANGED, "searches by time pass it over: the table hours has not its sequence"
         return self._input_misfit(body.decision.input_hash, kept.content)
 
     def _input_misfit(self, named: str, content: bytes | None) -> tuple[Wrong, str] | None:
@@ -154,7 +161,7 @@ class Walk:
         if content is None:
             return Wrong.INPUT, "its judged input is gone"
         try:
-            if input_hash(inflate(content, self._document_bytes)) == named:
+            if input_hash(inflate(content, INPUT_BYTES)) == named:
                 return None
         except CodecError:
             pass
@@ -171,8 +178,10 @@ class Walk:
             self._wrong(Wrong.INSERTED, f"{_span(end + 1, self.position)} behind the end that {who} names", end + 1)
 
     def _wrong(self, what: Wrong, message: str, position: int, kept: Kept | None = None) -> None:
+        """What breaks the chain comes last and is told first, in place of what else is wrong with the record."""
         decision, at = (kept.values[0], kept.values[1]) if kept is not None else ("", None)
-        self.findings.append(Finding(what, message, self._chain.id, self._chain.replica, position, decision, at))
+        finding = Finding(what, message, self._chain.id, self._chain.replica, position, decision, at)
+        self.findings = [finding, *(one for one in self.findings if one.position != position)]
 
 
 def _contradicting(places: Mapping[int, Sequence[Said]], position: int, found: bytes) -> str:

@@ -67,11 +67,13 @@ class RecordPage:
 
     ``next`` is the ``before`` of the page behind it; None where there is nothing more. ``searched_to`` is set where
     the search was given up for want of time: records older than that were not looked at, and ``next`` goes on there.
+    ``damaged`` are sequences of rows that belong here and are no records any more.
     """
 
     records: tuple[AuditRecord, ...]
     next: int | None = None
     searched_to: datetime | None = None
+    damaged: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,11 +40,22 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """What came of one check. ``words`` are its problem, "" where all is well, else what is said of it then."""
+
+    name: str
+    well: bool
+    decisive: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What the checks say; ``lines`` as Kubernetes' own ``/readyz?verbose`` prints them."""
 
     ready: bool
     lines: tuple[str, ...]
+    checked: tuple[Checked, ...] = ()
 
     def text(self) -> str:
         verdict = "readyz check passed" if self.ready else "readyz check failed"
@@ -54,16 +65,19 @@ class Report:
 async def examine(checks: Sequence[Check]) -> Report:
     """Runs all checks at once."""
     problems = await asyncio.gather(*(_probe(check) for check in checks))
-    lines = []
-    for check, problem in zip(checks, problems, strict=True):
-        remark = check.remark() if not problem else ""
-        if not problem:
-            lines.append(f"[+]{check.name} ok{f': {clean(remark, _CHARS)}' if remark else ''}")
-        else:
-            state = "failed" if check.decisive else "degraded"
-            lines.append(f"[{'-' if check.decisive else '!'}]{check.name} {state}: {clean(problem, _CHARS)}")
-    ready = not any(problem and check.decisive for check, problem in zip(checks, problems, strict=True))
-    return Report(ready, tuple(lines))
+    checked = tuple(
+        Checked(check.name, not problem, check.decisive, clean(problem or check.remark(), _CHARS))
+        for check, problem in zip(checks, problems, strict=True)
+    )
+    ready = all(one.well for one in checked if one.decisive)
+    return Report(ready, tuple(_line(one) for one in checked), checked)
+
+
+def _line(one: Checked) -> str:
+    if one.well:
+        return f"[+]{one.name} ok{f': {one.words}' if one.words else ''}"
+    state = "failed" if one.decisive else "degraded"
+    return f"[{'-' if one.decisive else '!'}]{one.name} {state}: {one.words}"
 
 
 async def _probe(check: Check) -> str:

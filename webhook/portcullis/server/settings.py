@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
+from portcullis.audit.databaseurl import without_password
 from portcullis.decision.modes import ANY_POLICY
 from portcullis.errors import ConfigError
 from portcullis.limits import DEFAULT_LIMITS, Limits
@@ -109,9 +109,10 @@ class Settings(Section):
         if tree["cluster"]["webhook"] is not None:
             # No decision hangs on it, and each pod has another.
             tree["cluster"]["webhook"].pop("pod")
-        for key in ("sinks", "unverifiedPerMinute"):
-            tree["audit"].pop(key)  # no decision hangs on where it is told, either
-        tree["audit"]["database"] = _without_password(tree["audit"]["database"])
+        if self.audit.database:
+            tree["audit"]["database"] = without_password(self.audit.database)
+        for key in ("sinks", "unverifiedPerMinute", "pages", "retention", "checkpoints", "replica", "journal"):
+            tree["audit"].pop(key)  # no decision hangs on how it is kept and told
         tree["trust"] = self._effective_trust(tree["trust"])
         tree["inspection"]["catalogue"] = [text for _, text in self.catalogue_files]
         tree["inspection"].pop("workers")  # no decision hangs on it
@@ -285,10 +286,3 @@ def _child(node: Mapping[str, Any], part: str | int) -> Any:
         return node.get("items", {})
     extra = node.get("additionalProperties")
     return node.get("properties", {}).get(part) or (extra if isinstance(extra, dict) else {})
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return parts._replace(netloc=f"{parts.username}@{parts.netloc.rpartition('@')[2]}").geturl()

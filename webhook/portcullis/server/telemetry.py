@@ -8,7 +8,7 @@ import functools
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import IO, Any
 
 import structlog
@@ -108,6 +108,19 @@ class _Labelled(Collector):
         yield family
 
 
+class _Info(Collector):
+    """One series of value 1, whose labels say something that may change."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str], read: Callable[[], Sequence[str] | None]) -> None:
+        self._name, self._text, self._labels, self._read = name, text, labels, read
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        if (values := self._read()) is not None:
+            family.add_metric(values, 1)
+        yield family
+
+
 class Metrics:
     """The metrics of one program, in a registry of their own."""
 
@@ -155,6 +168,10 @@ class Metrics:
     def gauge_by(self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
         """Gauges that are read when they are asked for, by the value of ``label``: words of ours."""
         self.registry.register(_Labelled(GaugeMetricFamily, f"portcullis_{name}", text, label, read))
+
+    def info(self, name: str, text: str, labels: Sequence[str], read: Callable[[], Sequence[str] | None]) -> None:
+        """One series whose labels are read when they are asked for; None: there is nothing to say yet."""
+        self.registry.register(_Info(f"portcullis_{name}", text, labels, read))
 
     def count_fields(self, prefix: str, texts: Mapping[str, str], counters: Callable[[], object]) -> None:
         """A counter ``<prefix>_<name>`` for each field of ``counters()`` that ``texts`` describes."""

@@ -1,47 +1,27 @@
-"""The application of the audit pages."""
-
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
+"""The application of the audit pages. Whoever serves it puts the guard of access.py before it: without one there is no
+reader, and no page."""
 
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from portcullis.errors import RecordsError
-from portcullis.server.http import Receive, Scope, Send
-from portcullis.server.review import decisions
+from portcullis.server.review import decisionpage, decisions, decisionsexport, images, overview, policies
+from portcullis.server.review.api import add_api
 from portcullis.server.review.assets import answer_of_asset
 from portcullis.server.review.parts import ReviewParts
 from portcullis.server.review.problems import PageProblem, problem_page
-from portcullis.server.review.reader import LOOPBACK
 
 log = structlog.get_logger(__name__)
-
-SECURITY_HEADERS: Mapping[str, str] = MappingProxyType(
-    {
-        "content-security-policy": (
-            "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
-            "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-        ),
-        "cross-origin-opener-policy": "same-origin",
-        "cross-origin-resource-policy": "same-origin",
-        "referrer-policy": "same-origin",
-        "x-content-type-options": "nosniff",
-        "x-frame-options": "DENY",
-    }
-)
 
 
 def create_review_app(parts: ReviewParts) -> FastAPI:
     """The ASGI application of the pages and their JSON."""
     app = FastAPI(title="Portcullis audit", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.parts = parts
-    app.add_middleware(_Headers)
-    app.add_middleware(_LoopbackReader)
     app.add_exception_handler(PageProblem, _stated)
     app.add_exception_handler(RecordsError, _log_is_down)
     app.add_exception_handler(RequestValidationError, _unreadable)
@@ -55,11 +35,9 @@ def create_review_app(parts: ReviewParts) -> FastAPI:
             raise HTTPException(404)
         return found
 
-    @app.get("/", include_in_schema=False)
-    async def overview() -> Response:
-        return RedirectResponse("/decisions", 307)
-
-    app.include_router(decisions.router)
+    for area in (overview, decisionsexport, decisions, decisionpage, images, policies):
+        app.include_router(area.router)
+    add_api(app)
     return app
 
 
@@ -102,7 +80,7 @@ async def _by_status(request: Request, error: Exception) -> Response:
 
 async def _fault(request: Request, error: Exception) -> Response:
     log.error("a page failed", path=request.url.path[:200], exc_info=error)
-    answer = problem_page(
+    return problem_page(
         request,
         PageProblem(
             500,
@@ -111,35 +89,3 @@ async def _fault(request: Request, error: Exception) -> Response:
             "The log of the webhook has the fault; report it. `portcullis audit show` reads the same record.",
         ),
     )
-    # Starlette answers a fault outside of all middleware.
-    answer.headers.update(SECURITY_HEADERS)
-    return answer
-
-
-class _Headers:
-    """Puts the security headers on every answer that does not say otherwise."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-        self._headers = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                there = {name for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(one for one in self._headers if one[0] not in there)]
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
-
-
-class _LoopbackReader:
-    """Who reaches a loopback port reads all."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope.setdefault("state", {}).setdefault("reader", LOOPBACK)
-        await self._app(scope, receive, send)

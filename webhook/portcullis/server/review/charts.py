@@ -21,6 +21,8 @@ GAP: Final = 0.2
 """Of the room of a bar, what stays empty."""
 TICKS: Final = 7
 """Labels below the plot, at most."""
+LAST_TICK: Final = 86.0
+"""Percent: a label that begins behind it would run out of the plot of a telephone."""
 PATTERNS: Final = 6
 """How many parts of a bar of shares look different; then they begin again."""
 
@@ -67,11 +69,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A label below the plot at ``left`` percent. A ``fine`` one is left out where room is scarce."""
+    """A label below the plot: from ``left`` percent on, or ``until`` there at the right end, where it would not fit. A
+    ``fine`` one is left out where room is scarce."""
 
     left: float
     text: str
     fine: bool
+    until: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +187,12 @@ def _description(series: Sequence[Series], columns: Sequence[Column], sums: Sequ
 def _ticks(columns: Sequence[Column], room: float) -> tuple[Tick, ...]:
     """Every n-th column has a label, at its left edge; every second of them is fine."""
     step = -(-len(columns) // TICKS) or 1
-    return tuple(
-        Tick(round(room * at, 4), columns[at].tick, fine=bool(at // step % 2)) for at in range(0, len(columns), step)
-    )
+    ticks = []
+    for at in range(0, len(columns), step):
+        until = at > 0 and room * at > LAST_TICK
+        left = room * (at + 1) if until else room * at
+        ticks.append(Tick(round(left, 4), columns[at].tick, fine=bool(at // step % 2), until=until))
+    return tuple(ticks)
 
 
 # -- a row of small bars --------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from portcullis.model.record import AuditRecord
 from portcullis.ports import Bundles, Clock, Ledger
 from portcullis.rejudging import Inexact
 from portcullis.server.health import Report
+from portcullis.server.review.installation import Installation, Installed
 from portcullis.standing import Standing
 
 JudgeAgain = Callable[[AuditRecord], Awaitable[Decision | Inexact]]
@@ -25,6 +26,7 @@ class ReviewParts:
         current: what the gate judges by now.
         bundles: policy sets and configurations by the revisions that records name.
         health: runs the checks of the health port.
+        installed: what this replica says of itself.
     """
 
     ledger: Ledger
@@ -34,6 +36,7 @@ class ReviewParts:
     health: Callable[[], Awaitable[Report]]
     clock: Clock
     limits: Limits
+    installed: Installed = Installation
 
 
 def parts_of(connection: HTTPConnection) -> ReviewParts:

@@ -52,6 +52,7 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
     values = {
         "request": request,
         "reader": getattr(request.state, "reader", None),
+        "csrf": getattr(request.state, "csrf", ""),
         "now": parts_of(request).clock.now(),
         "area": "",
         **context,
@@ -71,9 +72,24 @@ def said(text: str, limit: int = 300) -> Markup:
     return Markup("<bdi>{}</bdi>").format(clean(text, limit))
 
 
+def lined(text: str, limit: int) -> Markup:
+    """Text of several lines, each of them as :func:`said` has it."""
+    lines = text[:limit].splitlines()
+    more = "\n…" if len(text) > limit else ""
+    return Markup("\n").join(said(line, limit) for line in lines) + more
+
+
 def code(text: str, limit: int = 300) -> Markup:
-    """The same in the type of names, digests and addresses."""
-    return Markup("<code><bdi>{}</bdi></code>").format(clean(text, limit))
+    """The same in the type of names, digests and addresses; a line may end behind a slash."""
+    return Markup("<code>{}</code>").format(breakable(text, limit, "/"))
+
+
+def breakable(text: str, limit: int = 300, behind: str = "@/:") -> Markup:
+    """As :func:`said`, and where a line is too short it ends behind one of these characters rather than anywhere."""
+    shown = escape(clean(text, limit))
+    for character in behind:
+        shown = shown.replace(character, Markup("{}<wbr>").format(character))
+    return Markup("<bdi>{}</bdi>").format(shown)
 
 
 def when(moment: datetime) -> Markup:
@@ -148,7 +164,9 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.filters.update(said=said, code=code, when=when, ago=ago, count=count, size=size, short=short)
+    made.filters.update(
+        said=said, lined=lined, code=code, breakable=breakable, when=when, ago=ago, count=count, size=size, short=short
+    )
     made.filters.update(clean=clean, rfc3339=rfc3339, xmlattrs=attributes, escaped=escape)
     made.globals.update(asset=address_of_asset, areas=AREAS, version=__version__, address=address)
     made.globals.update(htmx_config=HTMX_CONFIG)
