@@ -103,6 +103,20 @@ def _names(row: Any) -> Iterator[str]:
             yield "break_glass"
 
 
+def namespaces(connection: Connection, span: Span, visible: Visible, limits: Limits) -> Sequence[Counted]:
+    """See :meth:`portcullis.ports.Ledger.namespaces`."""
+    statement = (
+        select(tallies.c.namespace.label("name"), _total(tallies))
+        .where(
+            tallies.c.verdict == Verdict.REFUSED.value,
+            tallies.c.dry_run.is_(False),
+            *Buckets(span, limits).within(tallies, visible),
+        )
+        .group_by(tallies.c.namespace)
+    )
+    return _top(connection, statement)
+
+
 def policies(connection: Connection, span: Span, visible: Visible, limits: Limits) -> Sequence[PolicyTally]:
     """See :meth:`portcullis.ports.Ledger.policies`."""
     buckets = Buckets(span, limits)
