@@ -41,7 +41,7 @@ class Counts:
         decision = record.decision
         namespace = key(record.namespace)
         for width in WIDTHS:
-            start = _start(decision.decided_at, width)
+            start = start_of(decision.decided_at, width)
             self._verdicts[
                 (width, start, namespace, decision.verdict.value, decision.code, decision.because.value, record.dry_run)
             ] += 1
@@ -50,7 +50,7 @@ class Counts:
                     self._policies[(width, start, namespace, key(policy), mode, outcome)] += 1
         if not record.dry_run:
             self._add_images(record, namespace, sequence)
-        hour = _start(decision.decided_at, HOUR)
+        hour = start_of(decision.decided_at, HOUR)
         known = self._hours.setdefault(
             hour, {"start": hour, "chain": self._chain, "first_sequence": sequence, "last_sequence": sequence}
         )
@@ -102,7 +102,8 @@ class Counts:
             use["refused"] += decision.verdict is Verdict.REFUSED
 
 
-def _start(moment: datetime, width: int) -> int:
+def start_of(moment: datetime, width: int) -> int:
+    """Of the hour or day that a moment lies in, in seconds since 1970."""
     return int(moment.timestamp()) // width * width
 
 

@@ -1,6 +1,7 @@
 """What the health port says of the running parts."""
 
 from portcullis.audit.writer import AuditLog
+from portcullis.server.auditkeeping import observe_keeping
 from portcullis.server.caching import observe_facts, observe_registry_cache
 from portcullis.server.compose import Parts
 from portcullis.server.health import Check
@@ -41,7 +42,7 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
 
     async def audit() -> str:
         assert parts.records is not None
-        return parts.records.problem
+        return parts.records.problem or (parts.keeper.problem if parts.keeper is not None else "")
 
     return [
         Check("serving", serving),
@@ -107,6 +108,8 @@ def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics
         observe_inspection(parts.inspector, metrics)
     if parts.records is not None:
         _observe_audit(parts.records, metrics)
+    if parts.keeper is not None:
+        observe_keeping(parts.keeper, metrics)
 
 
 def _observe_audit(audit: AuditLog, metrics: Metrics) -> None:

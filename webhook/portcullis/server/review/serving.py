@@ -11,6 +11,7 @@ from portcullis.errors import PortcullisError
 from portcullis.server.compose import Parts
 from portcullis.server.health import Check, examine
 from portcullis.server.lifecycle import address_of, background, bound, running, server
+from portcullis.server.pagesections import PagesSection
 from portcullis.server.review.access import guard
 from portcullis.server.review.accessopening import access_to_pages, tls_of_pages
 from portcullis.server.review.app import create_review_app
@@ -27,19 +28,21 @@ log = structlog.get_logger(__name__)
 
 
 class Pages:
-    """Serves them; ``problem`` is "" while it does, else one sentence."""
+    """Serves them, where the configuration says so; ``problem`` is "" while it does, else one sentence."""
 
-    def __init__(self) -> None:
+    def __init__(self, section: PagesSection) -> None:
         self.problem = "they are not served yet"
         self.address = ""
+        self._section = section
 
-    def check(self) -> Check:
+    def checks(self) -> tuple[Check, ...]:
         """For the health port: shown, and not decisive."""
 
         async def probe() -> str:
             return self.problem
 
-        return Check("pages", probe, decisive=False, remark=lambda: self.address)
+        check = Check("pages", probe, decisive=False, remark=lambda: self.address)
+        return (check,) if self._section.enabled else ()
 
     async def serve(self, parts: Parts, checks: Sequence[Check], tls: ServerTls) -> None:
         """Until it is cancelled. What goes wrong is logged and shown by the check; it raises nothing.
@@ -47,6 +50,8 @@ class Pages:
         Args:
             tls: that of the webhook, which somebody follows already.
         """
+        if not self._section.enabled:
+            return
         try:
             await self._serve(parts, checks, tls)
             self.problem = "their server ended"
@@ -59,7 +64,7 @@ class Pages:
         log.error("the audit pages are not served", problem=self.problem)
 
     async def _serve(self, parts: Parts, checks: Sequence[Check], tls: ServerTls) -> None:
-        section, clock, limits = parts.settings.audit.pages, parts.clock, parts.limits
+        section, clock, limits = self._section, parts.clock, parts.limits
         names = parts.watched.namespace_names
         with bound(section.address, section.port) as listener:
             own = tls_of_pages(section, webhook=tls, clock=clock)
@@ -87,7 +92,6 @@ def review_parts_of(parts: Parts, checks: Sequence[Check], tls: ServerTls) -> Re
     """What the pages are made of. ``parts`` must record; ``tls`` is that of the webhook."""
     assert parts.ledger is not None
     assert parts.bundles is not None
-
     return ReviewParts(
         ledger=parts.ledger,
         bundles=parts.bundles,
