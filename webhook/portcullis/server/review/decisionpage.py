@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 
 from fastapi import APIRouter
@@ -127,5 +126,4 @@ def _as_judged(record: AuditRecord, decision: Decision) -> AuditRecord:
     return replace(record, decision=decision)
 
 
-_WORDS: Mapping[str, object] = {"callers": CALLERS, "operations": OPERATIONS, "places": PLACES}
-environment().globals.update(_WORDS)
+environment().globals.update(callers=CALLERS, operations=OPERATIONS, places=PLACES)
