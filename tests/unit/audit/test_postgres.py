@@ -275,7 +275,7 @@ async def test_a_command_migrates_nothing(postgres: PostgresServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "what"), [(100_000, "out of range"), (object(), "cannot adapt")], ids=["large", "odd"]
+    ("code", "what"), [(100_000, "out of range"), (object(), "no value of a row")], ids=["large", "odd"]
 )
 async def test_a_record_that_the_server_never_takes_is_no_outage(records: SqlRecords, code: object, what: str) -> None:
     bad = a_record(a_decision("bad"))
