@@ -391,9 +391,7 @@ def strange() -> list[Scene]:
     found = [finding(f"CVE-2025-{number:05}", list(Severity)[number % 5]) for number in range(10_000)]
     swamped = replace(CLEAN, evidence=evidence(report(platform=AMD64, vulnerabilities=tuple(found))))
     everywhere = [
-        replace(
-            one, container=f"side-{number}", container_kind="container", image=many[number].written, msg=f"{number}"
-        )
+        replace(one, container=f"side-{number}", container_kind="container", image=many[number].written)
         for number in range(50)
         for one in denied("image-user")
     ]
@@ -485,3 +483,7 @@ async def seed(records: Records, scenes: Iterable[Scene] = ()) -> list[Scene]:
     for one in appended:
         await records.append(one.record)
     return appended
+
+
+SCENES: Mapping[str, AuditRecord] = {one.title: one.record for one in [*days(), *strange()]}
+"""All of them by title."""

@@ -39,6 +39,7 @@ shared_buffers = 16MB
 max_connections = 50
 autovacuum = off
 dynamic_shared_memory_type = mmap
+recovery_init_sync_method = syncfs
 """
 """``mmap``: what a server that was killed leaves behind is in its folder and goes with it."""
 
@@ -124,7 +125,7 @@ class PostgresServer:
             autocommit=True,
             connect_timeout=5,
         ) as connection:
-            cursor = connection.execute(statement, values or None)  # type: ignore[call-overload]
+            cursor = connection.execute(statement, values or None)
             return [] if cursor.description is None else cursor.fetchall()
 
     @contextlib.contextmanager
@@ -260,6 +261,11 @@ class PostgresServer:
         while self.execute("SHOW fsync") != [(value,)]:
             assert time.monotonic() < until, "the server does not take up its configuration"
             time.sleep(0.01)
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The same with the driver that SQLAlchemy is to take."""
+    return url.replace("postgresql://", "postgresql+psycopg://")
 
 
 def _binaries() -> Path:

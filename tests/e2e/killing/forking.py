@@ -7,6 +7,7 @@ Two thirds of a start are the imports of Python, which lose no record; here they
 program's own start: certificate, database, journal, OPA with its policies.
 """
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -21,7 +22,6 @@ def tell(text: str) -> None:
 
 def serve(config: str, log: Path) -> int:
     """The life of a child; its exit code."""
-    os.setpgid(0, 0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for descriptor, target in ((nothing, 0), (written, 1), (written, 2)):
@@ -38,7 +38,10 @@ def for_each_line(config: str) -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
+            os.setpgid(0, 0)
             os._exit(serve(config, Path(line.strip())))
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.setpgid(child, child)  # whichever of the two is first: who reads the next line may kill the group
         tell(f"child {child}")
         _, status = os.waitpid(child, 0)
         tell(f"ended {os.waitstatus_to_exitcode(status)}")

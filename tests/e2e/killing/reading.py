@@ -38,15 +38,19 @@ class Log:
         self.records += reversed(found)
         return found[::-1]
 
-    def compare(self, told: Told) -> None:
+    def compare(self, *all_told: Told) -> None:
         """Every answer is in the log once, as it was given; what nobody was told was at least asked for; the order is
-        that of the answers."""
+        that of the answers.
+
+        Args:
+            all_told: by servers that ran beside each other.
+        """
         kept = {record.decision.id: record for record in self.records}
         assert len(kept) == len(self.records), "a decision is stored twice"
         uids = [record.uid for record in self.records]
         assert len(set(uids)) == len(uids), "a review was decided twice"
-        assert set(uids) <= told.asked
-        for uid, answer in told.answers.items():
+        assert set(uids) <= {uid for told in all_told for uid in told.asked}
+        for uid, answer in (one for told in all_told for one in told.answers.items()):
             record = kept.get(answer.decision)
             assert record is not None, f"the answer to {uid} is lost"
             recorded = (record.uid, record.decision.verdict is Verdict.ADMITTED, record.decision.code)

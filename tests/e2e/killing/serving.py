@@ -19,6 +19,8 @@ from fakes.reviews import pod, review
 from fakes.webhook import Connection
 
 CLIENTS = 16
+SEGMENT = "an-unguessable-word-0001"
+"""The clients are the API server, as far as the webhook can tell."""
 START_SECONDS = 60
 
 POLICY = """# METADATA
@@ -44,9 +46,11 @@ class Answer:
 
 @dataclass(slots=True)
 class Told:
-    """The answers that clients have received, by the uid of the review; ``asked`` are all uids that were sent."""
+    """The answers that clients have received, by the uid of the review. ``refused`` are those that were answered 503
+    because nothing could be recorded; ``asked`` are all uids that were sent."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
 
 
@@ -120,7 +124,13 @@ async def forking(folder: Path, **sections: Any) -> AsyncIterator[Forker]:
     policies.mkdir()
     (policies / "bad_name.rego").write_text(POLICY)
     configuration = {
-        "server": {"port": 0, "healthPort": 0, "stopDelaySeconds": 0, "tls": {"selfManaged": {"directory": "tls"}}},
+        "server": {
+            "port": 0,
+            "healthPort": 0,
+            "stopDelaySeconds": 0,
+            "pathSegment": SEGMENT,
+            "tls": {"selfManaged": {"directory": "tls"}},
+        },
         "audit": {"database": "sqlite:///audit.db"},
         "policies": {"builtin": False, "folders": ["policies"]},
         **sections,
@@ -145,9 +155,13 @@ async def forking(folder: Path, **sections: Any) -> AsyncIterator[Forker]:
 
 @contextlib.asynccontextmanager
 async def load(server: Server, name: str, told: Told) -> AsyncIterator[None]:
-    """Clients that ask one review after another, until the server is gone or the block ends."""
-    context = ssl.create_default_context(cafile=str(server.folder / "tls" / "ca.crt"))
+    """Clients that ask one review after another, until the server is gone or the block ends.
+
+    Args:
+        name: how the uids begin: r, the number of the round, and more after a dash.
+    """
     address = await server.address()
+    context = ssl.create_default_context(cafile=str(server.folder / "tls" / "ca.crt"))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_client(f"{name}-c{number}", address, context, told)) for number in range(CLIENTS)]
         yield
@@ -163,11 +177,15 @@ async def _client(name: str, address: tuple[str, int], context: ssl.SSLContext, 
             for number in itertools.count():
                 uid = f"{name}-{number}"
                 told.asked.add(uid)
-                reply = await connection.post(_body(uid, number))
+                reply = await connection.post(_body(uid, number), f"/{SEGMENT}/validate?timeout=10s")
                 response = reply.response
                 assert response["uid"] == uid
-                decision = response["auditAnnotations"]["decision-id"]
                 status = response.get("status", {})
+                if status.get("code") == 503:
+                    assert status["message"].startswith("[audit-unavailable]")
+                    told.refused.add(uid)
+                    continue
+                decision = response["auditAnnotations"]["decision-id"]
                 assert response["allowed"] or decision in status["message"]
                 told.answers[uid] = Answer(decision, response["allowed"], status.get("code", 200))
                 if reply.headers.get("connection") == "close":

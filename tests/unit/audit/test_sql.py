@@ -15,7 +15,6 @@ import pytest
 
 from fakes.records import a_decision, a_record
 from portcullis.audit.sql import SqlRecords, open_records
-from portcullis.audit.store import RecordRefused
 from portcullis.errors import ConfigError, RecordsError
 from portcullis.limits import Limits
 from portcullis.model.record import RecordFilter
@@ -62,25 +61,6 @@ async def test_files_and_directory_are_private(path: Path, records: SqlRecords) 
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql://audit:hunter2@db.example/audit",
-        "sqlite://",
-        "sqlite:///:memory:",
-        "sqlite:///file:x?mode=memory&uri=true",
-        "sqlite:////var/lib/audit.db?mode=ro",
-        "sqlite://host/audit.db",
-        "/var/lib/hunter2.db",
-        "",
-    ],
-)
-def test_other_urls_are_refused_without_repeating_them(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"audit\.database") as raised:
-        SqlRecords(url=url)
-    assert "hunter2" not in raised.value.message
-
-
 async def test_an_odd_file_name_is_a_file_name(tmp_path: Path) -> None:
     path = tmp_path / "a #b%20c & d?e=f" / "audit.db"
     records = at(path)
@@ -88,60 +68,6 @@ async def test_an_odd_file_name_is_a_file_name(tmp_path: Path) -> None:
     await records.append(a_record())
     await records.aclose()
     assert path.is_file()
-
-
-async def test_a_batch_is_kept_whole_or_not_at_all(records: SqlRecords) -> None:
-    good, bad = a_record(), a_record(a_decision("bad", document=b"x"))
-    await records.append(a_record())
-    object.__setattr__(bad.decision, "code", None)
-    with pytest.raises(RecordRefused):
-        await records.append_many([good, bad])
-    assert len(await records.search(RecordFilter())) == 1
-    await records.append_many([good])
-    assert len(await records.search(RecordFilter())) == 2
-
-
-async def test_inputs_are_stored_once_and_compressed(path: Path, records: SqlRecords) -> None:
-    document = b'{"same":"' + b"x" * 100_000 + b'"}'
-    made = [a_record(a_decision(document=document)) for _ in range(5)]
-    await records.append_many(made[:3])
-    await records.append_many(made[3:])
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT count(*), max(length(content)) < 2000 FROM inputs").fetchone() == (1, 1)
-    found = await records.get(made[4].decision.id)
-    assert found is not None
-    assert found.decision.document == document
-
-
-async def test_a_document_that_was_changed_in_the_file_is_not_believed(path: Path, records: SqlRecords) -> None:
-    decision = a_decision()
-    await records.append(a_record(decision))
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE inputs SET content = x'789c030000000001'")
-    with pytest.raises(RecordsError, match="not the one that was judged"):
-        await records.get(decision.id)
-
-
-async def test_a_document_beyond_the_limit_is_not_inflated(path: Path) -> None:
-    decision = a_decision(document=b"[" + b" " * 1000 + b"]")
-    for limits in (QUICK, Limits(document_bytes=1001)):
-        records = at(path, limits)
-        await records.start()
-        await records.append(a_record(decision))
-        if limits is QUICK:
-            assert await records.get(decision.id) is not None
-        else:
-            with pytest.raises(RecordsError, match="larger than 1001 bytes"):
-                await records.get(decision.id)
-        await records.aclose()
-
-
-async def test_a_body_that_was_changed_in_the_file_is_an_error(path: Path, records: SqlRecords) -> None:
-    await records.append(a_record())
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE decisions SET body = '{}'")
-    with pytest.raises(RecordsError):
-        await records.search(RecordFilter())
 
 
 async def test_a_locked_database_is_an_error_and_heals(path: Path, records: SqlRecords) -> None:
@@ -266,26 +192,6 @@ async def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     await records.aclose()
 
 
-@pytest.mark.parametrize(
-    ("prefix", "found"),
-    [("ab", ["ab-1", "ab-2", "abc"]), ("ab-", ["ab-1", "ab-2"]), ("abc", ["abc"]), ("%", []), ("x", []), ("", [])],
-)
-async def test_shortened_ids_are_completed(records: SqlRecords, prefix: str, found: list[str]) -> None:
-    await records.append_many([a_record(a_decision(name)) for name in ("abc", "AB-3", "ab-2", "b", "ab-1", "aa")])
-    assert list(await records.complete(prefix)) == found
-    assert list(await records.complete(prefix, limit=1)) == found[:1]
-
-
-async def test_a_closed_store_says_so(path: Path) -> None:
-    records = at(path)
-    await records.start()
-    await records.aclose()
-    await records.aclose()
-    for call in (records.append(a_record()), records.get("x"), records.search(RecordFilter())):
-        with pytest.raises(RecordsError, match="closed"):
-            await call
-
-
 async def test_stores_of_one_file_may_start_at_once(path: Path) -> None:
     """Processes, as the workers of a server would: making the file, WAL and tables is a race."""
     program = (
@@ -317,27 +223,6 @@ async def test_stores_of_one_file_may_start_at_once(path: Path) -> None:
 
 
 # -- for reading commands ----------------------------------------------------------------------------------------
-
-
-async def test_a_command_reads_beside_the_server(path: Path, records: SqlRecords) -> None:
-    decision = a_decision()
-    await records.append(a_record(decision))
-    async with open_records(f"sqlite:///{path}") as reading:
-        assert [record.decision.id for record in await reading.search(RecordFilter())] == [decision.id]
-        await records.append(a_record())
-        assert len(await reading.search(RecordFilter())) == 2
-        found = await reading.get(decision.id)
-        assert found is not None
-        assert found.decision.document
-        with pytest.raises(RecordsError, match="reading only"):
-            await reading.append(a_record())
-    await records.append(a_record())
-
-
-async def test_a_command_reads_without_a_server(path: Path) -> None:
-    await filled(path, 2)
-    async with open_records(f"sqlite:///{path}") as reading:
-        assert len(await reading.search(RecordFilter())) == 2
 
 
 async def test_a_command_makes_nothing(path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from portcullis.audit.databaseurl import read_address
+from portcullis.audit.databaseurl import EXAMPLES, read_address
 from portcullis.errors import ConfigError
 from portcullis.limits import Limits
 from portcullis.model.ruling import Mode
@@ -124,8 +124,7 @@ def test_nothing_gives_the_defaults(tmp_path: Path) -> None:
         ("- server", "portcullis.yaml:1: the configuration is not a map of sections"),
         (
             "audit:\n  database: mysql://db/audit",
-            "portcullis.yaml:2: audit.database: 'mysql' is not supported; "
-            "write sqlite:////absolute/path/to/audit.db or postgresql://user@host:5432/name",
+            f"portcullis.yaml:2: audit.database: 'mysql' is not supported; write {EXAMPLES}",
         ),
         ("audit:\n  passwordFile: password", "portcullis.yaml:1: audit: passwordFile needs database"),
         (

@@ -106,6 +106,11 @@ def database_of(url: str, limits: Limits, *, read_only: bool) -> Database:
     return PostgresDatabase(address=address, limits=limits, read_only=read_only)
 
 
+def reading_seconds(limits: Limits) -> float:
+    """After which a reader's connection is given up: it has stopped asking long before."""
+    return limits.read_seconds + limits.store_seconds
+
+
 # -- the schema --------------------------------------------------------------------------------------------------
 # Alembic is imported only to migrate: a database of our schema, the usual case, is opened without it (a quarter of a
 # second less for every command that reads the log).
@@ -118,10 +123,9 @@ def schema_revision(connection: Connection, name: str, folder: Path = MIGRATIONS
         ConfigError: it is of a newer version of Portcullis, or another program's.
     """
     tables = inspect(connection).get_table_names()
-    revision = None
-    if _VERSIONS.name in tables:
-        revision = connection.execute(select(_VERSIONS.c.version_num)).scalar_one_or_none()
-    if tables and (revision is None or decisions.name not in tables):
+    ours = _VERSIONS.name in tables and decisions.name in tables
+    revision = connection.execute(select(_VERSIONS.c.version_num)).scalar_one_or_none() if ours else None
+    if tables and revision is None:
         raise ConfigError(f"{name} holds other tables than Portcullis's ({clean(', '.join(tables), 80)})")
     if revision is None:
         return None

@@ -26,6 +26,7 @@ _SCHEMES: Final = {
     "postgresql+psycopg": "postgresql",
 }
 _PASSWORD_FILE: Final = "passwordFile"  # noqa: S105 - the name of a key
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,39}")
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 _FILE: Final = re.compile(r"/[^\0]{1,1023}")
@@ -94,11 +95,11 @@ def read_address(url: str) -> SqliteAddress | PostgresAddress:
         ConfigError: it is none of ours.
     """
     scheme, separator, _ = url.partition("://")
-    if not separator:
+    if not separator or not _SCHEME.fullmatch(scheme):
         raise ConfigError(f"audit.database is not a URL; write {EXAMPLES}")
     kind = _SCHEMES.get(scheme)
     if kind is None:
-        raise ConfigError(f"audit.database: {clean(scheme, 40)!r} is not supported; write {EXAMPLES}")
+        raise ConfigError(f"audit.database: {scheme!r} is not supported; write {EXAMPLES}")
     return _sqlite(url) if kind == "sqlite" else _postgres(url)
 
 

@@ -24,7 +24,7 @@ import psycopg
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from portcullis.audit.database import READERS, migrate, require_schema, schema_revision, sentence
+from portcullis.audit.database import READERS, migrate, reading_seconds, require_schema, schema_revision, sentence
 from portcullis.audit.databaseurl import PostgresAddress
 from portcullis.audit.store import RecordRefused
 from portcullis.audit.tables import SCHEMA, metadata
@@ -267,11 +267,7 @@ class PostgresDatabase:
         return connection
 
     def _set_up(self, connection: _Connection, *, writes: bool) -> None:
-        if connection.info.server_version < OLDEST * 10_000:
-            raise ConfigError(
-                f"the audit store {self.name} is on PostgreSQL {connection.info.server_version // 10_000}; "
-                f"{OLDEST} is the oldest that will do"
-            )
+        require_version(connection.info.server_version, self.name)
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             raise ConfigError(
@@ -313,9 +309,18 @@ class PostgresDatabase:
         return self._address.password if path is None else _read_password(path)
 
 
-def reading_seconds(limits: Limits) -> float:
-    """After which a reader's connection is given up: it has stopped asking long before."""
-    return limits.read_seconds + limits.store_seconds
+def require_version(version: int, name: str) -> None:
+    """
+    Args:
+        version: as libpq says it, 180004 for 18.4.
+
+    Raises:
+        ConfigError: it is too old.
+    """
+    if version < OLDEST * 10_000:
+        raise ConfigError(
+            f"the audit store {name} is on PostgreSQL {version // 10_000}; {OLDEST} is the oldest that will do"
+        )
 
 
 def _read_password(path: Path) -> str:

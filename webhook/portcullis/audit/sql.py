@@ -23,7 +23,7 @@ from portcullis.audit import codec
 from portcullis.audit.chain import Head, OwnChain
 from portcullis.audit.checkpointing import add_checkpoint
 from portcullis.audit.checkpoints import Signed, Signer
-from portcullis.audit.database import READERS, database_of
+from portcullis.audit.database import READERS, database_of, reading_seconds
 from portcullis.audit.dialects import ignoring
 from portcullis.audit.query import check
 from portcullis.audit.rows import Batch
@@ -59,7 +59,7 @@ class SqlRecords:
     ) -> None:
         self._database = database_of(url, limits, read_only=read_only)
         self._limits = limits
-        self._reading_seconds = None if read_only else limits.read_seconds + limits.store_seconds
+        self._reading_seconds = None if read_only else reading_seconds(limits)
         self._writing = Workers(name="audit-writer")
         self._reading = Workers(name="audit-reader", threads=READERS)
         self._closed = False

@@ -15,6 +15,8 @@ import structlog
 
 from portcullis.admission.workloads import CustomKind, WorkloadReader
 from portcullis.audit.journal import Journal
+from portcullis.audit.ledger import SqlLedger
+from portcullis.audit.redact import Redactor
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.writer import AuditLog
 from portcullis.decision.exceptions import Exceptions
@@ -31,7 +33,7 @@ from portcullis.policy.opa import OpaEngine
 from portcullis.policy.plain import plain
 from portcullis.policy.profiles import load_profile
 from portcullis.policy.serving import Serving
-from portcullis.ports import Bundles, Clock, Gatherer, Keychain, Namespaces
+from portcullis.ports import Bundles, Clock, Gatherer, Keychain, Ledger, Namespaces
 from portcullis.registry.facts import CachingRegistry
 from portcullis.server.auditfiles import journal_path, last_good_path
 from portcullis.server.auditkeeping import Keeper, keeper_of
@@ -59,7 +61,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All parts of the running gate. ``records`` and ``bundles`` are None for commands that record nothing."""
+    """All parts of the running gate. ``records``, ``bundles`` and ``ledger`` are None for commands that record
+    nothing."""
 
     settings: Settings
     limits: Limits
@@ -69,6 +72,7 @@ class Parts:
     kept: KeptFacts
     trusting: Trusting
     gatherer: EvidenceGatherer
+    redactor: Redactor
     inspector: LayerInspector | None
     supervisor: Serving
     engine: OpaEngine
@@ -78,6 +82,7 @@ class Parts:
     records: AuditLog | None
     keeper: Keeper | None
     bundles: Bundles | None
+    ledger: Ledger | None
 
     @property
     def current(self) -> Current:
@@ -118,6 +123,7 @@ async def compose(
     verifying = trusting(settings, limits)
     reader = WorkloadReader(custom=_custom_kinds(settings), limits=limits)
     hosts = host_rules_of(settings)
+    redactor = Redactor(settings.audit.redaction.rules(), limits)
     catalogue = catalogue_of(settings, limits)
     async with AsyncExitStack() as stack:
         keychain = await stack.enter_async_context(open_keychain(settings, hosts=hosts, user=user))
@@ -171,6 +177,7 @@ async def compose(
             clock=clock,
             limits=limits,
             remembering=kept.remembering,
+            redactor=redactor,
             default_registry=settings.registries.default,
         )
         if bundles is not None:
@@ -184,6 +191,7 @@ async def compose(
             kept=kept,
             trusting=verifying,
             gatherer=gatherer,
+            redactor=redactor,
             inspector=inspector,
             supervisor=supervisor,
             engine=engine,
@@ -193,6 +201,7 @@ async def compose(
             records=records,
             keeper=keeper,
             bundles=bundles,
+            ledger=SqlLedger(records=store, limits=limits) if store is not None else None,
         )
 
 

@@ -137,6 +137,7 @@ class Metrics:
         )
         self._answers = self._counter("http_answers", "Answers on the webhook port.", "status")
         self._shed = self._counter("reviews_shed", "Reviews refused because too many were in flight.")
+        self._left_out = self._counter("audit_unverified_left_out", "Unverified reviews of which no record was kept.")
         self._unrecorded = self._counter("decisions_unrecorded", "Decisions that could not be recorded.", "answered")
         self._seconds = Histogram(
             "portcullis_review_seconds",
@@ -207,6 +208,9 @@ class Metrics:
     def unrecorded(self, *, answered: bool) -> None:
         """``answered``: the decision was given all the same, because nothing is enforced there."""
         self._unrecorded.labels("as-decided" if answered else "audit-unavailable").inc()
+
+    def left_out(self) -> None:
+        self._left_out.inc()
 
     def in_flight(self, count: int) -> None:
         self._in_flight.set(count)

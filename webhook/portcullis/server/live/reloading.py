@@ -13,7 +13,8 @@ that it was not tested with. A ConfigMap that is to blame says so, in an annotat
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,7 @@ from portcullis.errors import (
 from portcullis.model.ruling import CompiledBundle, Constraint, PolicyBundle
 from portcullis.policy.opa import OpaEngine
 from portcullis.policy.workspace import Workspace
+from portcullis.server.clock import SystemClock
 from portcullis.server.live.lastgood import LastGood
 from portcullis.server.live.sources import Laid, LiveSources, blamed, lay_out
 from portcullis.standing import Current, Standing
@@ -56,6 +58,8 @@ class ReloadState:
     """Sets that were swapped in."""
     failures: int = 0
     """Sets that were not."""
+    since: datetime = field(default_factory=SystemClock().now)
+    """When the standing set came to stand in this replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +198,7 @@ class Reloader:
                 self._current.standing, self.stands = standing, laid
                 self.constraints = bundle.constraints
                 self.state.reloads += 1
+                self.state.since = SystemClock().now()
         finally:
             await asyncio.to_thread(workspace.remove)
         await asyncio.to_thread(self._last_good.write, laid)

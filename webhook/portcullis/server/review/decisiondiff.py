@@ -69,6 +69,7 @@ def difference(before: Decision, after: Decision, *, images: bool = True) -> Dif
 # -- violations ------------------------------------------------------------------------------------------------------
 
 Place = tuple[str, str, str]
+_REFUSES = "refuses"
 
 
 def _violations(before: Iterable[Violation], after: Iterable[Violation]) -> list[Change]:
@@ -83,7 +84,7 @@ def _violations(before: Iterable[Violation], after: Iterable[Violation]) -> list
             changes.append(_violation_change(fate, place, was, now))
         elif _effect(was) != _effect(now) or {one.msg for one in was} != {one.msg for one in now}:
             changes.append(_violation_change("changed", place, was, now))
-    return changes
+    return sorted(changes, key=lambda change: not (change.before + change.after).startswith(_REFUSES))
 
 
 def _violation_change(fate: Fate, place: Place, was: Collection[Violation], now: Collection[Violation]) -> Change:
@@ -103,7 +104,7 @@ def _says(violations: Collection[Violation]) -> str:
 def _effect(violations: Collection[Violation]) -> str:
     """What they do together: the gravest counts."""
     if any(one.refuses for one in violations):
-        return "refuses"
+        return _REFUSES
     first = next(iter(violations))
     return f"excepted by {first.exception}" if first.exception else str(first.mode)
 
@@ -132,7 +133,7 @@ def _images(before: Iterable[JudgedImage], after: Iterable[JudgedImage]) -> list
     def words(one: JudgedImage | None) -> str:
         if one is None:
             return ""
-        return one.written if "@" in one.written or not one.digest else f"{one.written}@{one.digest}"
+        return f"{one.written.partition('@')[0]}@{one.digest}" if one.digest else one.written
 
     return _changes(_by_repository(before), _by_repository(after), words)
 

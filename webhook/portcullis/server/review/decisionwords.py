@@ -102,8 +102,8 @@ def _admitted_why(decision: Decision) -> str:
     if decision.because in (Because.EXCEPTION, Because.BREAK_GLASS):
         covered = [one for one in decision.violations if one.exception]
         ids, policies = _names(one.exception for one in covered), _names(one.policy for one in covered)
-        kind = "a grant for an emergency" if decision.because is Because.BREAK_GLASS else "an exception"
-        return f" by {kind}, {listed(ids)}, although it violates {listed(policies)}" if ids else f" by {kind}"
+        kind = "break-glass" if decision.because is Because.BREAK_GLASS else "an exception"
+        return f" by {kind} ({listed(ids)}), although it violates {listed(policies)}" if ids else f" by {kind}"
     if decision.because is Because.UNCHANGED:
         return ": nothing changed of what policies look at in images"
     lenient = _names(one.policy for one in decision.violations)

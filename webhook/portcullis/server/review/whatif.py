@@ -22,7 +22,7 @@ MOST: Final = 500
 """Decisions that are looked at."""
 SECONDS: Final = 10.0
 """How long that may take."""
-SHOWN_WORKLOADS: Final = 50
+SHOWN_WORKLOADS: Final = 20
 _PAGE: Final = 100
 
 
