@@ -167,13 +167,13 @@ def by_day(buckets: Sequence[PolicyBucket]) -> Sequence[PolicyBucket]:
 # -- one policy -----------------------------------------------------------------------------------------------
 
 
-@router.get("/policies/{name}")
+@router.get("/policies/{name:path}")
 async def policy_page(request: Request, name: str) -> Response:
     """Everything about one policy."""
     return await _policy(request, name, None)
 
 
-@router.post("/policies/{name}/what-if")
+@router.post("/policies/{name:path}/what-if")
 async def what_if(request: Request, name: str) -> Response:
     """The same, with what the policy would do in mode deny."""
     parts, reader = parts_of(request), reader_of(request)
