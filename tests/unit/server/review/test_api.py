@@ -258,12 +258,11 @@ async def test_hostile_values_find_nothing(value: str) -> None:
     for path in ("/decisions/{}", "/decisions/{}/previous", "/images/{}", "/policies/{}"):
         answered = await ask(path.format(quote(value, safe="")))
         assert answered.status == 404
-        # A path with a line break is none of the API's.
-        assert answered.headers["content-type"] == "application/problem+json" or "\n" in value
+        assert answered.headers["content-type"] == "application/problem+json"
         assert "set-cookie" not in answered.headers
 
 
-@pytest.mark.parametrize("identity", ["\x00", "a\x00", "a\tb", "x" * 10_240])
+@pytest.mark.parametrize("identity", ["\x00", "a\x00", "a\nb\n", "x" * 10_240])
 async def test_names_that_nothing_has_are_asked_of_nobody(identity: str) -> None:
     class Unasked(InMemoryLedger):
         async def get(self, *_: Any) -> None:

@@ -4,6 +4,7 @@ It is an application of its own inside that of the pages: its errors are problem
 knows nothing of pages. Every answer is of what the reader may see; what they may not see is not there.
 """
 
+import re
 from typing import Annotated, Any
 
 import structlog
@@ -11,6 +12,7 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Mount
 
 from portcullis import __version__
 from portcullis.errors import CursorInvalid, RecordsError
@@ -110,7 +112,10 @@ _ABSENT: dict[int | str, dict[str, Any]] = {
 
 def add_api(app: FastAPI) -> None:
     """Puts the API into the application of the pages."""
-    app.mount(PREFIX, create_api(app.state.parts))
+    mount = Mount(PREFIX, app=create_api(app.state.parts))
+    # Without it a path with a line break would be no path of the API, and be answered by a page.
+    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)
+    app.router.routes.append(mount)
 
 
 def create_api(parts: ReviewParts) -> FastAPI:
