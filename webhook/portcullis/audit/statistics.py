@@ -105,14 +105,15 @@ def _names(row: Any) -> Iterator[str]:
 
 def namespaces(connection: Connection, span: Span, visible: Visible, limits: Limits) -> Sequence[Counted]:
     """See :meth:`portcullis.ports.Ledger.namespaces`."""
+    namespace, total = tallies.c.namespace, _total(tallies)
     statement = (
-        select(tallies.c.namespace.label("name"), _total(tallies))
+        select(namespace.label("name"), total)
         .where(
-            tallies.c.verdict == Verdict.REFUSED.value,
+            tallies.c.verdict == Verdict.REFUSED,
             tallies.c.dry_run.is_(False),
             *Buckets(span, limits).within(tallies, visible),
         )
-        .group_by(tallies.c.namespace)
+        .group_by(namespace)
     )
     return _top(connection, statement)
 

@@ -25,6 +25,7 @@ from portcullis.server.lifecycle import address_of, background, bound, on_hangup
 from portcullis.server.live.mapgate import PolicyMapHandler
 from portcullis.server.recording import Recorder
 from portcullis.server.registrar import Registrar, registered
+from portcullis.server.review.serving import Pages
 from portcullis.server.sampling import Sampling
 from portcullis.server.sections import Server as ServerSection
 from portcullis.server.settings import Settings
@@ -144,7 +145,8 @@ async def _run(settings: Settings) -> None:
             if sinks.have_files:
                 # They notice by themselves that theirs is gone; what the signal would do is to end the program.
                 on_hangup(lambda: log.info("moved files are made anew"))
-            looked_at = checks(parts, tls, webhook.reviews, registrar)
+            pages = Pages(settings.audit.pages)
+            looked_at = [*checks(parts, tls, webhook.reviews, registrar), *pages.checks()]
             observe(parts, tls, registrar, metrics)
             main = server(webhook, tls.context, drain_seconds=section.drain_seconds, limits=parts.limits)
             health_app = create_health_app(checks=looked_at, metrics=metrics, when_ready=registrar.reported)
@@ -155,6 +157,7 @@ async def _run(settings: Settings) -> None:
                 background(watching),
                 running(side, health),
                 running(main, port) as ended,
+                background(pages.serve(parts, looked_at, tls)),
             ):
                 webhook.reviews.listening = True
                 stop: asyncio.Queue[signal.Signals] = asyncio.Queue()

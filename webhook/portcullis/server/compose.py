@@ -15,6 +15,7 @@ import structlog
 
 from portcullis.admission.workloads import CustomKind, WorkloadReader
 from portcullis.audit.journal import Journal
+from portcullis.audit.ledger import SqlLedger
 from portcullis.audit.redact import Redactor
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.writer import AuditLog
@@ -32,7 +33,7 @@ from portcullis.policy.opa import OpaEngine
 from portcullis.policy.plain import plain
 from portcullis.policy.profiles import load_profile
 from portcullis.policy.serving import Serving
-from portcullis.ports import Bundles, Clock, Gatherer, Keychain, Namespaces
+from portcullis.ports import Bundles, Clock, Gatherer, Keychain, Ledger, Namespaces
 from portcullis.registry.facts import CachingRegistry
 from portcullis.server.auditfiles import journal_path, last_good_path
 from portcullis.server.auditkeeping import Keeper, keeper_of
@@ -60,7 +61,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All parts of the running gate. ``records`` and ``bundles`` are None for commands that record nothing."""
+    """All parts of the running gate. ``records``, ``bundles`` and ``ledger`` are None for commands that record
+    nothing."""
 
     settings: Settings
     limits: Limits
@@ -80,6 +82,7 @@ class Parts:
     records: AuditLog | None
     keeper: Keeper | None
     bundles: Bundles | None
+    ledger: Ledger | None
 
     @property
     def current(self) -> Current:
@@ -198,6 +201,7 @@ async def compose(
             records=records,
             keeper=keeper,
             bundles=bundles,
+            ledger=SqlLedger(records=store, limits=limits) if store is not None else None,
         )
 
 

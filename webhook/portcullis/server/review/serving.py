@@ -11,10 +11,12 @@ from portcullis.errors import PortcullisError
 from portcullis.server.compose import Parts
 from portcullis.server.health import Check, examine
 from portcullis.server.lifecycle import address_of, background, bound, running, server
+from portcullis.server.pagesections import PagesSection
 from portcullis.server.review.access import guard
 from portcullis.server.review.accessopening import access_to_pages, tls_of_pages
 from portcullis.server.review.app import create_review_app
 from portcullis.server.review.decisionagain import Rejudge
+from portcullis.server.review.installation import Installation, Installed, Root
 from portcullis.server.review.parts import ReviewParts
 from portcullis.server.tls import ServerTls
 from portcullis.text import clean
@@ -26,19 +28,21 @@ log = structlog.get_logger(__name__)
 
 
 class Pages:
-    """Serves them; ``problem`` is "" while it does, else one sentence."""
+    """Serves them, where the configuration says so; ``problem`` is "" while it does, else one sentence."""
 
-    def __init__(self) -> None:
+    def __init__(self, section: PagesSection) -> None:
         self.problem = "they are not served yet"
         self.address = ""
+        self._section = section
 
-    def check(self) -> Check:
+    def checks(self) -> tuple[Check, ...]:
         """For the health port: shown, and not decisive."""
 
         async def probe() -> str:
             return self.problem
 
-        return Check("pages", probe, decisive=False, remark=lambda: self.address)
+        check = Check("pages", probe, decisive=False, remark=lambda: self.address)
+        return (check,) if self._section.enabled else ()
 
     async def serve(self, parts: Parts, checks: Sequence[Check], tls: ServerTls) -> None:
         """Until it is cancelled. What goes wrong is logged and shown by the check; it raises nothing.
@@ -46,6 +50,8 @@ class Pages:
         Args:
             tls: that of the webhook, which somebody follows already.
         """
+        if not self._section.enabled:
+            return
         try:
             await self._serve(parts, checks, tls)
             self.problem = "their server ended"
@@ -58,7 +64,7 @@ class Pages:
         log.error("the audit pages are not served", problem=self.problem)
 
     async def _serve(self, parts: Parts, checks: Sequence[Check], tls: ServerTls) -> None:
-        section, clock, limits = parts.settings.audit.pages, parts.clock, parts.limits
+        section, clock, limits = self._section, parts.clock, parts.limits
         names = parts.watched.namespace_names
         with bound(section.address, section.port) as listener:
             own = tls_of_pages(section, webhook=tls, clock=clock)
@@ -66,7 +72,7 @@ class Pages:
                 access_to_pages(parts.settings, namespaces=names, clock=clock, limits=limits) as access,
                 _followed(own if own is not tls else None),
             ):
-                app = guard(create_review_app(review_parts_of(parts, checks)), access)
+                app = guard(create_review_app(review_parts_of(parts, checks, tls)), access)
                 context = own.context if own is not None else None
                 pages = server(app, context, drain_seconds=DRAIN_SECONDS, limits=limits)
                 async with running(pages, listener) as ended:
@@ -82,11 +88,10 @@ async def _followed(tls: ServerTls | None) -> AsyncIterator[None]:
         yield
 
 
-def review_parts_of(parts: Parts, checks: Sequence[Check]) -> ReviewParts:
-    """What the pages are made of. ``parts`` must record."""
+def review_parts_of(parts: Parts, checks: Sequence[Check], tls: ServerTls) -> ReviewParts:
+    """What the pages are made of. ``parts`` must record; ``tls`` is that of the webhook."""
     assert parts.ledger is not None
     assert parts.bundles is not None
-
     return ReviewParts(
         ledger=parts.ledger,
         bundles=parts.bundles,
@@ -101,4 +106,21 @@ def review_parts_of(parts: Parts, checks: Sequence[Check]) -> ReviewParts:
         health=lambda: examine(checks),
         clock=parts.clock,
         limits=parts.limits,
+        installed=installed_in(parts, tls),
     )
+
+
+def installed_in(parts: Parts, tls: ServerTls) -> Installed:
+    """What this replica says of itself, asked anew each time."""
+
+    def installation() -> Installation:
+        keyless, now = parts.trusting.keyless, parts.clock.now()
+        ages = keyless.root_ages(now) if keyless is not None else {}
+        return Installation(
+            certificate_until=tls.state.not_after,
+            policies_since=parts.live.reloader.state.since,
+            roots=tuple(Root(name, age.newest, age.current) for name, age in sorted(ages.items())),
+            waiting=parts.records.journal_records if parts.records is not None else 0,
+        )
+
+    return installation
