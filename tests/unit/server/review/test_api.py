@@ -238,7 +238,7 @@ UNFIT = {
 @pytest.mark.parametrize("address", UNFIT)
 async def test_what_is_misspelt_is_told_and_does_not_widen_the_answer(address: str) -> None:
     parameter, words = UNFIT[address]
-    found = problem(await ask(address), 422, "cursor-invalid" if "after=" in address else "parameter-invalid")
+    found = problem(await ask(address), 422, "cursor-invalid" if "after=" in address else "query-invalid")
     (error,) = found["errors"]
     assert error["parameter"] == parameter
     assert words in error["message"]
@@ -283,8 +283,14 @@ async def test_what_is_not_there_says_no_more() -> None:
 
 async def test_a_limit_of_the_operator_holds_for_the_api_too() -> None:
     for path in ("/decisions", "/images"):
-        found = problem(await ask(f"{path}?limit=51", limits=Limits(search_rows=50)), 422, "parameter-invalid")
+        found = problem(await ask(f"{path}?limit=51", limits=Limits(search_rows=50)), 422, "query-invalid")
         assert "limits.searchRows (50)" in found["detail"]
+
+
+async def test_a_span_may_be_as_long_as_the_operator_says() -> None:
+    address = "/overview?since=2026-01-01T00:00:00Z&until=2026-01-12T00:00:00Z"
+    assert (await ask(address, limits=Limits(span_days=11))).status == 200
+    problem(await ask(address, limits=Limits(span_days=10)), 422, "query-invalid")
 
 
 async def test_nothing_is_changed_by_it() -> None:
