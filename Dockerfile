@@ -49,8 +49,8 @@ ENV UV_PYTHON=/usr/bin/python3.11 \
     UV_NO_PROGRESS=1 \
     UV_SYSTEM_CERTS=1
 COPY pyproject.toml uv.lock ./
-# The clouds' registries, where they are wanted: --build-arg EXTRAS="ecr gcp azure".
-ARG EXTRAS=""
+# OpenTelemetry; and the clouds' registries, where they are wanted: --build-arg EXTRAS="otlp ecr gcp azure".
+ARG EXTRAS="otlp"
 # What goes again: the packages' commands, what activates the environment in a shell (in bin, the links to Python stay),
 # uv's notes, and tests that packages bring.
 RUN set -- \

@@ -8,7 +8,6 @@ from portcullis.audit.checkpointproof import Keys
 from portcullis.audit.sql import open_records
 from portcullis.audit.verification import Verdict
 from portcullis.audit.verifying import Verifier
-from portcullis.limits import DEFAULT_LIMITS
 
 
 def verify_rate(url: str) -> float:
@@ -23,7 +22,7 @@ def verify_rate(url: str) -> float:
 async def _rate(url: str) -> float:
     async with open_records(url) as records:
         begun = time.perf_counter()
-        found = await Verifier(ChainReader(records), keys=Keys(()), limits=DEFAULT_LIMITS).run()
+        found = await Verifier(ChainReader(records), keys=Keys(())).run()
         took = time.perf_counter() - begun
     if found.verdict is not Verdict.PROVEN:
         raise SystemExit(f"bench: the log is {found.verdict}: {[*found.findings, *found.doubts][:3]}")

@@ -1,19 +1,19 @@
 """The suite of the port Ledger, over the store that implements it."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, text, update
 
 from fakes.records import a_decision, a_record
 from portcullis.audit import searching
 from portcullis.audit.ledger import SqlLedger
 from portcullis.audit.sql import SqlRecords
-from portcullis.errors import RecordsError
+from portcullis.audit.tables import inputs
+from portcullis.errors import CursorInvalid, RecordsError
 from portcullis.limits import Limits
 from portcullis.model.decision import Because, Verdict
 from portcullis.model.record import (
@@ -37,8 +37,8 @@ SHOP, TOOLS, BOTH = frozenset({"shop"}), frozenset({"tools"}), frozenset({"shop"
 
 
 @pytest.fixture
-async def records(tmp_path: Path) -> AsyncIterator[SqlRecords]:
-    store = SqlRecords(url=f"sqlite:///{tmp_path}/audit.db", limits=LIMITS)
+async def records(audit_url: str) -> AsyncIterator[SqlRecords]:
+    store = SqlRecords(url=audit_url, limits=LIMITS)
     await store.start()
     yield store
     await store.aclose()
@@ -49,17 +49,15 @@ def ledger(records: SqlRecords) -> Ledger:
     return SqlLedger(records=records, limits=LIMITS)
 
 
-def refusing(*policies: str, **fields: object) -> AuditRecord:
-    at = fields.pop("at", DAY)
-    images = fields.pop("images", [("web:1", "sha256:aa")])
-    decision = a_decision(
-        verdict=Verdict.REFUSED,
-        code=403,
-        denied=policies,
-        decided_at=at,
-        images=images,  # type: ignore[arg-type]
-    )
-    return a_record(decision, **fields)  # type: ignore[arg-type]
+def refusing(
+    *policies: str,
+    at: datetime = DAY,
+    images: Sequence[tuple[str, str]] = (("web:1", "sha256:aa"),),
+    namespace: str = "shop",
+    dry_run: bool = False,
+) -> AuditRecord:
+    decision = a_decision(verdict=Verdict.REFUSED, code=403, denied=policies, decided_at=at, images=images)
+    return a_record(decision, namespace=namespace, dry_run=dry_run)
 
 
 async def test_pages_show_every_record_once_and_end(records: SqlRecords, ledger: Ledger) -> None:
@@ -121,7 +119,7 @@ async def test_a_record_is_for_those_who_may_see_its_namespace(records: SqlRecor
 async def test_an_input_that_is_another_is_an_error(records: SqlRecords, ledger: Ledger) -> None:
     record = a_record()
     await records.append(record)
-    await records.change(lambda connection: connection.execute(text("UPDATE inputs SET content = x'00'")))
+    await records.change(lambda connection: connection.execute(update(inputs).values(content=b"\0")))
     with pytest.raises(RecordsError):
         await ledger.get(record.decision.id)
 
@@ -187,6 +185,8 @@ async def test_verdicts_by_hour_and_by_day(records: SqlRecords, ledger: Ledger) 
     assert [bucket.admitted for bucket in await ledger.verdicts(span, None, "tools")] == [0, 3, 0]
     assert [bucket.admitted for bucket in await ledger.verdicts(span, SHOP, "tools")] == [0, 0, 0]
     assert [bucket.refused for bucket in await ledger.verdicts(span, frozenset())] == [0, 0, 0]
+    assert await ledger.namespaces(span) == (Counted("shop", 1),)
+    assert await ledger.namespaces(span, TOOLS) == ()
     by_day = await ledger.verdicts(Span(DAY - timedelta(days=9), DAY + timedelta(days=1)))
     assert len(by_day) == 10
     assert by_day[-1] == VerdictBucket(
@@ -227,6 +227,10 @@ async def test_policies_over_time(records: SqlRecords, ledger: Ledger) -> None:
         PolicyBucket(DAY + HOUR, excepted=1),
     )
     assert await ledger.policy("image-user", span, TOOLS) == (PolicyBucket(DAY), PolicyBucket(DAY + HOUR))
+    assert await ledger.namespaces(span) == (Counted("shop", 4), Counted("tools", 1))
+    assert await ledger.namespaces(span, TOOLS) == (Counted("tools", 1),)
+    assert await ledger.namespaces(span, frozenset()) == ()
+    assert await ledger.namespaces(Span(DAY + 4 * HOUR, DAY + 5 * HOUR)) == ()
     assert await ledger.policy_namespaces("image-shell", span) == (Counted("shop", 3), Counted("tools", 1))
     assert await ledger.policy_namespaces("image-shell", span, TOOLS) == (Counted("tools", 1),)
     assert await ledger.policy_images("image-shell", span) == (Counted("sha256:aa", 3), Counted("sha256:bb", 1))
@@ -274,7 +278,7 @@ async def test_images_by_their_last_use(records: SqlRecords, ledger: Ledger) -> 
 
 @pytest.mark.parametrize("after", ["x", "1", "1/", "-1/sha256:aa", "1/a b", "9" * 30 + "/sha256:aa", "1/'; DROP"])
 async def test_a_place_that_is_none_of_ours_is_refused(ledger: Ledger, after: str) -> None:
-    with pytest.raises(RecordsError, match="list of images"):
+    with pytest.raises(CursorInvalid, match="list of images"):
         await ledger.images(after=after)
 
 
@@ -304,7 +308,8 @@ async def test_documents_that_differ(records: SqlRecords, ledger: Ledger) -> Non
         await records.append(a_record(decision, namespace="tools" if number == 1 else "shop"))
     found = await ledger.documents("sha256:aa")
     assert [record.decision.document for record in found] == [b"{}", b'{"a":1}']
-    assert [record.sequence for record in found] == [3, 2]
+    newest = (await ledger.page(RecordFilter(limit=1))).records[0].sequence
+    assert [record.sequence for record in found] == [newest - 1, newest - 2]
     assert len(await ledger.documents("sha256:aa", limit=1)) == 1
     assert [record.decision.document for record in await ledger.documents("sha256:aa", SHOP)] == [b"{}"]
 
@@ -326,8 +331,8 @@ async def test_the_extent(records: SqlRecords, ledger: Ledger) -> None:
 async def test_a_search_that_takes_too_long_says_how_far_it_came(
     records: SqlRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every step is one entry, and the clock is over after some of them: each page goes on where the one before it
-    stopped, and in the end all is found."""
+    """Every step is one entry, and the time is over after some of them: the next page goes on where that one stopped,
+    and together they find all."""
     monkeypatch.setattr(searching, "FIRST_STEP", 1)
     monkeypatch.setattr(searching, "LAST_STEP", 1)
     denied = [["image-user"] if number % 40 == 0 else [] for number in range(200)]
@@ -337,19 +342,21 @@ async def test_a_search_that_takes_too_long_says_how_far_it_came(
             for number, policies in enumerate(denied)
         ]
     )
-    ledger = SqlLedger(records=records, limits=replace(LIMITS, read_seconds=0.05))
+    whole = SqlLedger(records=records, limits=replace(LIMITS, read_seconds=600.0))
+    first = (await whole.page(RecordFilter(until=DAY + HOUR))).records[0].sequence
+    seconds = 1.0
     query = RecordFilter(mode="deny", since=DAY - HOUR)
-    found, stops = 0, 0
-    while True:
-        page = await ledger.page(query)
-        found += len(page.records)
-        if page.next is None:
-            break
-        assert page.searched_to is not None
-        assert page.searched_to == DAY + (page.next - 1) * HOUR
-        stops += 1
-        query = replace(query, before=page.next)
-    assert (found, stops > 0) == (5, True)
+    while (page := await in_time(records, seconds).page(query)).searched_to is None:
+        assert seconds > 0.01, "never late"
+        seconds /= 2
+    assert page.next is not None
+    assert page.searched_to == DAY + (page.next - first) * HOUR
+    rest = await whole.page(replace(query, before=page.next))
+    assert (len(page.records) + len(rest.records), rest.next, rest.searched_to) == (5, None, None)
+
+
+def in_time(records: SqlRecords, seconds: float) -> SqlLedger:
+    return SqlLedger(records=records, limits=replace(LIMITS, read_seconds=seconds))
 
 
 async def test_a_question_without_an_answer_in_time_is_an_error(records: SqlRecords) -> None:

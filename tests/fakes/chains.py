@@ -16,7 +16,6 @@ from portcullis.audit.published import Published
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.verification import Verification
 from portcullis.audit.verifying import Verifier
-from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.decision import Verdict
 from portcullis.model.record import AuditRecord
 
@@ -91,7 +90,6 @@ async def verified(
             keys=Keys(keys),
             published=[Published(f"line {at}", one) for at, one in enumerate(published, 1)],
             lost=lost,
-            limits=DEFAULT_LIMITS,
         ).run()
     finally:
         await store.aclose()

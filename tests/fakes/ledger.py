@@ -64,6 +64,10 @@ class InMemoryLedger:
         found = self._seen(visible)
         return [VerdictBucket(span.since, refused=len([one for one in found if one.decision.code == 403]))]
 
+    async def namespaces(self, span: Span, visible: Visible = None) -> Sequence[Counted]:
+        found = [one.namespace for one in self._seen(visible) if one.decision.code == 403]
+        return [Counted(namespace, found.count(namespace)) for namespace in sorted(set(found))]
+
     async def policies(self, span: Span, visible: Visible = None) -> Sequence[PolicyTally]:
         named = [violation.policy for one in self._seen(visible) for violation in one.decision.violations]
         return [PolicyTally(name, "deny", named.count(name)) for name in sorted(set(named))]

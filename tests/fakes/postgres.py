@@ -39,6 +39,7 @@ shared_buffers = 16MB
 max_connections = 50
 autovacuum = off
 dynamic_shared_memory_type = mmap
+recovery_init_sync_method = syncfs
 """
 """``mmap``: what a server that was killed leaves behind is in its folder and goes with it."""
 

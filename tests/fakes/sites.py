@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 
 from fakes.clock import StandingClock
-from fakes.ledger import InMemoryLedger
 from fakes.readers import HOST, Exchange, MemoryReviews, send
 from fakes.review import review_parts
 from portcullis.limits import Limits
@@ -31,7 +30,14 @@ VIEWER = Subject("system:serviceaccount:ci:viewer", "uid-1", ("system:serviceacc
 class Site:
     """A guarded application with one page of its own, ``/who``, which tells the reader and takes a form."""
 
-    def __init__(self, folder: Path, *, limits: Mapping[str, Any] | None = None, **section: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        limits: Mapping[str, Any] | None = None,
+        parts: Mapping[str, Any] | None = None,
+        **section: Any,
+    ) -> None:
         self.clock = StandingClock()
         self.reviews = MemoryReviews()
         self.namespaces: Callable[[], tuple[str, ...]] = lambda: ("shop", "bank")
@@ -48,7 +54,9 @@ class Site:
             clock=self.clock,
             limits=self.limits,
         )
-        app = create_review_app(review_parts(InMemoryLedger(()), clock=self.clock, limits=self.limits))
+        given = {"ledger": None, "clock": self.clock, "limits": self.limits, **(parts or {})}
+        app = create_review_app(review_parts(**given))
+        self.routes = app.routes
         app.add_api_route("/who", self._who, methods=["GET", "POST"], response_model=None)
         app.add_api_route("/api/who", self._who, methods=["GET"], response_model=None)
         self.app: Guard = guard(app, access)

@@ -13,7 +13,7 @@ from portcullis.admission.workloads import WorkloadReader
 from portcullis.audit.redact import Redactor
 from portcullis.case import Case
 from portcullis.collecting import REQUEST_NEEDS, UNMET_BY, Collector, ImageCollector, container_facts, problem_of
-from portcullis.errors import ClusterError, EngineError, PortcullisError
+from portcullis.errors import ClusterError, EngineError, PortcullisError, RedactionError
 from portcullis.evidence.marks import marks_of
 from portcullis.inspection.catalogue import Catalogue
 from portcullis.limits import Limits
@@ -127,7 +127,11 @@ class Gate:
 
     async def _judge(self, case: Case, standing: Standing, deadline: float) -> None:
         with case.timed(Stage.ADMISSION):
-            case.redacted = self._redactor(case.request)
+            try:
+                case.redacted = self._redactor(case.request)
+            except RedactionError:
+                case.redacted = self._redactor.bare(case.request)
+                raise
             request = case.redacted.request
             case.workload = workload = self._reader.read(request)
             change = unchanged(case.request, self._reader)

@@ -361,6 +361,12 @@ class Limits:
     take about 0.1 s. Variables and the data of Secrets, which go unread, do not count."""
     masked_paths: int = 20
     """Places of what was taken out of a request that its record names one by one; all are counted."""
+    sink_records: int = 10_000
+    """Records that wait for one sink; what comes after is dropped and counted."""
+    sink_bytes: int = 64 * MIB
+    """These, with their judged inputs."""
+    sink_flush_seconds: float = 5.0
+    """How long a sink may take for them when the program stops."""
     store_seconds: float = 3.0
     """How long one step of the store may take where it is a server (PostgreSQL). The journal has had the records since
     append_seconds; after this the connection is given up, so that a server that hangs holds nothing up for longer."""
@@ -368,8 +374,8 @@ class Limits:
     """Rows of one answer of the log."""
     span_days: int = 3660
     """Days of one chart: ten years."""
-    search_words: int = 30
-    """Words of one search of the messages; each is looked up by itself."""
+    search_words: int = 512
+    """Words of one search of the messages, each of which is looked up by itself: as many as 1,024 characters hold."""
     read_seconds: float = 3.0
     """How long a question of a reader may take: what is not found by then is said to be unsearched."""
     judge_again_seconds: float = 15.0

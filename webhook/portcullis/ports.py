@@ -220,7 +220,7 @@ class Ledger(Protocol):
         """``written`` is how the reference begins; ``after`` is ``next`` of the page before.
 
         Raises:
-            RecordsError: ``after`` is not of ours.
+            CursorInvalid: ``after`` is not of ours.
         """
         ...
 

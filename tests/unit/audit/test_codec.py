@@ -84,6 +84,8 @@ DECISIONS = st.builds(
     elapsed_ms=FLOATS,
     timings=st.dictionaries(st.sampled_from(Stage), FLOATS, max_size=3),
     document=DOCUMENTS,
+    masked=st.lists(TEXT, max_size=2).map(tuple),
+    masked_places=st.integers(0, 10_000),
 )
 RECORDS = st.builds(
     AuditRecord,
@@ -153,6 +155,8 @@ def test_the_names_are_the_format() -> None:
             document=b'{"time":{}}',
         ),
         retry_after_seconds=2,
+        masked=("/request/object/data",),
+        masked_places=3,
     )
     problem = {
         "stage": "registry",
@@ -217,6 +221,8 @@ def test_the_names_are_the_format() -> None:
             "decidedAt": "2026-03-01T12:00:00.123456Z",
             "elapsedMs": 12.5,
             "timings": {"registry": 10.25, "gate": 12.5},
+            "masked": ["/request/object/data"],
+            "maskedPlaces": 3,
             "inputHash": "sha256:4689cf09034caa9c412d309751745eb5231efa9874a697d730279cb4c146303c",
         },
         "input": {"time": {}},

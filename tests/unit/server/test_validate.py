@@ -13,6 +13,7 @@ import pytest
 from fakes.asgi import Answered, call, hanging
 from fakes.records import InMemoryRecords, SystemClock, a_decision
 from fakes.reviews import UID, pod, review
+from portcullis.audit.redact import Redactor
 from portcullis.limits import Limits
 from portcullis.model.decision import Decision, Verdict
 from portcullis.model.record import AuditRecord
@@ -20,6 +21,7 @@ from portcullis.model.request import AdmissionRequest, Caller
 from portcullis.model.ruling import CompiledBundle
 from portcullis.server.app import Webhook
 from portcullis.server.recording import Recorder
+from portcullis.server.sampling import Sampling
 from portcullis.server.telemetry import Metrics, configure_logging
 from portcullis.server.validate import ReviewHandler
 from portcullis.standing import Current, Standing
@@ -65,10 +67,21 @@ class Bench:
     metrics: Metrics = field(default_factory=Metrics)
     limits: Limits = LIMITS
     segment: str = ""
+    per_minute: int = 60
+    told: list[AuditRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         clock = SystemClock()
-        recorder = Recorder(records=self.records, clock=clock, metrics=self.metrics, standing=Current(STANDING))
+        sampling = Sampling(verifying=bool(self.segment), per_minute=self.per_minute, clock=clock, metrics=self.metrics)
+        recorder = Recorder(
+            records=self.records,
+            clock=clock,
+            metrics=self.metrics,
+            standing=Current(STANDING),
+            text=Redactor().text,
+            sampling=sampling,
+            also=self.told.append,
+        )
         self.handler = ReviewHandler(
             gate=self.gate,
             recorder=recorder,

@@ -17,7 +17,8 @@ def add_checkpoint(
 
     Args:
         connection: inside a transaction.
-        pruned: how far records may be removed from now on; where it is not given, as far as before.
+        pruned: how far records may be removed from now on; where it is not given, as far as before. What was allowed
+            once is never taken back.
     """
     # Who prunes a chain and who writes it both add checkpoints to it: one after the other, so that these stay a list.
     row = connection.execute(
@@ -27,13 +28,14 @@ def add_checkpoint(
     ).one()
     head = head_of(connection, chain)
     last = last_checkpoint(connection, chain)
+    before = _pruned(row, last)
     signed = signer.sign(
         Checkpoint(
             chain=row.id,
             replica=row.replica,
             head=Place(head.position, head.hash.hex()),
             at=at,
-            pruned=pruned or _pruned(row, last),
+            pruned=pruned if pruned is not None and pruned.position > before.position else before,
             previous="" if last is None else body_hash(last.body.encode("utf-8", "surrogatepass")),
         )
     )

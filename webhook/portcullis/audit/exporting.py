@@ -2,9 +2,9 @@
 
 The JSON has the field names of OPA's decision logs where these exist
 (https://www.openpolicyagent.org/docs/management-decision-logs): ``decision_id``, ``timestamp``, ``labels``,
-``bundles``, ``path``, ``requested_by``, ``input``, ``result``, ``metrics``. What OPA has no name for stands beside them
-under the names of the record as it is stored (:mod:`portcullis.audit.codec`). ASCII in one line: text from outside can
-do nothing to a terminal or to what reads line by line.
+``bundles``, ``path``, ``requested_by``, ``input``, ``result``, ``metrics``, ``masked``, ``erased``. What OPA has no
+name for stands beside them under the names of the record as it is stored (:mod:`portcullis.audit.codec`). ASCII in one
+line: text from outside can do nothing to a terminal or to what reads line by line.
 
 A row has a cell for each of EXPORT_COLUMNS. A cell that a spreadsheet might take for a formula gets an apostrophe in
 front (https://owasp.org/www-community/attacks/CSV_Injection); so does one that begins with an apostrophe, so that
@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from portcullis.audit import codec
+from portcullis.errors import RedactionError
 from portcullis.model.decision import Decision
 from portcullis.model.record import AuditRecord
 from portcullis.times import rfc3339
@@ -65,6 +66,10 @@ def export_json(record: AuditRecord, *, document: bool = False, input_hash: str 
         "caller": record.caller.value,
         "inputHash": stored["inputHash"] or input_hash,
     }
+    if decision.masked:
+        exported["masked"] = list(decision.masked)
+    if any(problem.reason == RedactionError.reason for problem in decision.problems):
+        exported["erased"] = ["/input"]
     if document and decision.document:
         exported["input"] = json.loads(decision.document)
     return exported
@@ -100,6 +105,17 @@ def export_row(record: AuditRecord, *, input_hash: str = "") -> tuple[str, ...]:
         *(record.uid, codec.input_hash(decision.document) or input_hash, str(record.sequence or "")),
     )
     return tuple(map(guarded, cells))
+
+
+def damaged_line(sequence: int, why: str) -> bytes:
+    """What stands in place of :func:`export_line` for a row that is no record any more."""
+    return codec.dump({"sequence": sequence, "damaged": why}) + b"\n"
+
+
+def damaged_row(sequence: int, why: str) -> tuple[str, ...]:
+    """The same in place of :func:`export_row`."""
+    cells = {"message": f"damaged: {why}", "sequence": str(sequence)}
+    return tuple(guarded(cells.get(name, "")) for name in EXPORT_COLUMNS)
 
 
 def csv_line(cells: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, sel
 from portcullis.audit.searching import search
 from portcullis.audit.statistics import NEWEST, seen
 from portcullis.audit.tables import decisions, image_uses, images, key
-from portcullis.errors import RecordsError
+from portcullis.errors import CursorInvalid, RecordsError
 from portcullis.limits import Limits
 from portcullis.model.record import ImagePage, ImageUse, RecordFilter, Visible, WorkloadUse
 
@@ -92,7 +92,7 @@ def documented(connection: Connection, digest: str, visible: Visible, until: flo
 def _behind(after: str) -> ColumnElement[bool]:
     place = _CURSOR.fullmatch(after)
     if place is None:
-        raise RecordsError("the place in the list of images is none of ours: begin at its first page")
+        raise CursorInvalid("the place in the list of images is none of ours: begin at its first page")
     sequence, digest = int(place[1]), place[2]
     use = image_uses.c
     return or_(use.last_sequence < sequence, (use.last_sequence == sequence) & (use.digest < digest))

@@ -112,6 +112,9 @@ class SqlLedger:
             lambda connection: statistics.verdicts(connection, span, visible, namespace, self._limits)
         )
 
+    async def namespaces(self, span: Span, visible: Visible = None) -> Sequence[Counted]:
+        return await self._read(lambda connection: statistics.namespaces(connection, span, visible, self._limits))
+
     async def policies(self, span: Span, visible: Visible = None) -> Sequence[PolicyTally]:
         return await self._read(lambda connection: statistics.policies(connection, span, visible, self._limits))
 

@@ -44,6 +44,8 @@ class Gone:
 def remove_step(connection: Connection, chain: int | None, through: int, most: int) -> Gone:
     """Removes the oldest ``most`` records of the chain that are not behind the position ``through``, or as many as
     there are."""
+    # Two that prune one chain take turns: what one has removed, the other must not take out of the tallies again.
+    connection.execute(select(chains.c.number).where(chains.c.number == chain).with_for_update(key_share=True))
     place = decisions.c.position if chain is not None else decisions.c.sequence
     rows = connection.execute(
         select(

@@ -92,6 +92,10 @@ class Redactor:
         except Exception as error:  # noqa: BLE001 - a request that cannot be redacted must not be kept
             raise _fault("request", error) from None
 
+    def bare(self, request: AdmissionRequest) -> Redacted:
+        """What may be said of a request that cannot be redacted: who asked for what, and nothing of the object."""
+        return Redacted(replace(self._named(request), object=None, old_object=None, raw={}))
+
     def text(self, text: str) -> str:
         """One text of the request that is kept beside the document: a name, a user."""
         try:
@@ -136,16 +140,17 @@ class Redactor:
             old_object=clean.get("oldObject"),
             raw=clean,
         )
-        if count:
-            user = request.user
-            groups = tuple(map(self.text, user.groups))
-            made = replace(
-                made,
-                name=self.text(request.name),
-                namespace=self.text(request.namespace),
-                user=replace(user, username=self.text(user.username), groups=groups),
-            )
-        return Redacted(made, masked, count)
+        return Redacted(self._named(made) if count else made, masked, count)
+
+    def _named(self, request: AdmissionRequest) -> AdmissionRequest:
+        """The request with what it says beside its document redacted."""
+        user = request.user
+        return replace(
+            request,
+            name=self.text(request.name),
+            namespace=self.text(request.namespace),
+            user=replace(user, username=self.text(user.username), groups=tuple(map(self.text, user.groups))),
+        )
 
     # -- what goes -----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ MAX_RULES: Final = 100
 
 _SEGMENTS: Final = 40
 _PART: Final = re.compile(
-    r"""(?:^|\.)(?P<name>\*|[^.\[\]"*]+)|\[(?P<index>\*|[0-9]{1,6})\]|(?:^|\.)?\["(?P<quoted>[^"]+)"\]"""
+    r"""(?:^|(?<=[^.])\.)(?P<name>\*|[^.\[\]"*]+)|\[(?P<index>\*|[0-9]{1,6})\]|\["(?P<quoted>[^"]+)"\]"""
 )
 _ARGUMENT: Final = re.compile(r"(--?[\w.-]{1,64}=|[A-Za-z_]\w{0,63}=)")
 

@@ -16,12 +16,16 @@ _ARGUMENTS: Final = frozenset({"args", "command"})
 _HIDDEN: Final[Mapping[str, tuple[str, ...]]] = {"Secret": ("data", "stringData"), "ConfigMap": ("binaryData",)}
 """Fields of core kinds that go whole. What is binary in a ConfigMap no policy can read, and no expression either."""
 
+_SCALARS: Final = frozenset({int, float, bool, type(None)})
+
 Place = tuple[int, Any]
 """A dict or list by its number, and a key or an index in it."""
 
 
 class Tree:
     """A walk over ``root`` without recursion, so that depth is no danger; no dict or list of it is changed.
+
+    Raises TypeError for what is no JSON: a value that is not looked at could hold anything.
 
     Args:
         kind: of the object and old object in it, where it is one of the core group, else "".
@@ -59,10 +63,13 @@ class Tree:
                 kind = type(value)
                 if kind is str:
                     texts.append(value)
-                elif (kind is dict or kind is list) and not (hidden and (number, key) in self.edits):
-                    nodes.append(value)
-                    parents.append(number)
-                    names.append(key)
+                elif kind is dict or kind is list:
+                    if not (hidden and (number, key) in self.edits):
+                        nodes.append(value)
+                        parents.append(number)
+                        names.append(key)
+                elif kind not in _SCALARS:
+                    raise TypeError(f"{kind.__name__} is nothing that a decoder of JSON makes")
 
     def _look_at(self, number: int, node: dict[str, Any]) -> bool:
         """Notes what of a dict goes by its structure; whether anything does."""
@@ -137,8 +144,9 @@ class Tree:
         number, key = place
         if key == "image":
             return self._list_of(number) in _CONTAINERS
-        of_volume = key == "reference" and self.names[number] == "image"
-        return of_volume and bool(self._list_of(self.parents[number]) == "volumes")
+        if key != "reference" or self.names[number] != "image":
+            return False
+        return bool(self._list_of(self.parents[number]) == "volumes")
 
     def with_key(self, keys: set[str]) -> Iterator[int]:
         """The dicts that have one of these keys."""

@@ -103,6 +103,21 @@ def _names(row: Any) -> Iterator[str]:
             yield "break_glass"
 
 
+def namespaces(connection: Connection, span: Span, visible: Visible, limits: Limits) -> Sequence[Counted]:
+    """See :meth:`portcullis.ports.Ledger.namespaces`."""
+    namespace, total = tallies.c.namespace, _total(tallies)
+    statement = (
+        select(namespace.label("name"), total)
+        .where(
+            tallies.c.verdict == Verdict.REFUSED,
+            tallies.c.dry_run.is_(False),
+            *Buckets(span, limits).within(tallies, visible),
+        )
+        .group_by(namespace)
+    )
+    return _top(connection, statement)
+
+
 def policies(connection: Connection, span: Span, visible: Visible, limits: Limits) -> Sequence[PolicyTally]:
     """See :meth:`portcullis.ports.Ledger.policies`."""
     buckets = Buckets(span, limits)

@@ -4,6 +4,7 @@ SQLite asks a handler every some thousand steps of its machine whether to go on
 (https://www.sqlite.org/c3ref/progress_handler.html); PostgreSQL has ``statement_timeout``.
 """
 
+import math
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -15,9 +16,6 @@ from sqlalchemy.exc import DBAPIError
 
 STEPS = 2000
 """Of SQLite's machine between two looks at the clock: a fraction of a millisecond."""
-
-LONGEST = 86_400.0
-"""Seconds, where there is no limit: PostgreSQL takes 32 bits of milliseconds."""
 
 _QUERY_CANCELED = "57014"
 _UNTIL = "portcullis_until"
@@ -56,8 +54,8 @@ def _limit(connection: Connection, until: float | None) -> None:
     if connection.dialect.name == "sqlite":
         driver: Any = connection.connection.driver_connection
         driver.set_progress_handler(None if until is None else lambda: time.monotonic() > until, STEPS)
-    elif until is not None:  # without one, the end of the transaction is the end of its limit
-        left = min(until - time.monotonic(), LONGEST)
+    elif until is not None and until != math.inf:  # without one, the limit ends with the transaction
+        left = until - time.monotonic()
         connection.execute(_SET, {"milliseconds": str(max(1, int(left * 1000)))})
 
 

@@ -28,7 +28,6 @@ from portcullis.audit.checkpoints import Place
 from portcullis.audit.published import Published
 from portcullis.audit.verification import ChainResult, Finding, Verification, Wrong
 from portcullis.audit.walking import Walk
-from portcullis.limits import Limits
 from portcullis.text import clean
 from portcullis.times import rfc3339
 
@@ -37,7 +36,7 @@ RESTARTS = 10
 SHOWN = 5
 """Chains or keys that a sentence names."""
 
-BundleHolds = Callable[[str, str, bytes], bool]
+BundleHolds = Callable[[str, str, bytes], bool | None]
 Progress = Callable[[int, int], None]
 
 
@@ -47,7 +46,8 @@ class Verifier:
     Args:
         keys: that may have signed checkpoints; without any, signatures are not looked at.
         lost: ids of chains that are known to be missing, or to lack their end.
-        bundle_holds: whether a policy set or configuration, of a kind, is the one that its revision names.
+        bundle_holds: whether a policy set or configuration, by kind, revision and content, is the one that its
+            revision names; None where that cannot be told.
         progress: is told how many records were looked at, and of how many.
     """
 
@@ -60,7 +60,6 @@ class Verifier:
         lost: Iterable[str] = (),
         bundle_holds: BundleHolds | None = None,
         progress: Progress | None = None,
-        limits: Limits,
     ) -> None:
         self._reader = reader
         self._keys = keys
@@ -68,13 +67,12 @@ class Verifier:
         self._lost = frozenset(lost)
         self._bundle_holds = bundle_holds
         self._progress = progress
-        self._limits = limits
         self._findings: list[Finding] = []
         self._doubts: list[str] = []
         self._said: defaultdict[str, list[Said]] = defaultdict(list)
         self._left: dict[str, tuple[int, str]] = {}
         self._signed: dict[str, int] = {}
-        self._done = self._of = self._heard = self._signatures = 0
+        self._done = self._of = self._heard = self._signatures = self._untold = 0
         self._unknown: set[str] = set()
 
     async def run(self) -> Verification:
@@ -194,7 +192,6 @@ class Verifier:
             said=[*self._said[chain.id], *proven.said],
             left=self._left.get(chain.id),
             lost=chain.id in self._lost,
-            document_bytes=self._limits.document_bytes,
             seen=self._count,
         )
         await walk.run(until)
@@ -230,7 +227,9 @@ class Verifier:
             return
         for revision, kind in await self._reader.bundles():
             content = await self._reader.bundle(revision)
-            if content is not None and not self._bundle_holds(kind, revision, content):
+            holds = None if content is None else self._bundle_holds(kind, revision, content)
+            self._untold += holds is None
+            if holds is False:
                 message = f"what is kept as the {kind} {clean(revision, 80)} is not what was kept under that name"
                 self._findings.append(Finding(Wrong.BUNDLE, message))
 
@@ -255,6 +254,8 @@ class Verifier:
         behind = sum(one.unsigned for one in results if one.signed >= 0)
         if behind:
             notes.append(f"{behind} records are newer than the last signature that covers their chain")
+        if self._untold:
+            notes.append(f"{self._untold} policy sets are those of another version of Portcullis, or were changed")
         if not self._heard:
             notes.append(
                 "whether the newest records were cut off shows with --checkpoints, what was published elsewhere"

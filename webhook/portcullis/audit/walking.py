@@ -16,6 +16,9 @@ from portcullis.audit.sql import inflate
 from portcullis.audit.verification import Finding, Wrong
 from portcullis.text import clean
 
+INPUT_BYTES = 256 * 1024 * 1024
+"""More than any judged input has, whatever limits.documentBytes was."""
+
 _Page = tuple[Sequence[Kept], Awaitable[Sequence[Kept]]]
 
 
@@ -26,7 +29,6 @@ class Walk:
         said: what stands where, in the words of others.
         left: where its writer left it for another one, and who says so; None where nobody does.
         lost: whether it is known that its end is missing.
-        document_bytes: the largest judged input.
         seen: is told how many records of a page were looked at.
     """
 
@@ -38,14 +40,12 @@ class Walk:
         said: Sequence[Said],
         left: tuple[int, str] | None,
         lost: bool,
-        document_bytes: int,
         seen: Callable[[int], None],
     ) -> None:
         self._reader = reader
         self._chain = chain
         self._left = left
         self._lost = lost
-        self._document_bytes = document_bytes
         self._seen = seen
         self._places: defaultdict[int, list[Said]] = defaultdict(list)
         for one in said:
@@ -161,7 +161,7 @@ class Walk:
         if content is None:
             return Wrong.INPUT, "its judged input is gone"
         try:
-            if input_hash(inflate(content, self._document_bytes)) == named:
+            if input_hash(inflate(content, INPUT_BYTES)) == named:
                 return None
         except CodecError:
             pass

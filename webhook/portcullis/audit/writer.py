@@ -19,7 +19,7 @@ There is no delay to gather records: while one commit runs, the next ones gather
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -38,6 +38,8 @@ LAST_RETRY_SECONDS = 5.0
 
 CLOSE_SECONDS = 5.0
 """How long closing the store may take: SQLite moves its write-ahead log into the database first."""
+
+Last = Callable[[], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +82,14 @@ class AuditLog:
         store: where records are kept; started and closed with the log.
         journal: what takes over; opened and closed with the log.
         limits: ``commit_records``, ``commit_bytes``, ``queued_records``, ``append_seconds``.
+        last: is called when it closes and all records are kept, before the store closes; raises nothing.
     """
 
-    def __init__(self, *, store: Store, journal: Journal, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self, *, store: Store, journal: Journal, limits: Limits, clock: Clock, last: Last | None = None
+    ) -> None:
         self._store = store
+        self._last = last
         self._journal = journal
         self._disk = Workers(name="audit-journal")
         self._limits = limits
@@ -167,6 +173,8 @@ class AuditLog:
             await asyncio.wait({self._job}, timeout=self._limits.append_seconds)
             self._job.cancel()
         try:
+            if self._last is not None:
+                await asyncio.wait_for(self._last(), CLOSE_SECONDS)
             await asyncio.wait_for(self._store.aclose(), CLOSE_SECONDS)
         except (TimeoutError, PortcullisError) as error:
             log.warning("the audit store did not close: %s", clean(str(error), 200) or "it hangs")

@@ -7,6 +7,8 @@ import typer
 
 from portcullis.cli.attest import attest
 from portcullis.cli.audit import audit
+from portcullis.cli.auditprune import prune_log
+from portcullis.cli.auditverify import verify_log
 from portcullis.cli.check import check
 from portcullis.cli.demo.command import demo
 from portcullis.cli.dockerfile import dockerfile
@@ -42,6 +44,8 @@ for command in _BEFORE:
 app.command("test")(run_tests)
 for command in _AFTER:
     app.command()(command)
+audit.command("verify")(verify_log)
+audit.command("prune")(prune_log)
 app.add_typer(audit, name="audit")
 app.add_typer(exceptions, name="exceptions")
 

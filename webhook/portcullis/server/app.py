@@ -21,13 +21,15 @@ from portcullis.server.clock import SystemClock
 from portcullis.server.compose import Parts, compose
 from portcullis.server.health import create_health_app, examine
 from portcullis.server.http import Receive, Scope, Send, failure
-from portcullis.server.lifecycle import address_of, background, bound, on_stop_signal, running, server
+from portcullis.server.lifecycle import address_of, background, bound, on_hangup, on_stop_signal, running, server
 from portcullis.server.live.mapgate import PolicyMapHandler
 from portcullis.server.recording import Recorder
 from portcullis.server.registrar import Registrar, registered
 from portcullis.server.review.serving import Pages
+from portcullis.server.sampling import Sampling
 from portcullis.server.sections import Server as ServerSection
 from portcullis.server.settings import Settings
+from portcullis.server.sinks import Sinks, open_sinks
 from portcullis.server.telemetry import Metrics, configure_logging
 from portcullis.server.tls import ServerTls, pair_source
 from portcullis.server.validate import ReviewHandler
@@ -66,7 +68,7 @@ class Webhook:
             await self.api(scope, receive, send)
 
 
-def create_app(parts: Parts, metrics: Metrics) -> Webhook:
+def create_app(parts: Parts, metrics: Metrics, sinks: Sinks) -> Webhook:
     """The webhook over composed parts, which must record."""
     assert parts.records is not None
     recorder = Recorder(
@@ -74,6 +76,14 @@ def create_app(parts: Parts, metrics: Metrics) -> Webhook:
         clock=parts.clock,
         metrics=metrics,
         standing=parts.current,
+        text=parts.redactor.text,
+        sampling=Sampling(
+            verifying=bool(parts.settings.server.path_segment.get_secret_value()),
+            per_minute=parts.settings.audit.unverified_per_minute,
+            clock=parts.clock,
+            metrics=metrics,
+        ),
+        also=sinks.offer,
     )
     reviews = ReviewHandler(
         gate=parts.gate,
@@ -125,8 +135,16 @@ async def _run(settings: Settings) -> None:
     on_stop_signal(starting.cancel)
     with bound(section.address, section.port) as port, bound(section.health_address, section.health_port) as health:
         tls = ServerTls(source=pair_source(section), clock=SystemClock())
-        async with compose(settings, with_audit=True) as parts, registered(settings, parts.clock) as registrar:
-            webhook = create_app(parts, metrics)
+        async with (
+            compose(settings, with_audit=True) as parts,
+            open_sinks(settings.audit.sinks, parts.limits) as sinks,
+            registered(settings, parts.clock) as registrar,
+        ):
+            webhook = create_app(parts, metrics, sinks)
+            sinks.observe(metrics)
+            if sinks.have_files:
+                # They notice by themselves that theirs is gone; what the signal would do is to end the program.
+                on_hangup(lambda: log.info("moved files are made anew"))
             pages = Pages(settings.audit.pages)
             looked_at = [*checks(parts, tls, webhook.reviews, registrar), *pages.checks()]
             observe(parts, tls, registrar, metrics)

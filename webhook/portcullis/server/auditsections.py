@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from portcullis.audit.databaseurl import read_address, with_password_file
 from portcullis.errors import ConfigError
+from portcullis.server.keepsections import CheckpointsSection, RetentionSection
 from portcullis.server.pagesections import PagesSection
+from portcullis.server.recordingsections import Redaction, SinkSection
 from portcullis.server.sectionbase import ConfigPath, Section
 
 _SQLITE = "sqlite:///"
@@ -41,7 +43,15 @@ class Audit(Section):
     With PostgreSQL it must be named."""
     replica: str = ""
     """The name of this replica in its chain of records; by default the host's."""
+    checkpoints: CheckpointsSection = CheckpointsSection()
+    retention: RetentionSection = RetentionSection()
     pages: PagesSection = PagesSection()
+    redaction: Redaction = Redaction()
+    sinks: Annotated[tuple[SinkSection, ...], Field(max_length=10)] = ()
+    """Where decisions go beside the database: none is waited for."""
+    unverified_per_minute: Annotated[int, Field(ge=0, le=100_000)] = 60
+    """With ``server.pathSegment``: how many reviews a minute are recorded that came to another path; the others are
+    counted only."""
 
     @model_validator(mode="after")
     def _password_of_what(self) -> "Audit":

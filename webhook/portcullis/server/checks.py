@@ -1,13 +1,13 @@
 """What the health port says of the running parts."""
 
 from portcullis.audit.writer import AuditLog
+from portcullis.server.auditkeeping import observe_keeping
 from portcullis.server.caching import observe_facts, observe_registry_cache
 from portcullis.server.compose import Parts
 from portcullis.server.health import Check
 from portcullis.server.inspecting import observe_inspection
 from portcullis.server.live.remarks import Remarks
 from portcullis.server.registrar import Registrar
-from portcullis.server.review.installation import Installation, Installed, Root
 from portcullis.server.telemetry import Metrics
 from portcullis.server.tls import ServerTls
 from portcullis.server.trusting import observe_roots, observe_verdicts, roots_check
@@ -42,7 +42,7 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
 
     async def audit() -> str:
         assert parts.records is not None
-        return parts.records.problem
+        return parts.records.problem or (parts.keeper.problem if parts.keeper is not None else "")
 
     return [
         Check("serving", serving),
@@ -66,22 +66,6 @@ def registration_check(registrar: Registrar) -> Check:
         return registrar.problem
 
     return Check("webhook-configuration", registration, remark=lambda: registrar.remark)
-
-
-def installed_in(parts: Parts, tls: ServerTls) -> Installed:
-    """What the overview of the audit pages says of this replica."""
-
-    def installation() -> Installation:
-        keyless, now = parts.trusting.keyless, parts.clock.now()
-        ages = keyless.root_ages(now) if keyless is not None else {}
-        return Installation(
-            certificate_until=tls.state.not_after,
-            policies_since=parts.live.reloader.state.since,
-            roots=tuple(Root(name, age.newest, age.current) for name, age in sorted(ages.items())),
-            waiting=parts.records.journal_records if parts.records is not None else 0,
-        )
-
-    return installation
 
 
 def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics) -> None:
@@ -124,6 +108,8 @@ def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics
         observe_inspection(parts.inspector, metrics)
     if parts.records is not None:
         _observe_audit(parts.records, metrics)
+    if parts.keeper is not None:
+        observe_keeping(parts.keeper, metrics)
 
 
 def _observe_audit(audit: AuditLog, metrics: Metrics) -> None:

@@ -16,6 +16,7 @@ import structlog
 from portcullis.admission.workloads import CustomKind, WorkloadReader
 from portcullis.audit.journal import Journal
 from portcullis.audit.ledger import SqlLedger
+from portcullis.audit.redact import Redactor
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.writer import AuditLog
 from portcullis.decision.exceptions import Exceptions
@@ -35,6 +36,7 @@ from portcullis.policy.serving import Serving
 from portcullis.ports import Bundles, Clock, Gatherer, Keychain, Ledger, Namespaces
 from portcullis.registry.facts import CachingRegistry
 from portcullis.server.auditfiles import journal_path, last_good_path
+from portcullis.server.auditkeeping import Keeper, keeper_of
 from portcullis.server.caching import KeptFacts, keeping
 from portcullis.server.clock import SystemClock
 from portcullis.server.credentials import open_keychain
@@ -70,6 +72,7 @@ class Parts:
     kept: KeptFacts
     trusting: Trusting
     gatherer: EvidenceGatherer
+    redactor: Redactor
     inspector: LayerInspector | None
     supervisor: Serving
     engine: OpaEngine
@@ -77,6 +80,7 @@ class Parts:
     watched: Watching
     gate: Gate
     records: AuditLog | None
+    keeper: Keeper | None
     bundles: Bundles | None
     ledger: Ledger | None
 
@@ -119,13 +123,15 @@ async def compose(
     verifying = trusting(settings, limits)
     reader = WorkloadReader(custom=_custom_kinds(settings), limits=limits)
     hosts = host_rules_of(settings)
+    redactor = Redactor(settings.audit.redaction.rules(), limits)
     catalogue = catalogue_of(settings, limits)
     async with AsyncExitStack() as stack:
         keychain = await stack.enter_async_context(open_keychain(settings, hosts=hosts, user=user))
         records: AuditLog | None = None
         store: SqlRecords | None = None
+        keeper: Keeper | None = None
         if with_audit:
-            records, store = await _open_audit(settings, limits, clock, stack)
+            records, store, keeper = await _open_audit(settings, limits, clock, stack)
         kept = await stack.enter_async_context(keeping(store, clock=clock, limits=limits))
         opened = await stack.enter_async_context(
             open_registry(settings, keychain=keychain, hosts=hosts, clock=clock, limits=limits)
@@ -152,7 +158,7 @@ async def compose(
         making = Making(
             load=functools.partial(bundle_of, settings, limits),
             stand=functools.partial(standing_of, settings),
-            keep=functools.partial(_keep_bundle, bundles, stack),
+            keep=functools.partial(_keep_bundle, bundles, keeper, stack),
             last_good=last_good_path(settings.audit) if with_audit else None,
         )
         live = await stack.enter_async_context(
@@ -171,10 +177,11 @@ async def compose(
             clock=clock,
             limits=limits,
             remembering=kept.remembering,
+            redactor=redactor,
             default_registry=settings.registries.default,
         )
         if bundles is not None:
-            await _keep(bundles, {settings.revision: (CONFIGURATION_KIND, settings.document)}, stack)
+            await _keep(bundles, keeper, {settings.revision: (CONFIGURATION_KIND, settings.document)}, stack)
         yield Parts(
             settings=settings,
             limits=limits,
@@ -184,6 +191,7 @@ async def compose(
             kept=kept,
             trusting=verifying,
             gatherer=gatherer,
+            redactor=redactor,
             inspector=inspector,
             supervisor=supervisor,
             engine=engine,
@@ -191,6 +199,7 @@ async def compose(
             watched=watched,
             gate=gate,
             records=records,
+            keeper=keeper,
             bundles=bundles,
             ledger=SqlLedger(records=store, limits=limits) if store is not None else None,
         )
@@ -242,13 +251,16 @@ def read_standing(revision: str, content: bytes, compiled: CompiledBundle) -> St
 
 async def _open_audit(
     settings: Settings, limits: Limits, clock: Clock, stack: AsyncExitStack
-) -> tuple[AuditLog, SqlRecords]:
+) -> tuple[AuditLog, SqlRecords, Keeper]:
     path = journal_path(settings.audit)
     store = SqlRecords(url=settings.audit.database, limits=limits, replica=settings.audit.replica)
-    records = AuditLog(store=store, journal=Journal(path=path, limits=limits), limits=limits, clock=clock)
+    keeper = await stack.enter_async_context(keeper_of(settings.audit, store, clock))
+    journal = Journal(path=path, limits=limits)
+    records = AuditLog(store=store, journal=journal, limits=limits, clock=clock, last=keeper.finish)
     await records.start()
     stack.push_async_callback(records.aclose)
-    return records, store
+    await stack.enter_async_context(keeper.running())
+    return records, store, keeper
 
 
 def _inventory(watched: Watching, supervisor: Serving) -> Callable[[], Problem | None]:
@@ -257,13 +269,20 @@ def _inventory(watched: Watching, supervisor: Serving) -> Callable[[], Problem |
     return lambda: watched.inventory_problem(supervisor.inventory_problem)
 
 
-async def _keep_bundle(bundles: Bundles | None, stack: AsyncExitStack, bundle: PolicyBundle) -> None:
+async def _keep_bundle(
+    bundles: Bundles | None, keeper: Keeper | None, stack: AsyncExitStack, bundle: PolicyBundle
+) -> None:
     if bundles is not None:
-        await _keep(bundles, {bundle.revision: (POLICIES_KIND, bundle_document(bundle))}, stack)
+        await _keep(bundles, keeper, {bundle.revision: (POLICIES_KIND, bundle_document(bundle))}, stack)
 
 
-async def _keep(bundles: Bundles, contents: Mapping[str, tuple[str, bytes]], stack: AsyncExitStack) -> None:
+async def _keep(
+    bundles: Bundles, keeper: Keeper | None, contents: Mapping[str, tuple[str, bytes]], stack: AsyncExitStack
+) -> None:
     """Stores what records refer to; where the store is down, in the background as soon as it is back."""
+    if keeper is not None:
+        for revision, (kind, content) in contents.items():
+            keeper.remember(revision, kind, content)
 
     async def put_all() -> None:
         for revision, (kind, content) in contents.items():

@@ -106,6 +106,11 @@ def address_of(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def on_hangup(action: Callable[[], object]) -> None:
+    """Has the event loop call ``action`` on SIGHUP, by which log rotation says that it has moved a file."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, action)
+
+
 def on_stop_signal(action: Callable[[signal.Signals], object]) -> None:
     """Has the event loop call ``action`` on SIGTERM and SIGINT; replaces what was set before."""
     loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ from portcullis.model.decision import Because, Decision, Problem, Stage, Verdict
 from portcullis.model.record import AuditRecord
 from portcullis.model.request import AdmissionRequest, Caller
 from portcullis.ports import Clock, Records
+from portcullis.server.sampling import Sampling, sketch
 from portcullis.server.telemetry import Metrics
 from portcullis.standing import Standing
 from portcullis.text import clean
@@ -20,6 +21,8 @@ NAME_CHARS = 260
 """A Kubernetes name has at most 253."""
 _GROUPS = 100
 _GROUP_CHARS = 512
+_READ_CHARS = 4096
+"""How much of a name is looked at for secrets before it is cut."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +33,9 @@ class Recorder:
     Args:
         records: the audit log.
         standing: what is in force, in records of what never came to a decision.
+        text: takes secrets out of a name or a message that is kept beside the document.
+        sampling: says what is recorded of reviews that anybody may have sent.
+        also: is told of every record that is kept, or lost.
     """
 
     def __init__(
@@ -39,11 +45,17 @@ class Recorder:
         clock: Clock,
         metrics: Metrics,
         standing: Callable[[], Standing],
+        text: Callable[[str], str],
+        sampling: Sampling,
+        also: Callable[[AuditRecord], None],
     ) -> None:
         self._records = records
         self._clock = clock
         self._metrics = metrics
         self._standing = standing
+        self._text = text
+        self._sampling = sampling
+        self._also = also
 
     async def keep(self, request: AdmissionRequest, decision: Decision, deadline: float) -> None:
         """Returns once the decision is durable, and logs it.
@@ -51,35 +63,48 @@ class Recorder:
         Raises:
             RecordsError: it is not, or not by ``deadline``.
         """
-        await self._append(_record(request, decision), deadline)
-        log.info("decision", **_line(request, decision))
+        record = _record(request, decision, self._text)
+        if self._sampling.is_sketched(request.caller):
+            if not self._sampling.takes():
+                return
+            record = sketch(record)
+        await self._append(record, deadline)
+        self._also(record)
+        log.info("decision", **_line(record))
 
     async def keep_refusal(
         self, *, uid: str, code: int, reason: str, message: str, caller: Caller, deadline: float
     ) -> None:
         """Records a review that could not be read. Such a thing is refused whether or not it can be recorded."""
+        message = self._text(message)
         decision = self._refusal(code, reason, message)
         self._metrics.decided(decision)
+        if self._sampling.is_sketched(caller) and not self._sampling.takes():
+            return
         record = _empty_record(uid, caller, decision)
         try:
             await self._append(record, deadline)
         except RecordsError as error:
             self._metrics.unrecorded(answered=True)
             log.error("decision not recorded", problem=error.message, decision=decision.id, reason=reason)
+        self._also(record)
         log.warning("no review", decision=decision.id, code=code, reason=reason, problem=message, caller=str(caller))
 
     def lost(self, request: AdmissionRequest, decision: Decision, error: RecordsError, *, answered: bool) -> None:
         """Writes the whole decision to the log, which is then the only place that has it."""
         self._metrics.unrecorded(answered=answered)
-        images = [clean(f"{image.written} {image.digest}", NAME_CHARS * 2) for image in decision.images[:20]]
+        record = _record(request, decision, self._text)
+        if self._sampling.is_sketched(request.caller):
+            record = sketch(record)
+        self._also(record)
+        images = [clean(f"{image.written} {image.digest}", NAME_CHARS * 2) for image in record.decision.images[:20]]
         log.error(
             "decision not recorded",
             problem=error.message,
             answered="as-decided" if answered else "audit-unavailable",
             images=images,
-            dry_run=request.dry_run,
             policy_revision=decision.policy_revision,
-            **_line(request, decision),
+            **_line(record),
         )
 
     async def _append(self, record: AuditRecord, deadline: float) -> None:
@@ -112,19 +137,24 @@ class Recorder:
         )
 
 
-def _record(request: AdmissionRequest, decision: Decision) -> AuditRecord:
-    """Names come from outside: they are stored as they are as long as they are bounded and can be stored."""
+def _record(request: AdmissionRequest, decision: Decision, text: Callable[[str], str]) -> AuditRecord:
+    """Names come from outside: they are stored as they are as long as they are bounded, can be stored, and hold no
+    secret."""
+
+    def stored(name: str, limit: int = NAME_CHARS) -> str:
+        return _stored(text(name[:_READ_CHARS]), limit)
+
     return AuditRecord(
         uid=request.uid,
-        username=_stored(request.user.username, _GROUP_CHARS),
-        groups=tuple(_stored(group, _GROUP_CHARS) for group in request.user.groups[:_GROUPS]),
+        username=stored(request.user.username, _GROUP_CHARS),
+        groups=tuple(stored(group, _GROUP_CHARS) for group in request.user.groups[:_GROUPS]),
         operation=str(request.operation),
-        kind=_stored(request.kind.kind),
-        api_version=_stored(request.kind.api_version),
-        resource=_stored(request.resource.resource),
-        sub_resource=_stored(request.sub_resource),
-        namespace=_stored(request.namespace),
-        name=_stored(request.name),
+        kind=stored(request.kind.kind),
+        api_version=stored(request.kind.api_version),
+        resource=stored(request.resource.resource),
+        sub_resource=stored(request.sub_resource),
+        namespace=stored(request.namespace),
+        name=stored(request.name),
         dry_run=request.dry_run,
         caller=request.caller,
         webhook_version=__version__,
@@ -155,19 +185,21 @@ def _stored(text: str, limit: int = NAME_CHARS) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def _line(request: AdmissionRequest, decision: Decision) -> Mapping[str, object]:
+def _line(record: AuditRecord) -> Mapping[str, object]:
     """What a log line says of a decision."""
+    decision = record.decision
     return {
         "decision": decision.id,
         "verdict": str(decision.verdict),
         "code": decision.code,
         "because": str(decision.because),
-        "operation": str(request.operation),
-        "kind": clean(request.kind.kind, NAME_CHARS),
-        "namespace": clean(request.namespace, NAME_CHARS),
-        "name": clean(request.name, NAME_CHARS),
-        "user": clean(request.user.username, NAME_CHARS),
-        "caller": str(request.caller),
+        "operation": record.operation,
+        "kind": clean(record.kind, NAME_CHARS),
+        "namespace": clean(record.namespace, NAME_CHARS),
+        "name": clean(record.name, NAME_CHARS),
+        "user": clean(record.username, NAME_CHARS),
+        "caller": str(record.caller),
+        "dry_run": record.dry_run,
         "policies": sorted({violation.policy for violation in decision.violations})[:20],
         "problems": sorted({problem.reason for problem in decision.problems})[:20],
         "ms": round(decision.elapsed_ms, 2),

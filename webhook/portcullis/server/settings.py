@@ -111,6 +111,8 @@ class Settings(Section):
             tree["cluster"]["webhook"].pop("pod")
         if self.audit.database:
             tree["audit"]["database"] = without_password(self.audit.database)
+        for key in ("sinks", "unverifiedPerMinute", "pages", "retention", "checkpoints", "replica", "journal"):
+            tree["audit"].pop(key)  # no decision hangs on how it is kept and told
         tree["trust"] = self._effective_trust(tree["trust"])
         tree["inspection"]["catalogue"] = [text for _, text in self.catalogue_files]
         tree["inspection"].pop("workers")  # no decision hangs on it

@@ -8,7 +8,7 @@ import functools
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import IO, Any
 
 import structlog
@@ -108,6 +108,19 @@ class _Labelled(Collector):
         yield family
 
 
+class _Info(Collector):
+    """One series of value 1, whose labels say something that may change."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str], read: Callable[[], Sequence[str] | None]) -> None:
+        self._name, self._text, self._labels, self._read = name, text, labels, read
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        if (values := self._read()) is not None:
+            family.add_metric(values, 1)
+        yield family
+
+
 class Metrics:
     """The metrics of one program, in a registry of their own."""
 
@@ -124,6 +137,7 @@ class Metrics:
         )
         self._answers = self._counter("http_answers", "Answers on the webhook port.", "status")
         self._shed = self._counter("reviews_shed", "Reviews refused because too many were in flight.")
+        self._left_out = self._counter("audit_unverified_left_out", "Unverified reviews of which no record was kept.")
         self._unrecorded = self._counter("decisions_unrecorded", "Decisions that could not be recorded.", "answered")
         self._seconds = Histogram(
             "portcullis_review_seconds",
@@ -154,6 +168,10 @@ class Metrics:
     def gauge_by(self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
         """Gauges that are read when they are asked for, by the value of ``label``: words of ours."""
         self.registry.register(_Labelled(GaugeMetricFamily, f"portcullis_{name}", text, label, read))
+
+    def info(self, name: str, text: str, labels: Sequence[str], read: Callable[[], Sequence[str] | None]) -> None:
+        """One series whose labels are read when they are asked for; None: there is nothing to say yet."""
+        self.registry.register(_Info(f"portcullis_{name}", text, labels, read))
 
     def count_fields(self, prefix: str, texts: Mapping[str, str], counters: Callable[[], object]) -> None:
         """A counter ``<prefix>_<name>`` for each field of ``counters()`` that ``texts`` describes."""
@@ -190,6 +208,9 @@ class Metrics:
     def unrecorded(self, *, answered: bool) -> None:
         """``answered``: the decision was given all the same, because nothing is enforced there."""
         self._unrecorded.labels("as-decided" if answered else "audit-unavailable").inc()
+
+    def left_out(self) -> None:
+        self._left_out.inc()
 
     def in_flight(self, count: int) -> None:
         self._in_flight.set(count)

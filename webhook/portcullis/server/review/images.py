@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from portcullis.errors import RecordsError
+from portcullis.errors import CursorInvalid
 from portcullis.model.record import AuditRecord, ImagePage, RecordFilter, Visible
 from portcullis.ports import Ledger
 from portcullis.server.review.imageevidence import EvidenceFacts, evidence_facts
@@ -56,17 +56,10 @@ async def images_page(
 async def _page(ledger: Ledger, visible: Visible, image: str, after: str) -> ImagePage:
     try:
         return await ledger.images(visible, written=image, after=after, limit=PAGE_ROWS)
-    except RecordsError:
-        if not after:
-            raise
-    # Either the log is down, which the first page will say, or nobody but the address is to blame.
-    await ledger.images(visible, written=image, limit=1)
-    raise PageProblem(
-        400,
-        "That page cannot be read",
-        f"after={after} is no place in the list of images.",
-        "Begin with the first page of the images.",
-    )
+    except CursorInvalid as error:
+        raise PageProblem(
+            400, "That page cannot be read", f"after={after}: {error.message}.", "Begin with the first page of images."
+        ) from None
 
 
 @router.get("/images/{digest:path}")

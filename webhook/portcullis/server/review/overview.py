@@ -86,6 +86,12 @@ class TopPolicy:
     undecided: int
 
 
+def lately(now: datetime, back: timedelta) -> Span:
+    """The time up to now, the current second as well."""
+    until = now + timedelta(seconds=1)
+    return Span(until - back, until)
+
+
 def totals_of(buckets: Sequence[VerdictBucket]) -> Totals:
     admitted, refused = sum(one.admitted for one in buckets), sum(one.refused for one in buckets)
     outages, pending = sum(one.outages for one in buckets), sum(one.pending for one in buckets)
@@ -170,15 +176,14 @@ async def overview_page(request: Request, within: Annotated[str, Query(max_lengt
         )
     parts, reader = parts_of(request), reader_of(request)
     now, visible, ledger = parts.clock.now(), reader.visible, parts.ledger
-    # Whole buckets: the current one is part of it.
-    span = Span(now - chosen.back, now + timedelta(seconds=1))
-    lately = RecordFilter(since=span.since, because=Because.BREAK_GLASS, visible=visible, limit=BREAK_GLASS_SHOWN)
+    span = lately(now, chosen.back)
+    broken = RecordFilter(since=span.since, because=Because.BREAK_GLASS, visible=visible, limit=BREAK_GLASS_SHOWN)
     buckets, tallies, namespaces, extent, emergencies, checked = await asyncio.gather(
         ledger.verdicts(span, visible),
         ledger.policies(span, visible),
         ledger.namespaces(span, visible),
         ledger.extent(visible),
-        ledger.page(lately),
+        ledger.page(broken),
         _checked(parts, whole=visible is None),
     )
     verdicts, outages = verdict_charts(buckets, span.until)

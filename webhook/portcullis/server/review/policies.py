@@ -17,6 +17,7 @@ from portcullis.policy.pages.html import rendered
 from portcullis.policy.pages.model import NEEDS
 from portcullis.policy.pages.readme import is_relative
 from portcullis.server.review.charts import Column, Series, Sparkline, StackedBars, sparkline, stacked_bars
+from portcullis.server.review.overview import lately
 from portcullis.server.review.parts import ReviewParts, parts_of
 from portcullis.server.review.policyfiles import PolicyParts, Shelf, Shelves
 from portcullis.server.review.problems import PageProblem
@@ -82,7 +83,7 @@ async def policies_page(request: Request) -> Response:
     """Policies in force by category, and those that only the log has any more."""
     parts, reader = parts_of(request), reader_of(request)
     standing, now = parts.current(), parts.clock.now()
-    span = Span(now - WEEK, now + timedelta(seconds=1))
+    span = lately(now, WEEK)
     tallies, shelf = await asyncio.gather(parts.ledger.policies(span, reader.visible), shelves_of(request).of(standing))
     rows = await _with_lines(parts, reader, span, policy_rows(standing, shelf, tallies))
     in_force = [row for row in rows if row.info is not None]
@@ -166,13 +167,13 @@ def by_day(buckets: Sequence[PolicyBucket]) -> Sequence[PolicyBucket]:
 # -- one policy -----------------------------------------------------------------------------------------------
 
 
-@router.get("/policies/{name}")
+@router.get("/policies/{name:path}")
 async def policy_page(request: Request, name: str) -> Response:
     """Everything about one policy."""
     return await _policy(request, name, None)
 
 
-@router.post("/policies/{name}/what-if")
+@router.post("/policies/{name:path}/what-if")
 async def what_if(request: Request, name: str) -> Response:
     """The same, with what the policy would do in mode deny."""
     parts, reader = parts_of(request), reader_of(request)
@@ -188,7 +189,7 @@ async def _policy(request: Request, name: str, answer: WhatIf | None) -> Respons
     parts, reader = parts_of(request), reader_of(request)
     standing, now, visible = parts.current(), parts.clock.now(), reader.visible
     info = _info(standing, name)
-    span = Span(now - MONTH, now + timedelta(seconds=1))
+    span = lately(now, MONTH)
     ledger = parts.ledger
     buckets, namespaces, images, shelf = await asyncio.gather(
         ledger.policy(name, span, visible),
@@ -220,7 +221,6 @@ async def _policy(request: Request, name: str, answer: WhatIf | None) -> Respons
         here=modes_here(standing.modes, info, visible) if info is not None else (),
         exceptions=exception_rows(standing.exceptions.all, now, visible, name),
         answer=answer,
-        csrf=getattr(request.state, "csrf", ""),
     )
 
 

@@ -38,10 +38,18 @@ def coloured(text: str) -> tuple[Line, ...]:
     """The lines of the text, each as its pieces; as many as are shown. A raw text goes on over lines."""
     lines, raw = [], False
     for line in text.splitlines()[:SHOWN_LINES]:
-        shown = line if len(line) <= SHOWN_COLUMNS else f"{line[:SHOWN_COLUMNS]}…"
+        shown = _visible(line if len(line) <= SHOWN_COLUMNS else f"{line[:SHOWN_COLUMNS]}…")
         pieces, raw = _pieces(shown, raw=raw)
         lines.append(pieces)
     return tuple(lines)
+
+
+def _visible(line: str) -> str:
+    """The line with characters that would change how the rest reads, such as right-to-left overrides, made visible:
+    what is shown is what runs."""
+    if line.replace("\t", "").isprintable():
+        return line
+    return "".join(one if one == "\t" or one.isprintable() else "\ufffd" for one in line)
 
 
 def _pieces(line: str, *, raw: bool) -> tuple[Line, bool]:

@@ -16,7 +16,7 @@ from portcullis.server.review.access import guard
 from portcullis.server.review.accessopening import access_to_pages, tls_of_pages
 from portcullis.server.review.app import create_review_app
 from portcullis.server.review.decisionagain import Rejudge
-from portcullis.server.review.installation import Installation, Root
+from portcullis.server.review.installation import Installation, Installed, Root
 from portcullis.server.review.parts import ReviewParts
 from portcullis.server.tls import ServerTls
 from portcullis.text import clean
@@ -106,15 +106,21 @@ def review_parts_of(parts: Parts, checks: Sequence[Check], tls: ServerTls) -> Re
         health=lambda: examine(checks),
         clock=parts.clock,
         limits=parts.limits,
-        installed=lambda: _installation(parts, tls),
+        installed=installed_in(parts, tls),
     )
 
 
-def _installation(parts: Parts, tls: ServerTls) -> Installation:
-    keyless = parts.trusting.keyless
-    ages = keyless.root_ages(parts.clock.now()) if keyless is not None else {}
-    return Installation(
-        certificate_until=tls.state.not_after,
-        roots=tuple(Root(name, age.newest, age.current) for name, age in sorted(ages.items())),
-        waiting=parts.records.journal_records if parts.records is not None else 0,
-    )
+def installed_in(parts: Parts, tls: ServerTls) -> Installed:
+    """What this replica says of itself, asked anew each time."""
+
+    def installation() -> Installation:
+        keyless, now = parts.trusting.keyless, parts.clock.now()
+        ages = keyless.root_ages(now) if keyless is not None else {}
+        return Installation(
+            certificate_until=tls.state.not_after,
+            policies_since=parts.live.reloader.state.since,
+            roots=tuple(Root(name, age.newest, age.current) for name, age in sorted(ages.items())),
+            waiting=parts.records.journal_records if parts.records is not None else 0,
+        )
+
+    return installation
