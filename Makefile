@@ -39,7 +39,8 @@ test: setup ## unit, property and contract tests
 	@$(RUN) pytest -n $(WORKERS) $(ARGS)
 
 .PHONY: e2e
-e2e: tools ## the webhook as its own process, over TLS; installed by Helm on a real API server
+e2e: tools ## the webhook as its own process, over TLS; installed by Helm on a real API server; its pages in a browser
+	@$(PYTHON) tests/tools/browser.py
 	@$(RUN) pytest tests/e2e -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: chart

@@ -18,6 +18,7 @@ OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
     "Cluster": ("webhook",),
     "Policies": ("configMaps",),
+    "PagesSection": ("address", "port"),
 }
 """By definition of the configuration's schema: the keys that the chart sets. templates/_guards.tpl names them too."""
 
@@ -171,6 +172,7 @@ def network_policy() -> Schema:
         {
             "enabled": flag(),
             "metricsFrom": network_peers("Who may read metrics; empty means everybody."),
+            "pagesFrom": network_peers("Who reaches the audit pages, where these have a Service; empty: everybody."),
             "extraEgress": listed({**egress, "minProperties": 1}, "Rules beside DNS, 443 and 6443."),
         }
     )
@@ -222,10 +224,27 @@ def chart_values() -> dict[str, Schema]:
             }
         ),
         "replicas": whole(1, description="One, as long as the audit log is an SQLite database."),
-        "ports": closed({"webhook": whole(1024, 65535), "health": whole(1024, 65535, "Probes and metrics.")}),
+        "ports": closed(
+            {
+                "webhook": whole(1024, 65535),
+                "health": whole(1024, 65535, "Probes and metrics."),
+                "pages": whole(1024, 65535, "The audit pages."),
+            }
+        ),
         "persistence": persistence(),
         "serviceAccount": closed({"create": flag(), "name": text(pattern=rf"({SUBDOMAIN})?"), "annotations": words()}),
         "service": closed({"annotations": words()}),
+        "pages": closed(
+            {
+                "service": closed(
+                    {
+                        "enabled": flag("Whether the audit pages listen beyond loopback, behind a Service."),
+                        "port": whole(1, 65535),
+                        "annotations": words(),
+                    }
+                )
+            }
+        ),
         "networkPolicy": network_policy(),
         **pod(),
         "nameOverride": text(pattern=r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?"),

@@ -58,11 +58,17 @@ def _rendered(values: str, release: str) -> str:
 
 
 def objects(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> dict[str, Object]:
-    """What is installed, by kind: there is never more than one of a kind."""
+    """What is installed, by kind: there is never more than one of a kind, but for parts, such as the Service
+    ``Service/audit-pages``."""
     documents = [document for document in yaml.safe_load_all(rendered(values, release)) if document]
-    by_kind = {document["kind"]: document for document in documents}
+    by_kind = {_key(document): document for document in documents}
     assert len(by_kind) == len(documents)
     return by_kind
+
+
+def _key(document: Object) -> str:
+    component = document["metadata"]["labels"].get("app.kubernetes.io/component")
+    return f"{document['kind']}/{component}" if component else str(document["kind"])
 
 
 def pod_of(values: Mapping[str, Any] | None = None) -> Object:

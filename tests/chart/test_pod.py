@@ -115,7 +115,8 @@ def test_the_image(image: dict[str, str], expected: str) -> None:
 def test_the_probes_ask_the_health_port() -> None:
     container = container_of({"ports": {"health": 9081}})
     assert configuration_of({"ports": {"health": 9081}})["server"]["healthPort"] == 9081
-    assert {port["name"]: port["containerPort"] for port in container["ports"]} == {"webhook": 8443, "health": 9081}
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"webhook": 8443, "health": 9081, "pages": 8082}
     for probe, path in (("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
         assert container[probe]["httpGet"] == {"path": path, "port": "health"}
 

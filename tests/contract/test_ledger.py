@@ -1,7 +1,7 @@
 """The suite of the port Ledger, over the store that implements it."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ from portcullis.audit import searching
 from portcullis.audit.ledger import SqlLedger
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.tables import inputs
-from portcullis.errors import RecordsError
+from portcullis.errors import CursorInvalid, RecordsError
 from portcullis.limits import Limits
 from portcullis.model.decision import Because, Verdict
 from portcullis.model.record import (
@@ -49,17 +49,15 @@ def ledger(records: SqlRecords) -> Ledger:
     return SqlLedger(records=records, limits=LIMITS)
 
 
-def refusing(*policies: str, **fields: object) -> AuditRecord:
-    at = fields.pop("at", DAY)
-    images = fields.pop("images", [("web:1", "sha256:aa")])
-    decision = a_decision(
-        verdict=Verdict.REFUSED,
-        code=403,
-        denied=policies,
-        decided_at=at,
-        images=images,  # type: ignore[arg-type]
-    )
-    return a_record(decision, **fields)  # type: ignore[arg-type]
+def refusing(
+    *policies: str,
+    at: datetime = DAY,
+    images: Sequence[tuple[str, str]] = (("web:1", "sha256:aa"),),
+    namespace: str = "shop",
+    dry_run: bool = False,
+) -> AuditRecord:
+    decision = a_decision(verdict=Verdict.REFUSED, code=403, denied=policies, decided_at=at, images=images)
+    return a_record(decision, namespace=namespace, dry_run=dry_run)
 
 
 async def test_pages_show_every_record_once_and_end(records: SqlRecords, ledger: Ledger) -> None:
@@ -187,6 +185,8 @@ async def test_verdicts_by_hour_and_by_day(records: SqlRecords, ledger: Ledger) 
     assert [bucket.admitted for bucket in await ledger.verdicts(span, None, "tools")] == [0, 3, 0]
     assert [bucket.admitted for bucket in await ledger.verdicts(span, SHOP, "tools")] == [0, 0, 0]
     assert [bucket.refused for bucket in await ledger.verdicts(span, frozenset())] == [0, 0, 0]
+    assert await ledger.namespaces(span) == (Counted("shop", 1),)
+    assert await ledger.namespaces(span, TOOLS) == ()
     by_day = await ledger.verdicts(Span(DAY - timedelta(days=9), DAY + timedelta(days=1)))
     assert len(by_day) == 10
     assert by_day[-1] == VerdictBucket(
@@ -278,7 +278,7 @@ async def test_images_by_their_last_use(records: SqlRecords, ledger: Ledger) -> 
 
 @pytest.mark.parametrize("after", ["x", "1", "1/", "-1/sha256:aa", "1/a b", "9" * 30 + "/sha256:aa", "1/'; DROP"])
 async def test_a_place_that_is_none_of_ours_is_refused(ledger: Ledger, after: str) -> None:
-    with pytest.raises(RecordsError, match="list of images"):
+    with pytest.raises(CursorInvalid, match="list of images"):
         await ledger.images(after=after)
 
 

@@ -279,7 +279,8 @@ async def test_accents_and_case_do_not_matter(records: Records) -> None:
 
 async def test_too_many_words_are_refused(records: Records) -> None:
     with pytest.raises(RecordsError, match=r"limits\.searchWords"):
-        await records.search(RecordFilter(text=" ".join(f"w{number}" for number in range(31))))
+        await records.search(RecordFilter(text=" ".join(f"w{number}" for number in range(513))))
+    assert await records.search(RecordFilter(text=" ".join(f"w{number}" for number in range(512)))) == ()
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:20])

@@ -51,7 +51,7 @@ def _read(process: "subprocess.Popen[str]") -> RunningDemo:
     lines: dict[str, str] = {}
     for line in process.stdout:
         printed.append(line)
-        if found := re.match(r"(webhook|health|CA|config|log|try|inspect|audit) +(\S.*)$", line):
+        if found := re.match(r"(pages|webhook|health|CA|config|log|try|inspect|audit) +(\S.*)$", line):
             lines[found[1]] = found[2]
         if "audit" in lines:
             return RunningDemo(lines, "".join(printed))

@@ -42,6 +42,14 @@ def test_the_example_call_that_is_printed_works(running_demo: RunningDemo) -> No
     assert "[image-user]" in done.stdout
 
 
+def test_the_audit_pages_that_are_printed_show_what_was_decided(running_demo: RunningDemo) -> None:
+    address = running_demo.lines["pages"]
+    for path, words in {"/": "Held up by outages", "/decisions": "storefront", "/policies": "image-user"}.items():
+        page = subprocess.run(["curl", "-sf", address + path], capture_output=True, text=True, timeout=30)
+        assert page.returncode == 0
+        assert words in page.stdout
+
+
 def test_the_health_that_is_printed_answers(running_demo: RunningDemo) -> None:
     done = subprocess.run(["curl", "-sf", running_demo.lines["health"]], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stdout

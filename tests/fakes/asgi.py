@@ -46,11 +46,16 @@ async def call(
     """One request. ``gone``: the client closes the connection after the pieces instead of ending the body."""
     answered = Answered()
     pieces = aiter(body) if isinstance(body, AsyncIterable) else aiter(_each(body))
+    ended = False
 
     async def receive() -> dict[str, Any]:
+        nonlocal ended
+        if ended:
+            await asyncio.Event().wait()  # nothing more comes from a client that waits for its answer
         try:
             return {"type": "http.request", "body": await anext(pieces), "more_body": True}
         except StopAsyncIteration:
+            ended = not gone
             return {"type": "http.disconnect"} if gone else {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Mapping[str, Any]) -> None:

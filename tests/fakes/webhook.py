@@ -150,7 +150,8 @@ async def running_webhook(
 ) -> AsyncIterator[WebhookProcess]:
     """Starts the program with a configuration of these sections, certificate and database in ``folder``."""
     server = {"port": 0, "healthPort": 0, "stopDelaySeconds": 0, "tls": {"selfManaged": {"directory": "tls"}}}
-    configuration = {"audit": {"database": "sqlite:///audit.db"}, **sections}
+    configuration = dict(sections)
+    configuration["audit"] = {"database": "sqlite:///audit.db", "pages": {"port": 0}, **sections.get("audit", {})}
     configuration["server"] = {**server, **sections.get("server", {})}
     config = folder / "portcullis.yaml"
     config.write_text(yaml.safe_dump(configuration))

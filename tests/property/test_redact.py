@@ -92,3 +92,44 @@ def test_images_never_change(judged: dict[str, Any]) -> None:
 )
 def test_no_environment_value_is_left_at_any_depth(tree: Any) -> None:
     assert SECRET not in json.dumps(redact(request(custom(tree))).raw)
+
+
+TOKENS = (
+    "ghp_" + "Ab1" * 12,
+    "glpat-" + "x-Y_" * 6,
+    "AKIAIOSFODNN7EXAMPLE",
+    "xoxb-12345678901-abcdefgh",
+    "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl",
+    "sk_live_" + "f1" * 12,
+)
+around = st.text(alphabet=" \n\"'\\=:;,&@/-$[]{}<>.é", max_size=6)
+planted = st.builds(lambda before, token, after: before + token + after, around, st.sampled_from(TOKENS), around)
+any_key = st.one_of(keys, planted, st.text(max_size=4))
+sown = st.recursive(
+    st.one_of(planted, scalars),
+    lambda children: st.one_of(
+        st.lists(children, max_size=4),
+        st.dictionaries(any_key, children, max_size=4),
+        st.fixed_dictionaries({"containers": st.lists(st.fixed_dictionaries({"args": children}), max_size=2)}),
+    ),
+    max_leaves=20,
+)
+
+
+@given(sown, st.lists(planted, max_size=2), planted)
+def test_no_planted_token_is_left_in_any_string_of_any_depth(tree: Any, extra: list[str], name: str) -> None:
+    user = {"username": name, "groups": extra, "extra": {"k": extra}}
+    asked = request(custom(tree), oldObject=custom([tree]), options={"x": tree}, userInfo=user, name=name)
+    redactor = Redactor()
+    made = redactor(asked)
+    text = json.dumps(
+        (made.request.raw, made.request.name, made.request.user.username, made.masked), ensure_ascii=False
+    )
+    assert not [token for token in TOKENS if token in text]
+    assert redactor(made.request).request == made.request
+
+
+@given(st.text(alphabet=st.sampled_from("pasword=tken :\"'\\-$/@.[]\n"), max_size=60))
+def test_text_of_many_beginnings_comes_to_rest(text: str) -> None:
+    made = Redactor().text(text)
+    assert Redactor().text(made) == made

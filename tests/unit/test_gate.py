@@ -6,6 +6,7 @@ judged in tests/contract and tests/e2e. Registry and evidence are the in-memory 
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from fakes import samples
 from fakes.engine import ScriptedEngine
 from fakes.registry import AMD64, MemoryRegistry, image_config
 from portcullis.admission.workloads import WorkloadReader
+from portcullis.audit.redact import REDACTED, Redactor
 from portcullis.case import Case
 from portcullis.decision.exceptions import Exceptions, PolicyException
 from portcullis.decision.modes import Modes, Override
@@ -39,7 +41,7 @@ from portcullis.evidence.trust import Trust
 from portcullis.evidence.verifier import AttestationVerifier
 from portcullis.gate import Gate
 from portcullis.inspection.catalogue import load_catalogue
-from portcullis.limits import DEFAULT_LIMITS
+from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.contents import Contents, Package
 from portcullis.model.decision import Because, Decision, Stage, Verdict
 from portcullis.model.image import Access, HistoryEntry, ImageReference, ImageUser, ResolvedImage, UserSource
@@ -112,6 +114,7 @@ class Bench:
     inspector: Inspector | None = None
     exceptions: Exceptions = field(default_factory=Exceptions)
     namespaces: Namespaces | None = None
+    redactor: Redactor | None = None
 
     def standing(self) -> Standing:
         return Standing(
@@ -137,6 +140,7 @@ class Bench:
             engine=self.engine,
             standing=Current(self.standing()),
             namespaces=self.namespaces,
+            redactor=self.redactor,
             clock=Clock(),
             limits=DEFAULT_LIMITS,
         )
@@ -744,3 +748,31 @@ async def test_a_namespace_that_is_created_is_not_looked_for(bench: Bench) -> No
     changed = dataclasses.replace(asked, operation=Operation.UPDATE)
     assert (await bench.decide(changed)).verdict is Verdict.ADMITTED
     assert cluster.asked == ["shop"]
+
+
+TOKEN = "ghp_" + "Ab1" * 12
+
+
+async def test_policies_and_the_record_see_no_secret(bench: Bench) -> None:
+    judged = pod()
+    judged["spec"]["containers"][0]["args"] = ["--token", TOKEN]
+    decision = await bench.decide(asking(judged))
+    assert decision.verdict is Verdict.ADMITTED
+    assert TOKEN.encode() not in decision.document
+    assert json.loads(decision.document)["containers"][0]["spec"]["args"] == ["--token", REDACTED]
+    assert (decision.masked, decision.masked_places) == (("/request/object/spec/containers/0/args/1",), 1)
+
+
+async def test_without_redaction_nothing_is_judged_and_no_input_is_kept(bench: Bench) -> None:
+    bench.redactor = Redactor(limits=Limits(suspect_chars=100))
+    judged = pod()
+    judged["metadata"]["annotations"] = {"note": f"password=hunter2 {TOKEN} " * 20}
+    asked = dataclasses.replace(asking(judged), name=TOKEN)
+    decision = await bench.decide(asked)
+    assert (decision.verdict, decision.code, decision.document) == (Verdict.REFUSED, 403, b"")
+    assert {policy.policy for policy in decision.undecided} == {EARLY, LATE, SCAN}
+    assert [problem.reason for problem in decision.problems] == ["redaction-failed"]
+    assert TOKEN not in repr(decision)
+    assert bench.engine.asked == []
+    bench.modes = Modes(modes={"*": Mode.AUDIT})
+    assert (await bench.decide(asked)).verdict is Verdict.ADMITTED

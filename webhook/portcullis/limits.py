@@ -374,8 +374,8 @@ class Limits:
     """Rows of one answer of the log."""
     span_days: int = 3660
     """Days of one chart: ten years."""
-    search_words: int = 30
-    """Words of one search of the messages; each is looked up by itself."""
+    search_words: int = 512
+    """Words of one search of the messages, each of which is looked up by itself: as many as 1,024 characters hold."""
     read_seconds: float = 3.0
     """How long a question of a reader may take: what is not found by then is said to be unsearched."""
     judge_again_seconds: float = 15.0

@@ -2,8 +2,14 @@
 {{- define "portcullis.guards" -}}
 {{- include "portcullis.guards.owned" . -}}
 {{- include "portcullis.guards.webhook" . -}}
-{{- if eq (int .Values.ports.webhook) (int .Values.ports.health) -}}
-{{- fail (printf "ports.webhook and ports.health are both %d" (int .Values.ports.webhook)) -}}
+{{- include "portcullis.guards.pages" . -}}
+{{- $taken := dict -}}
+{{- range $name := list "webhook" "health" "pages" -}}
+{{- $port := index $.Values.ports $name | int | toString -}}
+{{- if hasKey $taken $port -}}
+{{- fail (printf "ports.%s and ports.%s are both %s" (index $taken $port) $name $port) -}}
+{{- end -}}
+{{- $_ := set $taken $port $name -}}
 {{- end -}}
 {{- if and (gt (int .Values.replicas) 1) (hasPrefix "sqlite:" (dig "audit" "database" "sqlite:" .Values.config)) -}}
 {{- fail (printf "replicas is %d, but the audit log is an SQLite database, which belongs to one process: set replicas to 1" (int .Values.replicas)) -}}
@@ -19,6 +25,21 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "portcullis.guards.pages" -}}
+{{- $pages := (.Values.config.audit | default dict).pages | default dict -}}
+{{- if .Values.pages.service.enabled -}}
+{{- if not (or (hasKey $pages "tokens") (hasKey $pages "proxy")) -}}
+{{- fail "pages.service.enabled is true, but config.audit.pages does not say who may read: set tokens (a login with a Kubernetes token) or proxy (an authenticating proxy)" -}}
+{{- end -}}
+{{- if eq (toString $pages.enabled) "false" -}}
+{{- fail "pages.service.enabled is true, but config.audit.pages.enabled is false" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (gt (int .Values.replicas) 1) (hasKey $pages "tokens") (not ($pages.tokens | default dict).sessionKeyFile) -}}
+{{- fail (printf "replicas is %d, but config.audit.pages.tokens has no sessionKeyFile: each replica would know its own sessions only" (int .Values.replicas)) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Keys of the configuration that the chart sets, under config and in the environment. */}}
 {{- define "portcullis.guards.owned" -}}
 {{- $owned := dict
@@ -29,10 +50,15 @@
       "server.tls" "set tls.existingSecret instead"
       "server.pathSegment" "the webhook calls /validate"
       "cluster.webhook" "set webhook.standDown instead"
+      "audit.pages.address" "set pages.service.enabled instead"
+      "audit.pages.port" "set ports.pages instead"
       "policies.configMaps" "set policies.configMaps of the chart instead" -}}
 {{- range $key, $instead := $owned -}}
-{{- $words := splitList "." $key -}}
-{{- if hasKey (index $.Values.config (first $words) | default dict) (last $words) -}}
+{{- $section := $.Values.config -}}
+{{- range initial (splitList "." $key) -}}
+{{- $section = index $section . | default dict -}}
+{{- end -}}
+{{- if hasKey $section (last (splitList "." $key)) -}}
 {{- fail (printf "config.%s is set by the chart: %s" $key $instead) -}}
 {{- end -}}
 {{- end -}}

@@ -71,18 +71,42 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $names | uniq | sortAlpha | toJson -}}
 {{- end -}}
 
+{{/* Names by which the audit pages are reached where they have a Service, as a JSON list. */}}
+{{- define "portcullis.pagesNames" -}}
+{{- $name := printf "%s-pages" (include "portcullis.fullname" . | trunc 57 | trimSuffix "-") -}}
+{{- list (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) $name (printf "%s.%s" $name .Release.Namespace) | toJson -}}
+{{- end -}}
+
+{{/* Whether the API server is asked who readers of the audit pages are, and what they may see: "true" or "". */}}
+{{- define "portcullis.readersReviewed" -}}
+{{- $pages := (.Values.config.audit | default dict).pages | default dict -}}
+{{- $proxied := and (hasKey $pages "proxy") (ne (($pages.proxy | default dict).readers | default "reviewed") "all") -}}
+{{- if and (ne (toString $pages.enabled) "false") (or (hasKey $pages "tokens") $proxied) -}}true{{- end -}}
+{{- end -}}
+
 {{/* portcullis.yaml: the values under config, with what the chart knows. */}}
 {{- define "portcullis.configuration" -}}
 {{- $name := include "portcullis.fullname" . -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $service := printf "%s.%s.svc" $name .Release.Namespace -}}
 {{- $tls := dict "selfManaged" (dict "directory" "/var/lib/portcullis/tls" "names" (list $service (printf "%s.cluster.local" $service))) -}}
+{{- $pages := dict "port" (int .Values.ports.pages) -}}
+{{- $given := (.Values.config.audit | default dict).pages | default dict -}}
+{{- if .Values.pages.service.enabled -}}
+{{- $names := include "portcullis.pagesNames" . | fromJsonArray -}}
+{{- $_ := set $tls.selfManaged "names" (concat $tls.selfManaged.names $names) -}}
+{{- $pages = merge $pages (dict "address" "0.0.0.0" "allowedHosts" (concat $names ($given.allowedHosts | default list) | uniq)) -}}
+{{- if not (or $given.tls $given.insecure) -}}
+{{- $_ := set $pages "tls" (dict "webhook" true) -}}
+{{- end -}}
+{{- end -}}
 {{- if .Values.tls.existingSecret -}}
 {{- $tls = dict "certFile" "/etc/portcullis/tls/tls.crt" "keyFile" "/etc/portcullis/tls/tls.key" -}}
 {{- end -}}
 {{- $own := dict
       "server" (dict "address" "0.0.0.0" "port" (int .Values.ports.webhook) "healthAddress" "0.0.0.0" "healthPort" (int .Values.ports.health) "tls" $tls)
-      "cluster" (dict "webhook" (dict "name" $name "standDown" .Values.webhook.standDown)) -}}
+      "cluster" (dict "webhook" (dict "name" $name "standDown" .Values.webhook.standDown))
+      "audit" (dict "pages" $pages) -}}
 {{- $config = mergeOverwrite (dict "audit" (dict "database" "sqlite:////var/lib/portcullis/audit.db")) $config $own -}}
 {{- $policies := $config.policies | default dict -}}
 {{- if eq .Values.profile "audit" -}}

@@ -12,6 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from fakes.oldlog import insert_old
+from fakes.postgres import PostgresServer, sqlalchemy_url
 from fakes.records import a_decision, a_record
 from portcullis.audit.database import MIGRATIONS, known_revisions, migrate, schema_revision
 from portcullis.audit.searching import search
@@ -50,6 +51,24 @@ def engine(path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, path: Path) -> Iterator[str]:
+    """A database of each kind, without tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{path}"
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    with postgres.database(migrated=False) as name:
+        yield postgres.url(name)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Engine]:
+    engine = create_engine(sqlalchemy_url(url))
+    yield engine
+    engine.dispose()
+
+
 def later_version(folder: Path, fault: str = "") -> Path:
     """The migrations as a later version of Portcullis would have them."""
     later = folder / "migrations"
@@ -63,8 +82,8 @@ def no_full_text(name: str | None, kind: str, _parents: object) -> bool:
     return kind != "table" or not (name or "").startswith("texts")
 
 
-async def fill(path: Path) -> list[str]:
-    store = SqlRecords(url=f"sqlite:///{path}")
+async def fill(url: str) -> list[str]:
+    store = SqlRecords(url=url)
     await store.start()
     records = [a_record(a_decision(images=[("web", "sha256:aa")], denied=["image-user"])) for _ in range(50)]
     await store.append_many(records)
@@ -72,14 +91,15 @@ async def fill(path: Path) -> list[str]:
     return [record.decision.id for record in reversed(records)]
 
 
-def test_the_migrations_make_the_tables_that_the_code_uses(path: Path, engine: Engine) -> None:
-    with engine.connect() as connection:
-        migrate(connection, str(path))
+def test_the_migrations_make_the_tables_that_the_code_uses(database: Engine) -> None:
+    with database.connect() as connection:
+        migrate(connection, "audit")
         context = MigrationContext.configure(connection, opts={"include_name": no_full_text})
         assert compare_metadata(context, metadata) == []
         made = inspect(connection)
         for table in metadata.sorted_tables:
-            assert {index["name"] for index in made.get_indexes(table.name)} == {index.name for index in table.indexes}
+            found = {index["name"] for index in made.get_indexes(table.name) if "duplicates_constraint" not in index}
+            assert found == {index.name for index in table.indexes}
 
 
 def test_the_schema_that_the_code_names_is_the_newest_migration() -> None:
@@ -93,10 +113,10 @@ def test_sequences_are_never_given_twice(path: Path, engine: Engine) -> None:
     assert "AUTOINCREMENT" in definition
 
 
-async def test_a_second_start_changes_nothing(path: Path) -> None:
-    first = await fill(path)
-    second = await fill(path)
-    async with open_records(f"sqlite:///{path}") as records:
+async def test_a_second_start_changes_nothing(url: str) -> None:
+    first = await fill(url)
+    second = await fill(url)
+    async with open_records(url) as records:
         found = await records.search(RecordFilter(limit=1000))
     assert [record.decision.id for record in found] == second + first
 
@@ -145,43 +165,43 @@ def rows_of(statement: str) -> Callable[[Connection], list[tuple[Any, ...]]]:
     return lambda connection: [tuple(row) for row in connection.exec_driver_sql(statement)]
 
 
-async def test_a_later_migration_runs_on_a_filled_database(path: Path, engine: Engine, tmp_path: Path) -> None:
-    await fill(path)
+async def test_a_later_migration_runs_on_a_filled_database(url: str, database: Engine, tmp_path: Path) -> None:
+    await fill(url)
     folder = later_version(tmp_path)
-    with engine.connect() as connection:
-        migrate(connection, str(path), folder)
-    with engine.connect() as connection:
-        assert schema_revision(connection, str(path), folder) == "9999"
+    with database.connect() as connection:
+        migrate(connection, "audit", folder)
+    with database.connect() as connection:
+        assert schema_revision(connection, "audit", folder) == "9999"
         assert connection.execute(text("SELECT count(*) FROM decisions WHERE later = 'none'")).scalar_one() == 50
         assert len(search(connection, RecordFilter(image="web", limit=5), until=math.inf).sequences) == 5
 
 
-async def test_a_migration_that_fails_leaves_nothing_behind(path: Path, engine: Engine, tmp_path: Path) -> None:
-    await fill(path)
+async def test_a_migration_that_fails_leaves_nothing_behind(url: str, database: Engine, tmp_path: Path) -> None:
+    await fill(url)
     folder = later_version(tmp_path, fault='raise RuntimeError("half way")')
-    store = SqlRecords(url=f"sqlite:///{path}")
+    store = SqlRecords(url=url)
     await store.start()
 
     connection = store._database.writer()
-    with pytest.raises(RuntimeError, match="half way"):
-        migrate(connection, str(path), folder)
+    with pytest.raises(RuntimeError, match="half way"), store._database.bounded(connection, 60):
+        migrate(connection, "audit", folder)
     await store.append(a_record())
     await store.aclose()
-    with engine.connect() as reading:
-        assert schema_revision(reading, str(path)) == SCHEMA
+    with database.connect() as reading:
+        assert schema_revision(reading, "audit") == SCHEMA
         assert "later" not in {column["name"] for column in inspect(reading).get_columns("decisions")}
 
 
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(
-    path: Path, engine: Engine, tmp_path: Path
+    url: str, database: Engine, tmp_path: Path
 ) -> None:
-    await fill(path)
-    with engine.connect() as connection:
-        migrate(connection, str(path), later_version(tmp_path))
-    store = SqlRecords(url=f"sqlite:///{path}")
+    await fill(url)
+    with database.connect() as connection:
+        migrate(connection, "audit", later_version(tmp_path))
+    store = SqlRecords(url=url)
     with pytest.raises(ConfigError, match=r"newer version of Portcullis.*9999"):
         await store.start()
     await store.aclose()
     with pytest.raises(ConfigError, match=r"newer version of Portcullis.*9999"):
-        async with open_records(f"sqlite:///{path}"):
+        async with open_records(url):
             pytest.fail("opened")

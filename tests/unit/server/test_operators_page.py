@@ -41,6 +41,7 @@ def test_every_described_limit_is_one() -> None:
         ("`reviewBytes` | 8 MiB", Limits().review_bytes / 2**20),
         ("`inFlight`, `inFlightBytes` | 200, 256 MiB", Limits().in_flight),
         ("`appendSeconds` | 0.3", Limits().append_seconds),
+        ("`storeSeconds` | 3", Limits().store_seconds),
         ("`distinctImages` | 100", Limits().distinct_images),
         ("`stopDelaySeconds` | `5`", Settings().server.stop_delay_seconds),
         ("`drainSeconds` | `20`", Settings().server.drain_seconds),

@@ -107,6 +107,17 @@ def export_row(record: AuditRecord, *, input_hash: str = "") -> tuple[str, ...]:
     return tuple(map(guarded, cells))
 
 
+def damaged_line(sequence: int, why: str) -> bytes:
+    """What stands in place of :func:`export_line` for a row that is no record any more."""
+    return codec.dump({"sequence": sequence, "damaged": why}) + b"\n"
+
+
+def damaged_row(sequence: int, why: str) -> tuple[str, ...]:
+    """The same in place of :func:`export_row`."""
+    cells = {"message": f"damaged: {why}", "sequence": str(sequence)}
+    return tuple(guarded(cells.get(name, "")) for name in EXPORT_COLUMNS)
+
+
 def csv_line(cells: Iterable[str]) -> str:
     """One line as RFC 4180 has it, every cell in quotes where it needs them."""
     line = io.StringIO()

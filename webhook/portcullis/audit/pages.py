@@ -92,7 +92,7 @@ async def _read(store: SqlRecords, query: RecordFilter, limits: Limits) -> _Page
             for row in rows:
                 if size >= PAGE_BYTES:
                     return _Page(tuple(records), last=False)
-                record = _record(row, limits)
+                record = whole(row, limits)
                 records.append(record)
                 size += len(record.decision.document) if isinstance(record, AuditRecord) else 0
         return _Page(tuple(records), last=found.next is None)
@@ -100,7 +100,9 @@ async def _read(store: SqlRecords, query: RecordFilter, limits: Limits) -> _Page
     return await store.read(read)
 
 
-def _record(row: Any, limits: Limits) -> AuditRecord | Damaged:
+def whole(row: Any, limits: Limits) -> AuditRecord | Damaged:
+    """The record of a row (sequence, body, input_hash, content) with its document, if that is the one that was
+    judged."""
     try:
         document = b"" if row.content is None else inflate(row.content, limits.document_bytes)
         if codec.input_hash(document) != (row.input_hash or ""):

@@ -39,7 +39,7 @@ _NUMERIC: Final = re.compile(rf"(?ia)(?:password|passwd|passphrase|passcode|(?<!
 _ARGUMENT: Final = re.compile(rf"(?ia)(?:{_ARGUMENTS}){_NUMBER}\Z")
 _HEADER: Final = re.compile(r"(?ia)(?:proxy-)?authorization|cookie|set-cookie")
 
-_TOKEN: Final = re.compile(TOKEN)
+_TOKEN: Final = re.compile(TOKEN, re.ASCII)
 _KEY: Final = re.compile(rf"{PRIVATE_KEY}.*?(?:-----END [A-Z0-9 ]{{1,60}}-----|\Z)", re.DOTALL)
 _URL: Final = re.compile(r"""://[^\s/:@"'`<>]*+:([^\s/@"'`<>]++)@""")
 _QUERY: Final = re.compile(

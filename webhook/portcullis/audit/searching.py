@@ -9,6 +9,7 @@
    search goes on.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,12 +40,15 @@ class Found:
     late: bool = False
 
 
-def search(connection: Connection, query: RecordFilter, *, until: float, above: int = 0) -> Found:
+def search(
+    connection: Connection, query: RecordFilter, *, until: float, pause: float = math.inf, above: int = 0
+) -> Found:
     """The newest ``query.limit`` decisions that meet the query, as far as they are found in time.
 
     Args:
         connection: outside of a transaction or in one that may be given up.
-        until: an instant of :func:`time.monotonic`.
+        until: an instant of :func:`time.monotonic` at which a step is cut short.
+        pause: an instant after which no further step is begun.
         above: nothing at or below this sequence is looked for.
 
     Raises:
@@ -56,7 +60,7 @@ def search(connection: Connection, query: RecordFilter, *, until: float, above: 
     while walk.next is not None and len(found) <= query.limit and not late:
         try:
             found += walk.step(query.limit + 1 - len(found))
-            late = time.monotonic() >= until
+            late = time.monotonic() >= min(until, pause)
         except TimeIsUp:
             if walk.next == begun:
                 raise
@@ -98,6 +102,11 @@ class Walk:
     def next(self) -> int | None:
         """Below which sequence nothing was looked at yet; None where there is nothing."""
         return self._high if self._high > self._low else None
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """What is still to be looked at: from the first sequence on, below the second."""
+        return self._low, self._high
 
     def step(self, wanted: int) -> list[int]:
         """What is found in the next step, newest first; it may be more than is wanted.

@@ -1,16 +1,15 @@
 """``portcullis audit``: what was decided, when, for whom and why."""
 
 import asyncio
-import os
 import re
-from contextlib import AbstractAsyncContextManager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
+from portcullis.cli import auditfilters as by
+from portcullis.cli.auditexport import export
 from portcullis.cli.output import (
     API_VERSION,
     ConfigOption,
@@ -25,53 +24,50 @@ from portcullis.errors import ConfigError
 
 if TYPE_CHECKING:
     from portcullis.audit.sql import SqlRecords
-    from portcullis.model.record import AuditRecord, RecordFilter
+    from portcullis.model.record import AuditRecord, ChainPlace, RecordFilter, RecordPage
 
 SHORTEST_PREFIX = 6
-PREFIX_PAGES = 100
-PREFIX_ROWS = 100
-"""Pages of records that are looked through for a shortened id."""
+PREFIXED = 10
+"""Ids that are looked at for a shortened one."""
 
 _ID = re.compile(r"[0-9a-f-]{6,36}")
 _WHOLE = 36
 
 audit = typer.Typer(help="Read the audit log.", no_args_is_help=True, pretty_exceptions_enable=False)
-
-
-class VerdictOption(StrEnum):
-    ADMITTED = "admitted"
-    REFUSED = "refused"
-    UNDECIDED = "undecided"
+audit.command("export")(export)
 
 
 @audit.command("list")
 @reported
 def list_records(
     config: ConfigOption = None,
-    namespace: Annotated[str, typer.Option("--namespace", "-n")] = "",
-    kind: Annotated[str, typer.Option("--kind", help="Such as Deployment.")] = "",
-    name: Annotated[str, typer.Option("--name")] = "",
-    user: Annotated[str, typer.Option("--user", help="Who asked.")] = "",
-    image: Annotated[str, typer.Option("--image", help="As written in the object.")] = "",
-    digest: Annotated[str, typer.Option("--digest", help="That the image stood for.")] = "",
-    policy: Annotated[str, typer.Option("--policy", help="That was violated or not evaluated.")] = "",
-    exception: Annotated[str, typer.Option("--exception", help="That covers a violation.")] = "",
-    verdict: Annotated[VerdictOption | None, typer.Option("--verdict")] = None,
-    since: Annotated[str, typer.Option("--since", help="7d, 12h, 30m, or RFC 3339.")] = "",
-    until: Annotated[str, typer.Option("--until", help="The same.")] = "",
+    namespace: by.Namespace = "",
+    kind: by.Kind = "",
+    name: by.Name = "",
+    user: by.User = "",
+    image: by.Image = "",
+    digest: by.Digest = "",
+    policy: by.Policy = "",
+    mode: by.Mode = None,
+    exception: by.Exempted = "",
+    verdict: by.Verdict = None,
+    reason: by.Reason = "",
+    because: by.Because = None,
+    caller: by.Caller = None,
+    text: by.Words = "",
+    dry_run: by.DryRun = None,
+    since: by.Since = "",
+    until: by.Until = "",
+    before: by.Before = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Records at most.")] = 50,
+    utc: by.Utc = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List decisions, the newest first. All conditions must hold."""
-    from datetime import UTC, datetime
-
-    from portcullis.cli.moments import parse_moment
-    from portcullis.model.record import RecordFilter
-
-    now = datetime.now(UTC)
-    query = RecordFilter(
-        since=parse_moment(since, now) if since else None,
-        until=parse_moment(until, now) if until else None,
+    query = by.query_of(
+        since=since,
+        until=until,
+        zone=by.zone_of(utc=utc),
         namespace=namespace,
         kind=kind,
         name=name,
@@ -79,12 +75,18 @@ def list_records(
         image=image,
         digest=digest,
         policy=policy,
+        mode=mode,
         exception=exception,
-        verdict=verdict.value if verdict is not None else "",
+        verdict=verdict,
+        reason=reason,
+        because=because,
+        caller=caller,
+        text=text,
+        dry_run=dry_run,
+        before=before,
         limit=limit,
     )
-    records = asyncio.run(_search(config, query))
-    _print_list(records, limit, output)
+    _print_list(asyncio.run(_page(config, query)), output, utc=utc)
 
 
 @audit.command("show")
@@ -92,50 +94,93 @@ def list_records(
 def show(
     decision: Annotated[str, typer.Argument(metavar="ID", help="A decision's id, or how it begins.")],
     config: ConfigOption = None,
+    previous: Annotated[
+        bool, typer.Option("--previous", help="And what the decision before it on the same workload said otherwise.")
+    ] = False,
+    utc: by.Utc = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show one decision: who asked for what, what was answered and why. JSON includes the judged input."""
-    from portcullis.cli.records import record_view
+    from portcullis.cli.records import previous_view, record_view
     from portcullis.server.recordjson import record_json
 
-    record = asyncio.run(get_record(config, decision))
+    record, place, before = asyncio.run(_everything(config, decision, previous=previous))
     if output is Format.JSON:
-        tree = record_json(record, document=True)
-        print_json({"apiVersion": API_VERSION, "kind": "AuditRecord", "record": tree})
-    else:
-        stdout().print(record_view(record))
+        tree: dict[str, Any] = {
+            "apiVersion": API_VERSION,
+            "kind": "AuditRecord",
+            "record": record_json(record, document=True),
+            "chain": _place_json(place),
+        }
+        if previous:
+            tree["previous"] = None if before is None else record_json(before, document=True)
+        print_json(tree)
+        return
+    zone = by.zone_of(utc=utc)
+    stdout().print(record_view(record, place=place, zone=zone))
+    if previous:
+        stdout().print(previous_view(record, before, zone=zone))
 
 
-def _print_list(records: "list[AuditRecord]", limit: int, output: Format) -> None:
+def _print_list(page: "RecordPage", output: Format, *, utc: bool) -> None:
     from portcullis.cli.records import records_table
     from portcullis.server.recordjson import record_json
+    from portcullis.times import rfc3339
 
     if output is Format.JSON:
-        items = [record_json(record, document=False) for record in records]
-        print_json({"apiVersion": API_VERSION, "kind": "AuditRecordList", "items": items})
-        return
-    if not records:
-        stderr().print(Text("no decision matches"))
+        items = [record_json(record, document=False) for record in page.records]
+        searched_to = None if page.searched_to is None else rfc3339(page.searched_to)
+        further = {"next": page.next, "searchedTo": searched_to, "damaged": list(page.damaged)}
+        print_json({"apiVersion": API_VERSION, "kind": "AuditRecordList", "items": items, **further})
         return
     console = stdout()
-    console.print(records_table(records, console.width))
-    if len(records) == limit:
-        stderr().print(Text(f"the newest {limit} are shown; --limit shows more", style="dim"))
+    if page.records:
+        console.print(records_table(page.records, console.width, by.zone_of(utc=utc)))
+    for words in _further(page):
+        stderr().print(Text(words, style="dim"))
 
 
-def _open(config: Path | None) -> "AbstractAsyncContextManager[SqlRecords]":
-    from portcullis.audit.sql import open_records
-    from portcullis.server.settings import load_settings
+def _further(page: "RecordPage") -> list[str]:
+    """What the reader must know beside the records."""
+    from portcullis.times import rfc3339
 
-    settings = load_settings(config, os.environ)
-    if not settings.audit.database:
-        raise ConfigError("no audit log is configured\nname the webhook's configuration: --config portcullis.yaml")
-    return open_records(settings.audit.database, settings.bounds())
+    words = [f"record {sequence} is damaged and cannot be shown" for sequence in page.damaged]
+    if page.searched_to is not None:
+        reached = rfc3339(page.searched_to, "seconds")
+        words.append(f"the time for a search is over at decisions of {reached}; --before {page.next} goes on")
+    elif page.next is not None:
+        words.append(f"the newest {len(page.records)} are shown; --before {page.next} shows those behind them")
+    elif not page.records and not page.damaged:
+        words.append("no decision matches")
+    return words
 
 
-async def _search(config: Path | None, query: "RecordFilter") -> "list[AuditRecord]":
-    async with _open(config) as records:
-        return list(await records.search(query))
+def _place_json(place: "ChainPlace | None") -> dict[str, Any] | None:
+    if place is None:
+        return None
+    return {"id": place.chain, "replica": place.replica, "position": place.position, "hash": place.hash}
+
+
+async def _page(config: Path | None, query: "RecordFilter") -> "RecordPage":
+    from portcullis.audit.ledger import SqlLedger
+
+    log, limits = by.open_log(config)
+    async with log as records:
+        return await SqlLedger(records=records, limits=limits).page(query)
+
+
+async def _everything(
+    config: Path | None, decision: str, *, previous: bool
+) -> "tuple[AuditRecord, ChainPlace | None, AuditRecord | None]":
+    """The record, its place in its chain, and the record before it where that is wanted."""
+    from portcullis.audit.ledger import SqlLedger
+
+    log, limits = by.open_log(config)
+    async with log as records:
+        record = await _get(records, decision)
+        ledger = SqlLedger(records=records, limits=limits)
+        before = await ledger.previous(record) if previous else None
+        return record, await ledger.place(record.sequence), before
 
 
 async def get_record(config: Path | None, decision: str) -> "AuditRecord":
@@ -144,39 +189,34 @@ async def get_record(config: Path | None, decision: str) -> "AuditRecord":
     Raises:
         ConfigError: there is none of that id, or the id is none.
     """
+    log, _ = by.open_log(config)
+    async with log as records:
+        return await _get(records, decision)
+
+
+async def get_recorded_policies(config: Path | None, revision: str) -> bytes | None:
+    """The policy set that was recorded under the revision; None where there is none."""
+    log, _ = by.open_log(config)
+    async with log as records:
+        return await records.bundles.get(revision)
+
+
+async def _get(records: "SqlRecords", decision: str) -> "AuditRecord":
     if not _ID.fullmatch(decision):
         raise ConfigError(f"an id of a decision is 36 hexadecimal digits and dashes, or its first {SHORTEST_PREFIX}")
-    async with _open(config) as records:
-        whole = decision if len(decision) == _WHOLE else await _complete(records, decision)
-        record = await records.get(whole)
+    whole = decision if len(decision) == _WHOLE else await _complete(records, decision)
+    record = await records.get(whole)
     if record is None:
         raise ConfigError(f"there is no decision {decision} in the audit log")
     return record
 
 
-async def get_recorded_policies(config: Path | None, revision: str) -> bytes | None:
-    """The policy set that was recorded under the revision; None where there is none."""
-    async with _open(config) as records:
-        return await records.bundles.get(revision)
-
-
 async def _complete(records: "SqlRecords", prefix: str) -> str:
-    """The one id that begins with ``prefix`` among the newest records."""
-    from portcullis.model.record import RecordFilter
-
-    found: dict[str, None] = {}
-    before: int | None = None
-    seen = 0
-    for _ in range(PREFIX_PAGES):
-        page = await records.search(RecordFilter(before=before, limit=PREFIX_ROWS))
-        seen += len(page)
-        ids = (record.decision.id for record in page)
-        found.update(dict.fromkeys(one for one in ids if one.startswith(prefix)))
-        if len(page) < PREFIX_ROWS:
-            break
-        before = page[-1].sequence
+    """The one id that begins with ``prefix``."""
+    found = await records.complete(prefix, PREFIXED)
     if len(found) == 1:
-        return next(iter(found))
+        return found[0]
     if not found:
-        raise ConfigError(f"none of the newest {seen} decisions begins with {prefix}: give the whole id")
-    raise ConfigError(f"{len(found)} decisions begin with {prefix}: give more of the id")
+        raise ConfigError(f"no decision in the audit log begins with {prefix}")
+    several = f"{len(found)} decisions begin" if len(found) < PREFIXED else f"{PREFIXED} decisions and more begin"
+    raise ConfigError(f"{several} with {prefix}: give more of the id\n" + "\n".join(found))

@@ -25,14 +25,18 @@ class Sampling:
     Args:
         verifying: whether verified callers can be told from others at all; if not, every review is recorded.
         per_minute: how many unverified ones are.
+        minute: its length in seconds; another one in tests.
     """
 
-    def __init__(self, *, verifying: bool, per_minute: int, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, *, verifying: bool, per_minute: int, clock: Clock, metrics: Metrics, minute: float = MINUTE
+    ) -> None:
         self._verifying = verifying
         self._per_minute = per_minute
         self._clock = clock
         self._metrics = metrics
-        self._since = clock.monotonic() - MINUTE
+        self._minute = minute
+        self._since = clock.monotonic() - minute
         self._recorded = 0
         self._left_out = 0
 
@@ -43,14 +47,14 @@ class Sampling:
     def takes(self) -> bool:
         """Whether one more is recorded this minute; what is not, is counted, and logged once a minute."""
         now = self._clock.monotonic()
-        if now - self._since >= MINUTE:
+        if now - self._since >= self._minute:
             self._since, self._recorded = now, 0
         if self._recorded < self._per_minute:
             self._recorded += 1
             return True
         self._metrics.left_out()
         if not self._left_out:
-            asyncio.get_running_loop().call_later(MINUTE, self._say)
+            asyncio.get_running_loop().call_later(self._minute, self._say)
         self._left_out += 1
         return False
 

@@ -71,7 +71,8 @@ class OtlpSink:
             raise SinkError(error.message) from None
         if headers != self._headers:
             self._exporter.shutdown()
-            self._headers, self._exporter = headers, self._made()
+            self._headers = headers
+            self._exporter = self._made()
         if self._exporter.export([self._record(record) for record in records]) is not LogRecordExportResult.SUCCESS:
             raise SinkError("the collector did not take the records")
 

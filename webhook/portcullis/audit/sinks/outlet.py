@@ -80,7 +80,7 @@ class Outlet:
                 self._queue.append(record)
                 self._bytes += size
         if full:
-            self._is_down("its queue is full (limits.sinkRecords, limits.sinkBytes)")
+            self._is_down("its queue is full (limits.sinkRecords, limits.sinkBytes)", lost=1)
         else:
             self._some.set()
 
@@ -135,11 +135,11 @@ class Outlet:
         with self._lock:
             self.dropped += len(batch)
 
-    def _is_down(self, why: str) -> None:
+    def _is_down(self, why: str, *, lost: int = 0) -> None:
         with self._lock:
             if self._down_since_dropped is not None:
                 return
-            self._down_since_dropped = self.dropped
+            self._down_since_dropped = self.dropped - lost
         log.error("a sink of the audit log is down", extra={"sink": self.name, "problem": clean(why, 300)})
 
     def _is_up(self) -> None:

@@ -40,9 +40,9 @@ async def run(folder: Path, *, keep: bool, output: Format) -> Sequence[str]:
     async with contextlib.AsyncExitStack() as stack:
         with progress("starting a registry on loopback", log=True) as say:
             registry = await stack.enter_async_context(serve_registry())
-            webhook_port, health_port, down_port = free_ports(3)
+            *ports, down_port = free_ports(4)
             down = f"127.0.0.1:{down_port}"
-            workspace = prepare(folder, registry=registry, down=down, ports=(webhook_port, health_port))
+            workspace = prepare(folder, registry=registry, down=down, ports=(ports[0], ports[1], ports[2]))
             images = await _publish(workspace, registry, down, say)
             say("starting the gate: portcullis serve, with its own OPA")
             await stack.enter_async_context(serving(workspace.config, workspace.log, workspace.health_url))
@@ -154,6 +154,7 @@ async def _stay(workspace: Workspace, images: scenario.Images, console: Console)
     case = next(case for case in scenario.cases(images) if case.name == "root")
     example.write_text(json.dumps(case.review), "utf-8")
     lines = {
+        "pages": workspace.pages_url,
         "webhook": workspace.webhook_url,
         "health": f"{workspace.health_url}/readyz?verbose",
         "CA": str(workspace.ca_file),

@@ -22,6 +22,7 @@ class Workspace:
     folder: Path
     webhook_port: int
     health_port: int
+    pages_port: int
     segment: str
     keys: Mapping[str, ec.EllipticCurvePrivateKey]
 
@@ -45,14 +46,18 @@ class Workspace:
     def health_url(self) -> str:
         return f"http://127.0.0.1:{self.health_port}"
 
+    @property
+    def pages_url(self) -> str:
+        return f"http://localhost:{self.pages_port}"
 
-def prepare(folder: Path, *, registry: str, down: str, ports: tuple[int, int]) -> Workspace:
+
+def prepare(folder: Path, *, registry: str, down: str, ports: tuple[int, int, int]) -> Workspace:
     """Makes the keys and writes the configuration.
 
     Args:
         registry: ``127.0.0.1:PORT`` of the registry with the samples.
         down: the same of one that nobody serves.
-        ports: of the webhook and of its health.
+        ports: of the webhook, of its health, and of the audit pages.
     """
     keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in (CI, PRODUCT, STRANGER)}
     workspace = Workspace(folder, *ports, segment=secrets.token_urlsafe(24), keys=keys)
@@ -100,5 +105,5 @@ def _settings(workspace: Workspace, registry: str, down: str) -> dict[str, Any]:
                 "scan-fresh": {"maxAgeHours": 168},
             },
         },
-        "audit": {"database": "sqlite:///audit.db"},
+        "audit": {"database": "sqlite:///audit.db", "pages": {"port": workspace.pages_port}},
     }

@@ -2,18 +2,19 @@
 
 import asyncio
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from portcullis.audit import codec
-from portcullis.errors import PortcullisError
+from portcullis.errors import PortcullisError, RecordsError
 from portcullis.model.decision import Decision
-from portcullis.model.record import AuditRecord
+from portcullis.model.record import AuditRecord, ChainPlace, Visible
+from portcullis.ports import Ledger
 from portcullis.rejudging import Inexact
-from portcullis.server.review.decisiondiff import difference
+from portcullis.server.review.decisiondiff import Difference, difference
 from portcullis.server.review.decisionsearch import PATH
 from portcullis.server.review.decisionview import view_of
 from portcullis.server.review.decisionwords import CALLERS, OPERATIONS, PLACES, sentence
@@ -32,11 +33,20 @@ async def record_of(request: Request, decision_id: str) -> AuditRecord:
     """The record with its document, as far as the reader may see it.
 
     Raises:
-        PageProblem: 404, also where it is there and the reader may not see it.
+        PageProblem: 404, also where it is there and the reader may not see it; 503 where it cannot be read.
     """
     record = None
     if _ID.fullmatch(decision_id):
-        record = await parts_of(request).ledger.get(decision_id, reader_of(request).visible)
+        try:
+            record = await parts_of(request).ledger.get(decision_id, reader_of(request).visible)
+        except RecordsError as error:
+            raise PageProblem(
+                503,
+                "This decision cannot be read",
+                error.message,
+                "Try again in a moment. Where the record itself is damaged, `portcullis audit verify` names the first "
+                "one that is not as it was written.",
+            ) from error
     if record is None:
         raise PageProblem(
             404,
@@ -49,10 +59,9 @@ async def record_of(request: Request, decision_id: str) -> AuditRecord:
 
 @router.get(f"{PATH}/{{decision_id}}")
 async def decision(request: Request, decision_id: str) -> Response:
-    parts, visible = parts_of(request), reader_of(request).visible
+    parts = parts_of(request)
     record = await record_of(request, decision_id)
-    place = await parts.ledger.place(record.sequence)
-    previous = await parts.ledger.previous(record, visible)
+    around = await _around(parts.ledger, record, reader_of(request).visible)
     view = await asyncio.to_thread(view_of, record, await titles_of(parts, record.decision))
     return render(
         request,
@@ -60,13 +69,32 @@ async def decision(request: Request, decision_id: str) -> Response:
         area=PATH,
         record=record,
         view=view,
-        place=place,
-        previous=previous,
-        change=difference(previous.decision, record.decision) if previous is not None else None,
+        around=around,
         sentence=sentence(record),
         same_workload=_same_workload(record),
         current=parts.current(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What the log has beside the record. ``trouble`` says why it does not tell; the record is shown all the same."""
+
+    place: ChainPlace | None = None
+    previous: AuditRecord | None = None
+    change: Difference | None = None
+    trouble: str = ""
+
+
+async def _around(ledger: Ledger, record: AuditRecord, visible: Visible) -> _Around:
+    place = None
+    try:
+        place = await ledger.place(record.sequence)
+        previous = await ledger.previous(record, visible)
+    except RecordsError as error:
+        return _Around(place=place, trouble=error.message)
+    change = difference(previous.decision, record.decision) if previous is not None else None
+    return _Around(place, previous, change)
 
 
 @router.post(f"{PATH}/{{decision_id}}/again")
