@@ -3,7 +3,8 @@
     python tests/bench/run.py [--requests N] [--records N] [NAME ...]
 
 Prints a table and writes build/bench.json: {machine, versions, figures: [{name, unit, median, p99, min, max, count}],
-ratios: [{name, value}], targets: [{name, value, target, met}]}. Absolute times belong to the machine; the ratios can be compared.
+ratios: [{name, value}], targets: [{name, value, target, met}]}. Absolute times belong to the machine; the ratios can be
+compared.
 """
 
 import argparse
