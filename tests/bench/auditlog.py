@@ -110,8 +110,12 @@ class Totals:
             total: Counter[tuple[Any, ...]] = Counter()
             for (hour, chain, rest), count in counted.items():
                 total[(hour // width * width, chain, rest)] += count
-            for (start, chain, rest), count in total.items():
-                yield (width, start, chain, *rest, count)
+            together: Counter[tuple[Any, ...]] = Counter()
+            for (start, chain, (namespace, *rest)), count in total.items():
+                yield (width, start, chain, namespace, *rest, count)
+                together[(start, chain, *rest)] += count
+            for (start, chain, *rest), count in together.items():
+                yield (-width, start, chain, "", *rest, count)
 
 
 def fill(url: str, records: int, *, seed: int = 1, say: Callable[[str], None] = lambda _: None) -> None:
