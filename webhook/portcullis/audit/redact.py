@@ -144,8 +144,8 @@ class Redactor:
             raise _fault("configuration of the image", error) from None
         if made is said:
             return config
-        words = {name: tuple(made[name]["args"]) for name in commands}
-        return replace(config, labels=made["labels"], **words)
+        entrypoint, cmd, healthcheck = (tuple(made[name]["args"]) for name in commands)
+        return replace(config, labels=made["labels"], entrypoint=entrypoint, cmd=cmd, healthcheck=healthcheck)
 
     def _redact(self, request: AdmissionRequest) -> Redacted:
         raw = {**request.raw, "object": request.object, "oldObject": request.old_object}
