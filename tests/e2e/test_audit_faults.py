@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.killing.reading import Log, kept_now
+from e2e.killing.reading import Log
 from e2e.killing.serving import Server, Told, forking, load
+from e2e.killing.stores import SqliteStore
 from e2e.support import portcullis
 
 pytestmark = [pytest.mark.anyio, pytest.mark.opa, pytest.mark.usefixtures("opa_binary")]
@@ -112,10 +113,10 @@ async def test_a_full_disk_refuses_only_when_the_journal_is_full_too_and_heals(t
             disk.fill(server)
             await until(lambda: disk.journal.stat().st_size > 0)
             assert not told.refused, "the journal had room"
-            kept, answered = kept_now(disk.database), len(told.answers)
+            kept, answered = SqliteStore(disk.database).kept(), len(told.answers)
             await until(lambda: len(told.refused) > 50)
             assert len(told.answers) > answered, "the journal took over"
-            assert kept_now(disk.database) == kept, "the database had room"
+            assert SqliteStore(disk.database).kept() == kept, "the database had room"
             disk.empty(server)
             answered = len(told.answers)
             await until(lambda: len(told.answers) > answered + 200 and disk.journal.stat().st_size == 0)

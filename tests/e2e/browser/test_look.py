@@ -46,4 +46,5 @@ def test_every_page(site: Site, visitors: Visitors, axe: str, scheme: Scheme, wi
         found = [*faults_of_access(page, axe), *(f"too wide: {one}" for one in overflow(page))]
         if found:
             faults[f"{name} {address}"] = found
-    assert faults == {}
+    report = "\n".join(f"{where}: {fault}" for where, found in faults.items() for fault in found)
+    assert not report, report

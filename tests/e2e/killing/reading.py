@@ -1,10 +1,7 @@
 """The log, read beside or after the server, and compared with what clients were told."""
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from e2e.killing.serving import Told
 from portcullis.audit.sql import open_records
@@ -65,14 +62,3 @@ class Log:
 
 def _round(uid: str) -> int:
     return int(uid.partition("-")[0].removeprefix("r"))
-
-
-def kept_now(database: Path) -> int:
-    """How many records the file has just now, without any of our code; 0 where it has no tables yet."""
-    if not database.exists():
-        return 0
-    try:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            return int(connection.execute("SELECT count(*) FROM decisions").fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0

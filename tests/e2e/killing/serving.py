@@ -123,7 +123,7 @@ async def forking(folder: Path, **sections: Any) -> AsyncIterator[Forker]:
     policies = folder / "policies"
     policies.mkdir()
     (policies / "bad_name.rego").write_text(POLICY)
-    configuration = {
+    configuration: dict[str, Any] = {
         "server": {
             "port": 0,
             "healthPort": 0,
@@ -135,6 +135,7 @@ async def forking(folder: Path, **sections: Any) -> AsyncIterator[Forker]:
         "policies": {"builtin": False, "folders": ["policies"]},
         **sections,
     }
+    configuration["audit"] = {"pages": {"enabled": False}, **configuration["audit"]}
     config = folder / "portcullis.yaml"
     config.write_text(yaml.safe_dump(configuration))
     process = await asyncio.create_subprocess_exec(
