@@ -131,6 +131,15 @@ async def test_a_document_that_was_changed_hides_nothing_else(tmp_path: Path) ->
         assert "Deployment gateway" in shown
 
 
+async def test_the_json_has_what_policies_saw_of_it(tmp_path: Path) -> None:
+    digest = digest_in("refused for vulnerabilities")
+    async with pages(tmp_path) as app:
+        tree = (await page(app, f"/api/v1/images/{digest}")).json
+    assert tree["facts"]["decisionId"] == SCENES["refused for vulnerabilities"].decision.id
+    assert tree["facts"]["image"]["digest"] == digest
+    assert tree["facts"]["image"]["scans"][0]["counts"]["critical"] == 2
+
+
 async def test_an_image_that_nobody_knows_is_not_there(tmp_path: Path) -> None:
     async with pages(tmp_path) as app:
         answered = await page(app, "/images/sha256:" + "00" * 32)
