@@ -64,6 +64,7 @@ RUN set -- \
  && echo /opt/portcullis/app > /opt/portcullis/venv/lib/python3.11/site-packages/portcullis.pth
 
 COPY LICENSE README.md ./
+COPY docs/reasons.md docs/
 COPY policies policies
 COPY webhook webhook
 # hatchling and what it needs are those of the lock, too.

@@ -3,7 +3,7 @@
     python tests/bench/auditlog.py DATABASE [--records N] [--seed N]
 
 The rows are those of the program's own row builder, made once for each of some thousand kinds of decision and then
-stamped with id, time and place in the chain: five million in minutes. The same seed makes the same log.
+stamped with id, time and place in the chain: five million in minutes. The same seed makes the same records.
 """
 
 import argparse

@@ -93,6 +93,11 @@ class ApiServer:
             return web.json_response({"kind": "Status", "code": 404}, status=404)
         if request.method == "PATCH":
             self._patch(collection, name, await request.json())
+        if request.method == "PUT":
+            wanted = await request.json()
+            if wanted["metadata"]["resourceVersion"] != self.objects[collection][name]["metadata"]["resourceVersion"]:
+                return web.json_response({"kind": "Status", "code": 409, "reason": "Conflict"}, status=409)
+            self.put(collection, name, **wanted)
         return web.json_response(self.objects[collection][name])
 
     def _patch(self, path: str, name: str, patch: JSON) -> None:

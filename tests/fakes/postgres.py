@@ -110,6 +110,15 @@ class PostgresServer:
         if self._process is not None:
             self._process.wait(STOP_SECONDS)
 
+    def reload(self) -> None:
+        """Has it read its configuration again; returns when it has."""
+        before = self.execute("SELECT pg_conf_load_time()")
+        self.execute("SELECT pg_reload_conf()")
+        until = time.monotonic() + STOP_SECONDS
+        while self.execute("SELECT pg_conf_load_time()") == before:
+            assert time.monotonic() < until, "the server does not take up its configuration"
+            time.sleep(0.01)
+
     # -- what is in it -------------------------------------------------------------------------------------------
 
     def execute(self, statement: str, *values: object, database: str = "postgres") -> list[tuple[Any, ...]]:
@@ -256,11 +265,8 @@ class PostgresServer:
 
     def _set_fsync(self, value: str) -> None:
         self.execute(f"ALTER SYSTEM SET fsync = {value}")
-        self.execute("SELECT pg_reload_conf()")
-        until = time.monotonic() + STOP_SECONDS
-        while self.execute("SHOW fsync") != [(value,)]:
-            assert time.monotonic() < until, "the server does not take up its configuration"
-            time.sleep(0.01)
+        self.reload()
+        assert self.execute("SHOW fsync") == [(value,)]
 
 
 def sqlalchemy_url(url: str) -> str:

@@ -1,10 +1,14 @@
 """The audit pages over parts of a test."""
 
+import re
+from dataclasses import dataclass
+from html import unescape
 from typing import Any
 
 from fakes.asgi import Answered, call
 from fakes.clock import StandingClock
 from fakes.records import InMemoryBundles
+from portcullis.audit.sql import SqlRecords
 from portcullis.errors import EngineUnavailable
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.decision import Decision
@@ -73,3 +77,31 @@ async def post(app: Any, address: str, *, part: bool = False) -> Answered:
     """A form without fields, as the guard lets it through."""
     headers = {"host": "127.0.0.1:8082"} | ({"hx-request": "true"} if part else {})
     return await call(read_by(app, LOOPBACK), address, method="POST", headers=headers)
+
+
+@dataclass
+class Pages:
+    """The application over a log. Without ``reader`` it is asked through the guard."""
+
+    app: Any
+    store: SqlRecords
+    reader: Reader | None = None
+
+    async def get(self, address: str, *, part: bool = False) -> Answered:
+        return await get(self.app, address, part=part, reader=self.reader)
+
+    async def page(self, address: str) -> str:
+        answered = await self.get(address)
+        assert answered.status == 200, answered.body
+        return answered.body.decode()
+
+    async def names(self, address: str) -> list[str]:
+        """Of the workloads on a page of the list."""
+        found = re.findall(r'<a href="/decisions/[^"]+">(?:<bdi>)?(.*?)</', await self.page(address))
+        return [unescape(name) for name in found]
+
+
+def text_of(page: str) -> str:
+    """What can be read of a page, blocks apart from one another."""
+    blocks = re.sub(r"</?(?:p|d[dlt]|div|h\d|li|t[dhr]|section|article|header|summary|title)\b[^>]*>", " ", page)
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", "", blocks)))

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -146,9 +146,10 @@ class WebhookProcess:
 
 @contextlib.asynccontextmanager
 async def running_webhook(
-    folder: Path, *, environ: Mapping[str, str] | None = None, **sections: Any
+    folder: Path, *, environ: Mapping[str, str] | None = None, stdout: IO[bytes] | None = None, **sections: Any
 ) -> AsyncIterator[WebhookProcess]:
-    """Starts the program with a configuration of these sections, certificate and database in ``folder``."""
+    """Starts the program with a configuration of these sections, certificate and database in ``folder``; what it
+    writes on the standard output goes to ``stdout``."""
     server = {"port": 0, "healthPort": 0, "stopDelaySeconds": 0, "tls": {"selfManaged": {"directory": "tls"}}}
     configuration = dict(sections)
     configuration["audit"] = {"database": "sqlite:///audit.db", "pages": {"port": 0}, **sections.get("audit", {})}
@@ -157,6 +158,7 @@ async def running_webhook(
     config.write_text(yaml.safe_dump(configuration))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "portcullis", "serve", "--config", str(config)),
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, **(environ or {})},
         limit=2**20,

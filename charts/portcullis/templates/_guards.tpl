@@ -14,6 +14,9 @@
 {{- if and (gt (int .Values.replicas) 1) (hasPrefix "sqlite:" (dig "audit" "database" "sqlite:" .Values.config)) -}}
 {{- fail (printf "replicas is %d, but the audit log is an SQLite database, which belongs to one process: set replicas to 1" (int .Values.replicas)) -}}
 {{- end -}}
+{{- if eq (dig "audit" "checkpoints" "configMap" "" .Values.config) (include "portcullis.fullname" .) -}}
+{{- fail (printf "config.audit.checkpoints.configMap is %s, which is the ConfigMap of the configuration: take another name" (include "portcullis.fullname" .)) -}}
+{{- end -}}
 {{- if and .Values.tls.existingSecret (not .Values.tls.caBundle) (not .Values.webhook.annotations) -}}
 {{- fail "tls.existingSecret needs tls.caBundle, or an annotation in webhook.annotations by which an injector writes it: without it the API server trusts no such certificate" -}}
 {{- end -}}

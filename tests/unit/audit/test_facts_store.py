@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine
 
@@ -74,6 +75,24 @@ def path(tmp_path: Path) -> Path:
 async def at(path: Path) -> AsyncIterator[House]:
     async with house(path) as at:
         yield at
+
+
+async def test_two_replicas_that_put_one_fact_at_once(postgres_url: str) -> None:
+    """The other is quicker by the length of a transaction: its fact stays, ours leaves nothing behind."""
+    records = SqlRecords(url=postgres_url, limits=LIMITS)
+    await records.start()
+    facts = SqlFacts(records=records, clock=StandingClock(), limits=LIMITS)
+    with contextlib.closing(psycopg.connect(postgres_url)) as other:
+        other.execute("INSERT INTO facts (key, size, checksum, used_at) VALUES ('layer/1', 0, 'x', 1)")
+        putting = asyncio.create_task(facts.put("layer/1", b"ours"))
+        while not other.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+            await asyncio.sleep(0.01)
+        other.commit()
+        await putting
+        assert other.execute("SELECT key, checksum FROM facts").fetchall() == [("layer/1", "x")]
+        assert other.execute("SELECT 1 FROM fact_pieces").fetchall() == []
+    assert (facts.counters.kept, facts.counters.failed) == (0, 0)
+    await records.aclose()
 
 
 async def begun(at: House, pieces: int = 1) -> None:

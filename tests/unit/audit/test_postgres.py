@@ -275,7 +275,7 @@ async def test_a_command_migrates_nothing(postgres: PostgresServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "what"), [(100_000, "out of range"), (object(), "cannot adapt")], ids=["large", "odd"]
+    ("code", "what"), [(100_000, "out of range"), (object(), "no value of a row")], ids=["large", "odd"]
 )
 async def test_a_record_that_the_server_never_takes_is_no_outage(records: SqlRecords, code: object, what: str) -> None:
     bad = a_record(a_decision("bad"))
@@ -350,6 +350,27 @@ async def test_a_wrong_password(postgres: PostgresServer, password: str) -> None
     told = await refused(postgres.url("postgres", password=password))
     assert told.startswith("RecordsError: ")
     assert "password" in told
+
+
+@pytest.mark.parametrize("method", ["password", "md5", "trust"])
+async def test_a_password_is_told_to_nobody_who_asks_for_it_plainly(
+    postgres: PostgresServer, postgres_url: str, method: str
+) -> None:
+    """``password`` and ``md5`` are what somebody in between would ask for, without TLS that would know them."""
+    rules = postgres.folder / "data" / "pg_hba.conf"
+    kept = rules.read_text()
+    rules.write_text(f"host all {OWNER} 127.0.0.1/32 {method}\n{kept}")
+    postgres.reload()
+    try:
+        if method == "password":
+            assert "authentication method requirement" in await refused(postgres_url)
+        else:  # where the server keeps a SCRAM secret, md5 means SCRAM
+            records = SqlRecords(url=postgres_url)
+            await records.start()
+            await records.aclose()
+    finally:
+        rules.write_text(kept)
+        postgres.reload()
 
 
 # -- time --------------------------------------------------------------------------------------------------------

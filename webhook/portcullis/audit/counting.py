@@ -5,13 +5,13 @@ PostgreSQL never wait for each other's rows.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Table
 
-from portcullis.audit.dialects import adding
+from portcullis.audit.inserting import Rows
 from portcullis.audit.tables import hours, image_uses, key, policy_tallies, tallies
 from portcullis.model.decision import Verdict
 from portcullis.model.record import AuditRecord
@@ -56,27 +56,24 @@ class Counts:
         )
         known["last_sequence"] = max(known["last_sequence"], sequence)
 
-    def write(self, connection: Connection) -> None:
-        """Adds the counts to those that are stored, in the transaction of the connection."""
-        self._upsert(connection, tallies, self._verdicts)
-        self._upsert(connection, policy_tallies, self._policies)
-        if self._hours:
+    def rows(self) -> Sequence[Rows]:
+        """What is to be added to the counts that are stored. In one order everywhere, so that no two transactions wait
+        for each other's rows in a circle."""
+        return (
+            self._counted(tallies, self._verdicts),
+            self._counted(policy_tallies, self._policies),
             # The sequences of one chain rise: what is there stays the first.
-            rows = [self._hours[one] for one in sorted(self._hours)]
-            connection.execute(adding(connection, hours, (), ("last_sequence",)), rows)
-        if self._images:
-            # In one order everywhere, so that no two transactions wait for each other's rows in a circle.
-            rows = [self._images[one] for one in sorted(self._images)]
-            connection.execute(adding(connection, image_uses, _ADDED, _REPLACED), rows)
+            Rows(hours, [self._hours[one] for one in sorted(self._hours)], replaced=("last_sequence",)),
+            Rows(image_uses, [self._images[one] for one in sorted(self._images)], _ADDED, _REPLACED),
+        )
 
-    def _upsert(self, connection: Connection, table: Table, counted: Counter[_Key]) -> None:
-        if counted:
-            names = [column.name for column in table.primary_key.columns if column.name != "chain"]
-            rows = [
-                {**dict(zip(names, found, strict=True)), "chain": self._chain, "count": counted[found]}
-                for found in sorted(counted)
-            ]
-            connection.execute(adding(connection, table, ("count",)), rows)
+    def _counted(self, table: Table, counted: Counter[_Key]) -> Rows:
+        names = [column.name for column in table.primary_key.columns if column.name != "chain"]
+        rows = [
+            {**dict(zip(names, found, strict=True)), "chain": self._chain, "count": counted[found]}
+            for found in sorted(counted)
+        ]
+        return Rows(table, rows, added=("count",))
 
     def _add_images(self, record: AuditRecord, namespace: str, sequence: int) -> None:
         decision = record.decision

@@ -84,6 +84,11 @@ class PostgresAddress:
     options: Mapping[str, str]
 
     @property
+    def verified(self) -> bool:
+        """Whether the server is known by its certificate."""
+        return self.options.get("sslmode", "").startswith("verify")
+
+    @property
     def name(self) -> str:
         return f"{self.database} at {self.host}:{self.port}"
 

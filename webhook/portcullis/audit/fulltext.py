@@ -13,7 +13,19 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, BindParameter, Connection, String, bindparam, column, table, text
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Connection,
+    String,
+    bindparam,
+    column,
+    func,
+    insert,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType
@@ -30,12 +42,7 @@ TEXTS = table("texts", column("rowid", BigInteger))
 
 _WORD = re.compile(r"[^\W_]+")
 
-_INSERT = {
-    "sqlite": text("INSERT INTO texts (rowid, text) VALUES (:decision, :text)"),
-    "postgresql": text(
-        "INSERT INTO texts (rowid, words) VALUES (:decision, array_to_tsvector(string_to_array(:text, ' ')))"
-    ),
-}
+_INSERT = text("INSERT INTO texts (rowid, text) VALUES (:decision, :text)")
 
 
 class Holding(FunctionElement[Any]):
@@ -93,9 +100,22 @@ def words(text: str) -> Sequence[str]:
 
 
 def insert_texts(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Indexes ``{"decision": sequence, "text": …}``."""
+    """Indexes ``{"decision": sequence, "text": …}`` in SQLite."""
     if rows:
-        connection.execute(_INSERT[connection.dialect.name], list(rows))
+        connection.execute(_INSERT, list(rows))
+
+
+def text_rows(rows: Any) -> Any:
+    """The same in PostgreSQL for a list of them in JSON, as an INSERT that may be part of a larger statement."""
+    given = (
+        func.json_to_recordset(rows)
+        .table_valued(column("decision", BigInteger), column("text", String))
+        .render_derived(name="given_texts", with_types=True)
+    )
+    words = func.array_to_tsvector(func.string_to_array(given.c.text, " "))
+    return insert(table("texts", column("rowid"), column("words"))).from_select(
+        ["rowid", "words"], select(given.c.decision, words)
+    )
 
 
 def words_of(record: AuditRecord) -> str:

@@ -53,6 +53,11 @@ _ADVICE: Final[Mapping[str, str]] = {
 }
 """What to do, by SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
 
+_OVER_A_KNOWN_LINE: Final = "!md5,!gss,!sspi"
+_OVER_ANY_LINE: Final = f"{_OVER_A_KNOWN_LINE},!password"
+"""Ways to log in that are not gone along with, whatever the server asks for: the password as it is goes only to one
+that is known by its certificate."""
+
 _LIMIT_EXCEEDED: Final = "54"
 """Class of errors about a statement or value that is too large for the server, whenever it is tried again."""
 
@@ -225,7 +230,7 @@ class PostgresDatabase:
 
     def _new_engine(self, *, writes: bool) -> Engine:
         pool: dict[str, Any] = {"poolclass": NullPool} if writes else {"pool_size": READERS, "max_overflow": 0}
-        engine = create_engine("postgresql+psycopg://", use_native_hstore=False, **pool)
+        engine = create_engine("postgresql+psycopg://", use_native_hstore=False, hide_parameters=True, **pool)
 
         @event.listens_for(engine, "do_connect")
         def _connect(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> _Connection:
@@ -249,6 +254,7 @@ class PostgresDatabase:
                 "password": self._password() or None,
                 "autocommit": True,
                 "gssencmode": "disable",
+                "require_auth": _OVER_A_KNOWN_LINE if address.verified else _OVER_ANY_LINE,
                 "connect_timeout": max(math.ceil(seconds), 2),  # psycopg takes no less
                 "tcp_user_timeout": int(seconds * 1000),
                 "keepalives_idle": max(math.ceil(seconds), 1),

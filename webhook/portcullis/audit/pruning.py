@@ -18,8 +18,10 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from portcullis.audit.checkpointing import add_checkpoint, last_checkpoint
 from portcullis.audit.checkpoints import CheckpointError, Place, Signed, Signer, read_body
@@ -220,7 +222,7 @@ class Pruner:
         last: Place | None = None
         while True:
             page = statement.where(place > after).order_by(place).limit(SCAN_ROWS)
-            rows = await self._store.read(lambda connection, page=page: connection.execute(page).all())
+            rows = await self._store.read(partial(_rows, statement=page))
             for row in rows:
                 if row.decided_at >= before:
                     return last
@@ -238,8 +240,7 @@ class Pruner:
         for target in targets:
             if target.chain is None:
                 continue
-            number = target.chain
-            last = await self._store.read(lambda connection, number=number: last_checkpoint(connection, number))
+            last = await self._store.read(partial(last_checkpoint, chain=target.chain))
             if last is not None and last.key:
                 raise ConfigError(
                     f"the chain {target.id} has signed checkpoints, so what is removed of it must be signed as well: "
@@ -265,7 +266,7 @@ class Pruner:
         while True:
             begun = time.monotonic()
             step = await self._store.change(
-                lambda connection, rows=rows: remove_step(connection, target.chain, target.through.position, rows)
+                partial(remove_step, chain=target.chain, through=target.through.position, most=rows)
             )
             took = time.monotonic() - begun
             gone.add(step)
@@ -277,8 +278,7 @@ class Pruner:
             rows = min(rows * 2, LARGEST_STEP) if took < STEP_SECONDS else max(rows // 2, FIRST_STEP)
             await asyncio.sleep(took)
         if target.chain is not None:
-            number = target.chain
-            await self._store.change(lambda connection: remove_checkpoints(connection, number))
+            await self._store.change(partial(remove_checkpoints, chain=target.chain))
 
     async def _remove_bundles(self, revisions: Collection[str]) -> int:
         """Those of ``revisions`` that no record names. They are looked for from the oldest record on, where one that is
@@ -286,12 +286,15 @@ class Pruner:
         unused = {one for one in revisions if one} - set(self._in_use())
         after: int | None = 0
         while unused and after is not None:
-            start = after
-            found, after = await self._store.read(lambda connection, start=start: revisions_between(connection, start))
+            found, after = await self._store.read(partial(revisions_between, after=after))
             unused -= found
         if not unused:
             return 0
         return await self._store.change(lambda connection: remove_bundles(connection, unused))
+
+
+def _rows(connection: Connection, statement: Select[Any]) -> Sequence[Any]:
+    return connection.execute(statement).all()
 
 
 def _first_unchained(connection: Connection) -> int:

@@ -29,7 +29,7 @@ LINE_BYTES = 1024 * 1024
 
 _EVENTS = (f'"{OPENED}"'.encode(), f'"{CHECKPOINT}"'.encode())
 _RULES = Rules(max_values=100_000, max_depth=20)
-_CONFIG_MAP = re.compile(rb'(?m)^\s*"?kind"?:\s*"?ConfigMap"?')
+_CONFIG_MAP = re.compile(rb'(?m)(?:^|[{,])\s*"?kind"?:\s*"?ConfigMap"?')
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,17 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from portcullis.audit import codec
 from portcullis.audit.chain import Head
 from portcullis.audit.counting import Counts
-from portcullis.audit.dialects import ignoring
-from portcullis.audit.fulltext import insert_texts, words_of
-from portcullis.audit.tables import decisions, images, inputs, key, reasons, violations
+from portcullis.audit.fulltext import words_of
+from portcullis.audit.inserting import Rows, insert_all, insert_decisions
+from portcullis.audit.tables import decisions, images, key, reasons, violations
 from portcullis.model.record import AuditRecord
 
 Row = dict[str, Any]
-
-_INSERT_DECISIONS = insert(decisions).returning(decisions.c.id, decisions.c.sequence)
-_DEPENDENT = {"images": insert(images), "violations": insert(violations), "reasons": insert(reasons)}
 
 
 class Batch:
@@ -47,13 +44,7 @@ class Batch:
                 rows.append(row | {"chain": head.number, "position": head.position, "hash": head.hash})
         if not rows:
             return head
-        if self._inputs:
-            connection.execute(
-                ignoring(connection, inputs, "hash"),
-                [{"hash": digest, "content": content} for digest, content in self._inputs.items()],
-            )
-        inserted = connection.execute(_INSERT_DECISIONS, rows)
-        sequences = {row.id: row.sequence for row in inserted}
+        sequences = insert_decisions(connection, self._inputs, rows)
         self._insert_dependent(connection, sequences, head.number)
         return head
 
@@ -66,21 +57,20 @@ class Batch:
 
     def _insert_dependent(self, connection: Connection, sequences: Mapping[str, int], chain: int) -> None:
         counts = Counts(chain)
-        found: dict[str, list[Row]] = {name: [] for name in _DEPENDENT}
+        seen: list[Row] = []
+        violated: list[Row] = []
+        given: list[Row] = []
         texts: list[Row] = []
         for decision_id, sequence in sequences.items():
             record = self._records[decision_id]
-            found["images"] += _numbered(_image_rows(record), sequence)
-            found["violations"] += _numbered(_violation_rows(record), sequence)
-            found["reasons"] += ({"decision": sequence, "reason": key(reason)} for reason in reasons_of(record))
+            seen += _numbered(_image_rows(record), sequence)
+            violated += _numbered(_violation_rows(record), sequence)
+            given += ({"decision": sequence, "reason": key(reason)} for reason in reasons_of(record))
             if words := words_of(record):
                 texts.append({"decision": sequence, "text": words})
             counts.add(record, sequence)
-        for name, statement in _DEPENDENT.items():
-            if found[name]:
-                connection.execute(statement, found[name])
-        insert_texts(connection, texts)
-        counts.write(connection)
+        parts = (Rows(images, seen), Rows(violations, violated), Rows(reasons, given), *counts.rows())
+        insert_all(connection, parts, texts)
 
     def _add(self, record: AuditRecord) -> None:
         decision_id = key(record.decision.id)

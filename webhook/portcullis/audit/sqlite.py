@@ -187,6 +187,7 @@ class SqliteDatabase:
                 database=f"file:{quote(str(self.path.absolute()))}",
                 query={"mode": "rw", "uri": "true"},
             ),
+            hide_parameters=True,
             pool_size=READERS,
             max_overflow=0,
             connect_args={"timeout": self._busy_seconds, "check_same_thread": False},

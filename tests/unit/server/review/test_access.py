@@ -171,7 +171,7 @@ BODIES: dict[str, tuple[bytes, dict[str, str], int]] = {
     "json": (b"{}", {"content-type": "application/json"}, 415),
     "plain": (b"csrf=1", {"content-type": "text/plain"}, 415),
     "no type": (b"csrf=1", {}, 415),
-    "large": (b"csrf=" + b"x" * 65_536, FORM, 413),
+    "large": (b"csrf={code}&x=" + b"x" * 2000, FORM, 413),
     "twice": (b"csrf={code}&csrf=x", FORM, 400),
     "many": (b"csrf={code}" + b"&a=1" * 30, FORM, 400),
     "not UTF-8": (b"csrf=%ff", FORM, 400),
@@ -182,7 +182,7 @@ BODIES: dict[str, tuple[bytes, dict[str, str], int]] = {
 @pytest.mark.parametrize("name", BODIES)
 async def test_a_form_that_cannot_be_read_reaches_no_page(tmp_path: Path, name: str) -> None:
     body, headers, status = BODIES[name]
-    site = Site(tmp_path)
+    site = Site(tmp_path, limits={"form_bytes": 2000})
     code = (await site.who()).body.decode().split()[-1]
     before = len(site.seen)
     answered = await site.who(
@@ -313,7 +313,7 @@ async def test_a_silent_api_server_is_no_permission(tmp_path: Path) -> None:
 
 
 async def test_rights_are_asked_for_once_a_minute(tmp_path: Path) -> None:
-    site = Site(tmp_path, proxy={})
+    site = Site(tmp_path, proxy={}, limits={"reader_seconds": 60.0})
     site.reviews.allowed_in = {"jane": {"shop"}}
     for _ in range(3):
         await site.who(headers=proxied())
@@ -323,6 +323,29 @@ async def test_rights_are_asked_for_once_a_minute(tmp_path: Path) -> None:
     assert " shop " in (await site.who(headers=proxied())).body.decode()
     site.clock.seconds += 0.1
     assert " bank " in (await site.who(headers=proxied())).body.decode()
+
+
+async def test_so_many_readers_are_remembered_and_no_more(tmp_path: Path) -> None:
+    site = Site(tmp_path, proxy={}, limits={"page_readers": 2})
+    site.reviews.allowed_in = {name: {""} for name in ("ann", "bob", "cid")}
+    for name in ("ann", "bob", "ann", "cid", "ann", "bob"):
+        assert (await site.who(headers=proxied(name))).status == 200
+    assert [user for user, _ in site.reviews.asked] == ["ann", "bob", "cid", "bob"]
+
+
+async def test_many_requests_of_a_reader_are_one_question(tmp_path: Path) -> None:
+    site = Site(tmp_path, proxy={})
+    site.reviews.allowed_in = {"root": {""}}
+    allowed = site.reviews.allowed
+
+    async def slow(*what: Any, **how: Any) -> bool:
+        await asyncio.sleep(0.01)
+        return await allowed(*what, **how)
+
+    site.reviews.allowed = slow  # type: ignore[method-assign]
+    answers = await asyncio.gather(*(site.who(headers=proxied("root")) for _ in range(10)))
+    assert [answered.status for answered in answers] == [200] * 10
+    assert site.reviews.asked == [("root", "")]
 
 
 async def test_namespaces_that_are_not_known_or_too_many_are_no_permission(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 
 from fakes.asgi import Answered
 from fakes.review import get, post, review_parts
@@ -119,7 +120,9 @@ async def test_a_fault_of_ours_tells_nothing_of_itself() -> None:
             await made(*call)
 
     as_a_server.state = made.state  # type: ignore[attr-defined]
-    answered = await get(as_a_server, "/broken")
+    with capture_logs() as logs:
+        answered = await get(as_a_server, "/broken")
+    assert [entry["event"] for entry in logs] == ["a page failed"]
     assert answered.status == 500
     assert "A fault in Portcullis itself" in text_of(answered)
     assert b"s3cret" not in answered.body

@@ -173,7 +173,9 @@ async def test_programs_send_the_token_itself(site: Site) -> None:
     assert (await send(site.app, "/api/who", headers=headers, raw=twice)).status == 401
 
 
-async def test_a_token_that_is_revoked_ends_its_session(site: Site) -> None:
+async def test_a_token_that_is_revoked_ends_its_session(tmp_path: Path) -> None:
+    site = Site(tmp_path, tokens={}, limits={"token_review_seconds": 120.0})
+    site.reviews.tokens, site.reviews.allowed_in = {TOKEN: VIEWER}, {VIEWER.username: {"shop"}}
     session = await site.log_in(TOKEN)
     assert (await with_session(site, session)).status == 200
     site.reviews.tokens = {}

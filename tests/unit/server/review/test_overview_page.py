@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes.auditlog import NOON
+from fakes.auditlog import NOON, scene
 from portcullis.server.health import Checked, Report
 from portcullis.server.review.installation import Checkpoint, Installation, Root
 from unit.server.review.figuring import NOBODY, SHOP, page, pages, text_of
@@ -95,14 +95,8 @@ async def test_a_reader_of_few_namespaces_sees_numbers_of_these_and_nothing_of_t
 
 
 async def test_an_empty_log_is_no_empty_page(tmp_path: Path) -> None:
-    async with pages(tmp_path, [_never()]) as app:
+    async with pages(tmp_path, [scene("long ago", at=timedelta(days=40), name="checkout")]) as app:
         shown = text_of(await page(app, "/"))
         assert "No decisions in the last 24 hours." in shown
         assert "No outages in the last 24 hours" in shown
         assert "Nothing was refused in the last 24 hours." in shown
-
-
-def _never():  # type: ignore[no-untyped-def]
-    from fakes.auditlog import days
-
-    return next(one for one in days() if one.title == "of an older version")

@@ -252,7 +252,8 @@ def _nothing_to_see(reader: Reader) -> Refusal:
         title="There is nothing that you may read",
         sentence=f"{reader.name} may {VERB} {RESOURCE}.{GROUP} in no namespace.",
         advice=(
-            "Whoever looks after a namespace can bind you to the ClusterRole portcullis-audit-reader there: "
-            "kubectl create rolebinding NAME --clusterrole portcullis-audit-reader --user YOU --namespace NAMESPACE"
+            "Whoever looks after a namespace can bind you to a ClusterRole that lets it, such as the chart's "
+            "portcullis-audit-reader: kubectl create rolebinding audit-readers --clusterrole portcullis-audit-reader "
+            "--user YOU --namespace NAMESPACE"
         ),
     )

@@ -4,6 +4,7 @@ It is an application of its own inside that of the pages: its errors are problem
 knows nothing of pages. Every answer is of what the reader may see; what they may not see is not there.
 """
 
+import re
 from typing import Annotated, Any
 
 import structlog
@@ -11,6 +12,7 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Mount
 
 from portcullis import __version__
 from portcullis.errors import CursorInvalid, RecordsError
@@ -37,6 +39,7 @@ from portcullis.server.review.apimodels import (
 )
 from portcullis.server.review.apiproblems import MEDIA_TYPE, problem
 from portcullis.server.review.apiqueries import (
+    DAYS,
     DecisionParameters,
     ImageParameters,
     NoParameters,
@@ -58,7 +61,7 @@ log = structlog.get_logger(__name__)
 class Unfit(Exception):
     """A parameter that cannot be answered by."""
 
-    def __init__(self, parameter: str, message: str, *, reason: str = "parameter-invalid") -> None:
+    def __init__(self, parameter: str, message: str, *, reason: str = "query-invalid") -> None:
         super().__init__(message)
         self.parameter = parameter
         self.message = message
@@ -110,7 +113,10 @@ _ABSENT: dict[int | str, dict[str, Any]] = {
 
 def add_api(app: FastAPI) -> None:
     """Puts the API into the application of the pages."""
-    app.mount(PREFIX, create_api(app.state.parts))
+    mount = Mount(PREFIX, app=create_api(app.state.parts))
+    # Without it a path with a line break would be no path of the API, and be answered by a page.
+    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)
+    app.router.routes.append(mount)
 
 
 def create_api(parts: ReviewParts) -> FastAPI:
@@ -276,7 +282,7 @@ def _searchable(text: str) -> bool:
 
 def _span(parameters: SpanParameters, parts: ReviewParts) -> Span:
     try:
-        return parameters.span(parts.clock.now())
+        return parameters.span(parts.clock.now(), min(DAYS, parts.limits.span_days))
     except ValueError as error:
         raise Unfit("since", str(error)) from None
 
@@ -296,32 +302,33 @@ async def _unreadable(_: Request, error: Exception) -> Response:
         for fault in error.errors()[:_FAULTS]
     ]
     detail = "; ".join(f"{fault['parameter']}: {fault['message']}" for fault in faults)
-    return problem(422, "parameter-invalid", detail, errors=faults)
+    return problem(422, reason="query-invalid", detail=detail, errors=faults)
 
 
 async def _unfit(_: Request, error: Exception) -> Response:
     assert isinstance(error, Unfit)
     fault = {"parameter": clean(error.parameter, _SHOWN), "message": clean(error.message, _SHOWN)}
-    return problem(422, error.reason, f"{fault['parameter']}: {fault['message']}", errors=[fault])
+    detail = f"{fault['parameter']}: {fault['message']}"
+    return problem(422, reason=error.reason, detail=detail, errors=[fault])
 
 
 async def _absent(_: Request, error: Exception) -> Response:
     assert isinstance(error, Absent)
-    return problem(404, "not-found", f"there is no such {error.what}, or you may not see it")
+    return problem(404, reason="not-found", detail=f"there is no such {error.what}, or you may not see it")
 
 
 async def _log_is_down(request: Request, error: Exception) -> Response:
     assert isinstance(error, RecordsError)
     log.warning("the audit log does not answer a reader", path=request.url.path[:_SHOWN], problem=error.message)
-    return problem(503, error.reason, error.message, headers={"retry-after": "5"})
+    return problem(503, reason=error.reason, detail=error.message, headers={"retry-after": "5"})
 
 
 async def _by_status(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "request-malformed")
-    return problem(error.status_code, reason, str(error.detail), headers=error.headers or {})
+    return problem(error.status_code, reason=reason, detail=str(error.detail), headers=error.headers or {})
 
 
 async def _fault(request: Request, error: Exception) -> Response:
     log.error("the API failed", path=request.url.path[:_SHOWN], exc_info=error)
-    return problem(500, "internal-error", "a fault in Portcullis itself; the log of the gate has it")
+    return problem(500, reason="internal-error", detail="a fault in Portcullis itself; the log of the gate has it")

@@ -20,9 +20,9 @@ class ProblemResponse(JSONResponse):
 
 def problem(
     status: int,
+    *,
     reason: str,
     detail: str,
-    *,
     errors: Sequence[Mapping[str, str]] = (),
     headers: Mapping[str, str] = MappingProxyType({}),
 ) -> ProblemResponse:
@@ -46,4 +46,4 @@ def problem(
 
 
 def problem_of(refusal: Refusal) -> ProblemResponse:
-    return problem(refusal.status, refusal.reason, refusal.sentence, headers=refusal.headers)
+    return problem(refusal.status, reason=refusal.reason, detail=refusal.sentence, headers=refusal.headers)

@@ -103,14 +103,14 @@ class SpanParameters(Parameters):
     since: Instant | None = None
     until: Instant | None = None
 
-    def span(self, now: datetime) -> Span:
-        """Raises ValueError where it is empty or too long."""
+    def span(self, now: datetime, days: int) -> Span:
+        """Raises ValueError where it is empty, or has more than so many ``days``."""
         until = self.until or now
         since = self.since or max(_FIRST, until - DEFAULT_SPAN)
         if since >= until:
             raise ValueError("since must be before until, which is now where it is not given")
-        if until - since > timedelta(days=DAYS):
-            raise ValueError(f"since and until must not be more than {DAYS} days apart")
+        if until - since > timedelta(days=days):
+            raise ValueError(f"since and until must not be more than {days} days apart")
         return Span(since, until)
 
 

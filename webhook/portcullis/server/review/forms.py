@@ -21,19 +21,23 @@ async def read_form(scope: Scope, receive: Receive, limits: Limits) -> tuple[byt
     """
     types = [value.partition(b";")[0].strip().lower() for name, value in scope["headers"] if name == b"content-type"]
     if types != [_TYPE]:
-        raise _unreadable(415, "form-malformed", "it is no application/x-www-form-urlencoded")
+        raise _unreadable(415, reason="form-malformed", sentence="it is no application/x-www-form-urlencoded")
     try:
         async with asyncio.timeout(limits.body_seconds):
             body = await _body(receive, limits.form_bytes)
     except TimeoutError:
-        raise _unreadable(408, "form-malformed", f"it took more than {limits.body_seconds:g} s") from None
+        raise _unreadable(
+            408, reason="form-malformed", sentence=f"it took more than {limits.body_seconds:g} s"
+        ) from None
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=FIELDS, errors="strict")
     except ValueError:
-        raise _unreadable(400, "form-malformed", f"it is not UTF-8, or has more than {FIELDS} fields") from None
+        raise _unreadable(
+            400, reason="form-malformed", sentence=f"it is not UTF-8, or has more than {FIELDS} fields"
+        ) from None
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise _unreadable(400, "form-malformed", "a field stands there twice")
+        raise _unreadable(400, reason="form-malformed", sentence="a field stands there twice")
     return body, fields
 
 
@@ -57,19 +61,19 @@ async def _body(receive: Receive, limit: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _unreadable(400, "form-malformed", "it was broken off")
+            raise _unreadable(400, reason="form-malformed", sentence="it was broken off")
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
         if size > limit:
-            raise _unreadable(413, "too-large", f"it has more bytes than limits.formBytes ({limit})")
+            raise _unreadable(413, reason="too-large", sentence=f"it has more bytes than limits.formBytes ({limit})")
         if not message.get("more_body", False):
             return b"".join(pieces)
 
 
-def _unreadable(status: int, code: str, sentence: str) -> Refusal:
+def _unreadable(status: int, *, reason: str, sentence: str) -> Refusal:
     return Refusal(
         status,
-        reason=code,
+        reason=reason,
         title="That form cannot be read",
         sentence=f"The form cannot be read: {sentence}.",
         advice="Open the page again and send the form from there.",
