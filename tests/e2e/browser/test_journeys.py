@@ -97,13 +97,15 @@ def test_what_is_exported_is_what_is_shown(site: Site, visitors: Visitors, scrip
     assert [one["id"] for one in api] == shown
 
     table = list(csv.DictReader(io.StringIO(downloaded(page, "CSV"))))
-    assert [row["id"] for row in table] == shown
+    assert [row["decision_id"] for row in table] == shown
     lines = [json.loads(line) for line in downloaded(page, "JSON lines").splitlines()]
-    assert [line["id"] for line in lines] == shown
+    assert [line["decision_id"] for line in lines] == shown
     for line, row, said in zip(lines, table, api, strict=True):
-        assert (line["verdict"], line["name"], line["user"]) == (said["verdict"], said["name"], said["user"])
-        assert (row["verdict"], row["name"]) == (said["verdict"], said["name"])
-        assert line["violations"] == said["violations"]
+        assert (line["result"]["verdict"], line["result"]["message"]) == (said["verdict"], said["message"])
+        assert (row["verdict"], row["message"], row["name"]) == (said["verdict"], said["message"], said["name"])
+        assert line["requested_by"] == row["username"] == said["user"]["username"]
+        exported = [(one["policy"], one["msg"]) for one in line["result"]["violations"]]
+        assert exported == [(one["policy"], one["msg"]) for one in said["violations"]]
 
 
 @scripts
