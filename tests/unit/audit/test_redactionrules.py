@@ -61,7 +61,7 @@ def test_by_name() -> None:
             secretName="kept",
             extra={"x.example/token": ["hunter2", 5]},
             httpHeaders=[{"name": "Authorization", "value": "hunter2"}, {"name": "Host", "value": "kept"}],
-            params=[{"name": "api-token", "value": "hunter2"}, {"name": "replicas", "value": "3"}],
+            params=[{"name": "api-token", "value": "hunter2"}, {"name": "use-token", "value": "true"}],
             nothing={"password": "", "token": None, "apiKey": {"from": "kept"}},
         )
     )
@@ -73,7 +73,7 @@ def test_by_name() -> None:
         "secretName": "kept",
         "extra": {"x.example/token": [REDACTED, 5]},
         "httpHeaders": [{"name": "Authorization", "value": REDACTED}, {"name": "Host", "value": "kept"}],
-        "params": [{"name": "api-token", "value": REDACTED}, {"name": "replicas", "value": "3"}],
+        "params": [{"name": "api-token", "value": REDACTED}, {"name": "use-token", "value": "true"}],
         "nothing": {"password": "", "token": None, "apiKey": {"from": "kept"}},
     }
 

@@ -37,6 +37,8 @@ _NUMBER: Final = r"(?:[_-]?[0-9]{1,3})?"
 _FIELD: Final = re.compile(rf"(?ia)(?:{_ALWAYS}|(?<![a-z])(?:pwd|pass)){_NUMBER}\Z")
 _NUMERIC: Final = re.compile(rf"(?ia)(?:password|passwd|passphrase|passcode|(?<![a-z])(?:pwd|pass|pin)){_NUMBER}\Z")
 _ARGUMENT: Final = re.compile(rf"(?ia)(?:{_ARGUMENTS}){_NUMBER}\Z")
+_SWITCH: Final = "automountServiceAccountToken"
+"""Nearly every pod has it, and it says yes or no: not worth a second look."""
 _HEADER: Final = re.compile(r"(?ia)(?:proxy-)?authorization|cookie|set-cookie")
 
 _TOKEN: Final = re.compile(TOKEN, re.ASCII)
@@ -137,7 +139,7 @@ def suspect(text: str) -> bool:
 
 def is_secret_field(name: str) -> bool:
     """Whether a field, an annotation or a label of this name holds a secret."""
-    return _has_name(name) and _FIELD.search(name[-80:]) is not None
+    return name != _SWITCH and _has_name(name) and _FIELD.search(name[-80:]) is not None
 
 
 def is_numeric_secret(name: str) -> bool:
