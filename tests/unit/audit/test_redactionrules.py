@@ -158,6 +158,23 @@ def test_own_rules() -> None:
     assert Redactor(rules).text("x ACME-0123") == REDACTED
 
 
+def test_many_patterns() -> None:
+    """Some of which do not go into one expression with others: one ends in a comment, one sets flags."""
+    expressions = ["(?x) one[0-9] # (", "(?i)TWO[0-9]", *(f"p{number}-[0-9a-f]{{1,900}}x" for number in range(98))]
+    rules = RedactionRules(patterns=tuple(parse_pattern(f"n{at}", text) for at, text in enumerate(expressions)))
+    assert spec_of(custom(a="one1", b="two2", c="ONE1", d="p97-0fx", e="--a=p5-1x"), rules) == {
+        "a": REDACTED,
+        "b": REDACTED,
+        "c": "ONE1",
+        "d": REDACTED,
+        "e": f"--a={REDACTED}",
+    }
+    assert spec_of(custom(b="two2", c="ONE1"), RedactionRules(patterns=rules.patterns[1:])) == {
+        "b": REDACTED,
+        "c": "ONE1",
+    }
+
+
 def test_what_is_kept() -> None:
     keep = (parse_path("object.spec.kept"), parse_path("object.spec.list[*].token"))
     spec = spec_of(
