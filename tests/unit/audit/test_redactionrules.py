@@ -78,6 +78,16 @@ def test_by_name() -> None:
     }
 
 
+def test_docker_configs() -> None:
+    spec = spec_of(
+        custom(auths={"r.example": {"auth": "dTpw", "email": "kept", "identitytoken": "hunter2"}}, auth="kept")
+    )
+    assert spec == {
+        "auths": {"r.example": {"auth": REDACTED, "email": "kept", "identitytoken": REDACTED}},
+        "auth": "kept",
+    }
+
+
 def test_a_key_that_is_a_secret() -> None:
     other = TOKEN.replace("A", "B")
     made = redacted(custom(deep={TOKEN: 1, other: {TOKEN: "x"}, "kept": 2}))

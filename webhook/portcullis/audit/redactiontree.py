@@ -57,7 +57,7 @@ class Tree:
             if type(node) is dict:
                 self.keys.update(node)
                 # Most dicts have none of this, and a call takes longer than to see that.
-                telling = "value" in node or "kind" in node or LAST_APPLIED in node
+                telling = "value" in node or "kind" in node or "auth" in node or LAST_APPLIED in node
                 telling = telling or names[number] in _TELLING or parents[number] == _ROOT
                 hidden = telling and self._look_at(number, node)
                 items: Any = node.items()
@@ -86,6 +86,8 @@ class Tree:
             self.put(number, LAST_APPLIED)
         if "value" in node:
             self._look_at_value(number, node)
+        if "auth" in node and self.names[self.parents[number]] == "auths" and type(node["auth"]) is str:
+            self.put(number, "auth")  # of a docker config: user and password in base64
         if name == "env":
             for key, value in node.items():
                 if value is not None and type(value) not in (dict, list):
