@@ -96,9 +96,10 @@ _MAYBE_ADDRESS: Final = (
     r"""://[^ \t\r\n/:@"'`<>]*:[^ \t\r\n/@"'`<>]+@|(?i-u:[?&;]|%26)(?i-u:[a-z-]*sig|[a-z-]*token)[a-z]*="""
 )
 _MAYBE_VALUE: Final = (
-    rf"""(?i-u:authorization|bearer[ \t]|{_NAMES}(?:\\*["']?[ \t]*(?:[:=]|%3d)|[ \t])|["']auth\\*["'])"""
+    r"""(?i-u:authorization)\\*["']?[ \t]*[:=]|(?i-u:bearer)[ \t]+[^ \t\r\n]{8}|["'](?i-u:auth)\\*["']"""
+    rf"""|(?i-u:{_NAMES}\\*["']?[ \t]*(?:[:=]|%3d)|-[a-z0-9_.-]*{_NAMES}[ \t])"""
 )
-_MAYBE_COMMAND: Final = "|".join(sorted(map(re.escape, _PROGRAMS)))
+_MAYBE_COMMAND: Final = rf"""(?:{"|".join(sorted(map(re.escape, _PROGRAMS)))})["']?[ \t](?:[^\r\n]*[ \t])?["']?-"""
 _has_token = linear(_MAYBE_TOKEN)
 _has_address = linear(_MAYBE_ADDRESS)
 _has_value = linear(_MAYBE_VALUE)
@@ -236,7 +237,7 @@ def _values(line: str, windows: Sequence[Span]) -> Iterator[Span]:
         yield from _behind(line, windows, _PAIR)
         for start, end in _behind(line, windows, _BEARER):
             value = line[start:end]  # "bearer authentication" is prose
-            if len(value) >= 20 or any(character.isdigit() for character in value):
+            if len(value) >= 20 or (len(value) >= 8 and any(character.isdigit() for character in value)):
                 yield start, end
         for start, end in _behind(line, windows, _OPTION):
             # The name must be an option, and what follows must not be the next one.
