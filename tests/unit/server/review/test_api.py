@@ -154,6 +154,7 @@ async def test_images(usual: Any) -> None:
     assert ([one["digest"] for one in found["items"]], found["next"]) == ([DIGEST], None)
     one = (await ask(usual, f"/images/{DIGEST}")).json
     assert (one["decisions"], one["refused"], one["namespaces"], len(one["workloads"])) == (2, 1, 1, 1)
+    assert one["facts"] is None  # their documents are about no image
     assert (await ask(usual, "/images?written=other/")).json["items"] == []
 
 
