@@ -9,6 +9,9 @@ from e2e.browser.visiting import NARROW, WIDE, Scheme, Site, Visitors, faults_of
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("opa_binary")]
 
+STATUSES = ("status of 404", "status of 400", "does not conform to the required format")
+"""What the console says of pages that are there to say that something is wrong."""
+
 
 def pages(site: Site) -> Iterator[tuple[str, str]]:
     """Name and address of each page, with what makes it different."""
@@ -38,7 +41,7 @@ def pages(site: Site) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page(site: Site, visitors: Visitors, axe: str, scheme: Scheme, width: int) -> None:
     page = visitors.window(width=width, scheme=scheme)
-    visitors.expected += ["the server responded with a status of 404", "the server responded with a status of 400"]
+    visitors.expected += STATUSES
     faults = {}
     for name, address in pages(site):
         page.goto(address)

@@ -229,5 +229,7 @@ async def test_metrics_tell_position_time_and_hash(store: SqlRecords) -> None:
         "portcullis_audit_checkpoints_total 1.0",
     ):
         assert line in page
-    (seconds,) = [float(one.split()[1]) for one in page.splitlines() if one.startswith("portcullis_audit_checkpoint_sec")]
+    (seconds,) = [
+        float(one.split()[1]) for one in page.splitlines() if one.startswith("portcullis_audit_checkpoint_sec")
+    ]
     assert seconds == checkpoint.at.timestamp()
