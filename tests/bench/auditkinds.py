@@ -73,6 +73,10 @@ class Drawn(Generic[T]):
         (thing,) = chance.choices(self._things, cum_weights=self._weights)
         return thing
 
+    def any(self, chance: random.Random) -> T:
+        """One of all alike."""
+        return chance.choice(self._things)
+
 
 @dataclass(frozen=True, slots=True)
 class World:

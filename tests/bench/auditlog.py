@@ -110,14 +110,19 @@ class Totals:
             total: Counter[tuple[Any, ...]] = Counter()
             for (hour, chain, rest), count in counted.items():
                 total[(hour // width * width, chain, rest)] += count
-            for (start, chain, rest), count in total.items():
-                yield (width, start, chain, *rest, count)
+            together: Counter[tuple[Any, ...]] = Counter()
+            for (start, chain, (namespace, *rest)), count in total.items():
+                yield (width, start, chain, namespace, *rest, count)
+                together[(start, chain, *rest)] += count
+            for (start, chain, *rest), count in together.items():
+                yield (-width, start, chain, "", *rest, count)
 
 
 def fill(url: str, records: int, *, seed: int = 1, say: Callable[[str], None] = lambda _: None) -> None:
     """Makes the store, which must not be there yet, and ``records`` in it; the newest at END."""
     chance = random.Random(seed)
-    kinds = [(Kind.of(record), record) for record in records_of_each_kind(chance, min(20_000, max(500, records // 20)))]
+    number = min(20_000, max(500, records // 20))
+    kinds = [(Kind.of(record), record) for record in records_of_each_kind(chance, number)]
     with asyncio.run(bulk_of(url, CHAINS)) as bulk:
         inputs = {kind.decision["input_hash"]: record.decision.document for kind, record in kinds}
         bulk.insert_inputs(inputs)

@@ -58,22 +58,29 @@ def serving(folder: Path) -> Iterator[str]:
         server.wait(120)
 
 
-def create_database(url: str, name: str) -> bool:
-    """Makes that database in the server of ``url``; whether it was missing."""
+def exists(server: str, name: str) -> bool:
+    """Whether there is such a database."""
+    return bool(_execute(server, f"SELECT 1 FROM pg_database WHERE datname = '{name}'"))
+
+
+def create_database(server: str, name: str) -> None:
+    _execute(server, f"CREATE DATABASE {name}")
+
+
+def rename_database(server: str, name: str, other: str) -> None:
+    _execute(server, f"ALTER DATABASE {name} RENAME TO {other}")
+
+
+def drop_database(server: str, name: str) -> None:
+    _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _execute(server: str, statement: str) -> list[tuple[Any, ...]]:
     import psycopg
 
-    with psycopg.connect(f"{url}postgres", autocommit=True) as connection:
-        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
-            return False
-        connection.execute(f"CREATE DATABASE {name}")
-        return True
-
-
-def drop_database(url: str, name: str) -> None:
-    import psycopg
-
-    with psycopg.connect(f"{url}postgres", autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    with psycopg.connect(f"{server}postgres", autocommit=True) as connection:
+        cursor = connection.execute(statement)  # type: ignore[arg-type]
+        return [] if cursor.description is None else cursor.fetchall()
 
 
 def _account(folder: Path) -> dict[str, Any]:

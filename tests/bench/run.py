@@ -1,9 +1,10 @@
 """`make bench`: figures, as ratios against references measured in the same run.
 
-    python tests/bench/run.py [--requests N] [NAME ...]
+    python tests/bench/run.py [--requests N] [--records N] [NAME ...]
 
 Prints a table and writes build/bench.json: {machine, versions, figures: [{name, unit, median, p99, min, max, count}],
-ratios: [{name, value}]}. Absolute times belong to the machine; the ratios can be compared.
+ratios: [{name, value}], targets: [{name, value, target, met}]}. Absolute times belong to the machine; the ratios can be
+compared.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import authoring  # this and the next four beside this file
+import audit  # this and the next five beside this file
+import authoring
 import evidence
 import inspection
 import layers
@@ -251,13 +253,17 @@ async def decided(folder: Path, requests: int, wanted: Callable[[str], bool]) ->
     return figures
 
 
-async def measure(requests: int, names: list[str]) -> tuple[list[Figure], dict[str, float]]:
+async def measure(
+    requests: int, records: int, names: list[str]
+) -> tuple[list[Figure], dict[str, float], list[dict[str, Any]]]:
+    """Figures, ratios, and which targets are met."""
     wanted: Callable[[str], bool] = lambda name: not names or name in names  # noqa: E731
     figures: dict[str, Figure] = {}
     if any(map(wanted, ("warm", "warm16", "opa", "insert"))):
         with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as text:
             figures |= await decided(Path(text), requests, wanted)
     ratios: dict[str, float] = {}
+    targets: list[dict[str, Any]] = []
     if wanted("layers"):
         with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as text:
             more, ratios = await inspected(Path(text), requests)
@@ -274,6 +280,11 @@ async def measure(requests: int, names: list[str]) -> tuple[list[Figure], dict[s
         saved, more_ratios = await asyncio.to_thread(authoring.figures, console)
         figures |= {name: Figure.of(name, values) for name, values in saved.items()}
         ratios |= more_ratios
+    if wanted("audit"):
+        kept = await asyncio.to_thread(lambda: audit.figures(console, records=records))
+        figures |= {one.name: Figure.of(one.name, list(one.values), one.unit) for one in kept.figures}
+        ratios |= kept.ratios
+        targets += kept.targets()
     if wanted("replay"):
         with tempfile.TemporaryDirectory(prefix="portcullis-bench-") as text:
             more, _ = await replayed(Path(text), 2 * requests)
@@ -282,23 +293,29 @@ async def measure(requests: int, names: list[str]) -> tuple[list[Figure], dict[s
         ratios["warm decision / bare OPA (medians)"] = figures["warm"].median / figures["opa"].median
     if {"warm16", "opa"} <= figures.keys():
         ratios["p99 at 16 / p99 of bare OPA"] = figures["warm16"].p99 / figures["opa"].p99
-    return list(figures.values()), ratios
+    return list(figures.values()), ratios, targets
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description="figures of Portcullis on this machine")
     arguments.add_argument("--requests", type=int, default=1000)
     arguments.add_argument(
-        "names", nargs="*", help="warm, warm16, opa, insert, layers, walk, evidence, authoring, replay; all without"
+        "names",
+        nargs="*",
+        help="warm, warm16, opa, insert, layers, walk, evidence, authoring, audit, replay; all without",
     )
+    arguments.add_argument("--records", type=int, default=audit.RECORDS, help="of the log that is searched; kept")
     chosen = arguments.parse_args()
-    figures, ratios = asyncio.run(measure(chosen.requests, chosen.names))
+    figures, ratios, targets = asyncio.run(measure(chosen.requests, chosen.records, chosen.names))
     table = Table("figure", "unit", "median", "p99", "min", "max", "n")
     for figure in figures:
         numbers = (figure.median, figure.p99, figure.min, figure.max)
         table.add_row(figure.name, figure.unit, *(f"{number:.2f}" for number in numbers), str(figure.count))
     for name, value in ratios.items():
         table.add_row(name, "", f"{value:.2f}")
+    for target in targets:
+        if not target["met"]:
+            console.print(f"[red]bench: {target['name']} is {target['value']:.1f}, {target['target']} is aimed at")
     Console().print(table)
     RESULT.parent.mkdir(exist_ok=True)
     result = {
@@ -306,6 +323,7 @@ def main() -> None:
         "versions": {"portcullis": __version__},
         "figures": [asdict(figure) for figure in figures],
         "ratios": [{"name": name, "value": value} for name, value in ratios.items()],
+        "targets": targets,
     }
     RESULT.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
 

@@ -21,7 +21,7 @@ from portcullis.ports import Facts
 pytestmark = pytest.mark.anyio
 
 ROOM = 40 * 1024
-LIMITS = Limits(stored_fact_bytes=ROOM, memory_fact_bytes=ROOM, append_seconds=20)
+LIMITS = Limits(stored_fact_bytes=ROOM, memory_fact_bytes=ROOM, append_seconds=20, store_seconds=30)
 QUARTER = ROOM // 4
 
 

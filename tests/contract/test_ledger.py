@@ -194,9 +194,9 @@ async def test_verdicts_by_hour_and_by_day(records: SqlRecords, ledger: Ledger) 
     )
 
 
-@pytest.mark.parametrize("days", [0, -1, 3661])
-async def test_a_span_is_bounded(ledger: Ledger, days: int) -> None:
-    with pytest.raises(RecordsError, match="span"):
+@pytest.mark.parametrize(("days", "says"), [(0, "ends after"), (-1, "ends after"), (3661, r"limits\.spanDays")])
+async def test_a_span_is_bounded(ledger: Ledger, days: int, says: str) -> None:
+    with pytest.raises(RecordsError, match=says):
         await ledger.verdicts(Span(DAY, DAY + timedelta(days=days)))
 
 

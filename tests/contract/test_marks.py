@@ -19,7 +19,7 @@ from portcullis.ports import Marks
 
 pytestmark = pytest.mark.anyio
 
-LIMITS = Limits(append_seconds=20, fact_seconds=20)
+LIMITS = Limits(append_seconds=20, fact_seconds=20, store_seconds=30)
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LATER = NOON + timedelta(microseconds=1)
 

@@ -23,7 +23,7 @@ from portcullis.ports import Bundles, Records
 
 pytestmark = pytest.mark.anyio
 
-LIMITS = Limits(search_rows=60, append_seconds=30.0)
+LIMITS = Limits(search_rows=60, append_seconds=30.0, store_seconds=30.0)
 HOSTILE = [
     "'; DROP TABLE decisions; --",
     '" OR 1=1 --',
@@ -341,7 +341,7 @@ async def bundles(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     if request.param == "memory":
         yield InMemoryBundles()
         return
-    store = SqlRecords(url=url_of(request.param, request, tmp_path))
+    store = SqlRecords(url=url_of(request.param, request, tmp_path), limits=LIMITS)
     await store.start()
     yield store.bundles
     await store.aclose()

@@ -1,5 +1,6 @@
 """The proof of the audit log over each kind of store: proven as it was written, whatever the records hold."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -78,6 +79,28 @@ async def test_replicas_of_one_name_write_two_chains(audit_url: str) -> None:
         Verdict.PROVEN,
         [("gate", 3), ("gate", 3)],
     )
+
+
+async def test_it_is_proven_while_programs_begin_write_and_sign(audit_url: str) -> None:
+    async with writing(audit_url) as store:
+        done = False
+
+        async def write() -> None:
+            number = 0
+            while not done:
+                number += 1
+                await store.append(made(number))
+                await store.checkpoint(Signer(KEY), NOON)
+                if number % 10 == 0:
+                    await written(audit_url, 1, name=f"n{number}", signer=Signer(KEY))
+
+        writer = asyncio.create_task(write())
+        try:
+            for _ in range(8):
+                assert (await verified(audit_url, keys=[KEY.public_key()])).findings == []
+        finally:
+            done = True
+            await writer
 
 
 @pytest.mark.parametrize(

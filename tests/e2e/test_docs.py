@@ -42,6 +42,7 @@ PAGES = (
     "docs/reasons.md",
     "docs/remote-opa.md",
     "docs/replay.md",
+    "docs/reviewing-by-command.md",
     "docs/testing.md",
 )
 RUN = frozenset({"portcullis", "opa", "cosign", "openssl"})
@@ -164,7 +165,7 @@ def test_every_command_of_a_page_works(page: str, folder: Path, running_demo: Ru
         path.write_text(first)
     elif page.startswith("docs/coming-from-"):
         _write_examples(folder, page)
-    elif page == "docs/replay.md":
+    elif page in ("docs/replay.md", "docs/reviewing-by-command.md"):
         _copy_log(running_demo.config.with_name("audit.db"), folder / "audit.db")
     elif page == "docs/testing.md":
         (fixture,) = re.findall(

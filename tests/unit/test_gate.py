@@ -776,3 +776,25 @@ async def test_without_redaction_nothing_is_judged_and_no_input_is_kept(bench: B
     assert bench.engine.asked == []
     bench.modes = Modes(modes={"*": Mode.AUDIT})
     assert (await bench.decide(asked)).verdict is Verdict.ADMITTED
+
+
+async def test_an_image_says_no_secret_of_itself(bench: Bench) -> None:
+    said = image_config(
+        "1000", cmd=("--password=hunter2", TOKEN), labels={"api-token": "hunter2", "note": f"a {TOKEN}"}
+    )
+    plain = image_config("1000", cmd=("--verbose",))
+    bench.registry.add_image("registry.example/acme/web", "2", configs={AMD64: said})
+    bench.registry.add_image("registry.example/acme/web", "3", configs={AMD64: plain})
+    judged = pod("registry.example/acme/web:2")
+    judged["spec"]["containers"].append({"name": "b", "image": "registry.example/acme/web:3"})
+    for _ in range(2):  # from the registry, and as it is remembered
+        decision = await bench.decide(asking(judged))
+        images = json.loads(decision.document)["images"]
+        first, second = (images[f"registry.example/acme/web:{tag}"]["platforms"][0]["config"] for tag in "23")
+        assert first["cmd"] == [f"--password={REDACTED}", REDACTED]
+        assert first["labels"] == {"api-token": REDACTED, "note": f"a {REDACTED}"}
+        assert (second["cmd"], second["entrypoint"]) == (["--verbose"], ["/app/server"])
+    bench.redactor = Redactor(limits=Limits(suspect_chars=10))
+    decision = await bench.decide(asking(judged))
+    assert {problem.reason for problem in decision.problems} == {"redaction-failed"}
+    assert {policy.policy for policy in decision.undecided} == {LATE, SCAN}

@@ -5,12 +5,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from portcullis.audit.redact import Redactor
 from portcullis.errors import (
     DeadlineExceeded,
     InspectionBusy,
     InspectionError,
     InvalidReference,
     PortcullisError,
+    RedactionError,
     RegistryError,
 )
 from portcullis.inspection.buildargs import blotted
@@ -22,7 +24,16 @@ from portcullis.model.contents import Contents, ContentsStatus
 from portcullis.model.decision import Problem, Stage
 from portcullis.model.evidence import Evidence
 from portcullis.model.facts import ContainerFacts, ImageFacts
-from portcullis.model.image import Access, BuildStep, Digest, ImageReference, ImageUser, PlatformImage, ResolvedImage
+from portcullis.model.image import (
+    Access,
+    BuildStep,
+    Digest,
+    ImageConfig,
+    ImageReference,
+    ImageUser,
+    PlatformImage,
+    ResolvedImage,
+)
 from portcullis.model.request import AdmissionRequest
 from portcullis.model.ruling import Need
 from portcullis.model.workload import Workload
@@ -131,6 +142,7 @@ class ImageCollector:
         gatherer: finds and verifies attestations.
         inspector: looks into layers; None where that is switched off.
         catalogue: says what is a secret in a line of the history, which nobody is shown.
+        redactor: takes secrets out of what an image says of itself; by default without rules of an operator.
     """
 
     def __init__(
@@ -143,6 +155,7 @@ class ImageCollector:
         catalogue: Catalogue,
         clock: Clock,
         limits: Limits,
+        redactor: Redactor | None = None,
     ) -> None:
         self._patience = Patience(limits)
         self._parse = parse
@@ -150,7 +163,8 @@ class ImageCollector:
         self._gatherer = gatherer
         self._inspector = inspector
         self._catalogue = catalogue
-        self._steps: dict[Digest, tuple[BuildStep, ...]] = {}
+        self._redactor = redactor or Redactor(limits=limits)
+        self._known: dict[Digest, tuple[tuple[BuildStep, ...], ImageConfig]] = {}
         self._clock = clock
         self._limits = limits
 
@@ -228,9 +242,15 @@ class ImageCollector:
             image.under_way.discard(Stage.REGISTRY)
             image.problems.append(problem_of(error, Stage.REGISTRY, image.written))
             return
-        image.steps = tuple([await self._steps_of(platform) for platform in resolved.platforms])
+        try:
+            told = [await self._told(platform) for platform in resolved.platforms]
+        except RedactionError as error:
+            image.under_way.discard(Stage.REGISTRY)
+            image.problems.append(problem_of(error, Stage.REGISTRY, image.written))
+            return
+        image.steps = tuple(steps for steps, _ in told)
         image.under_way.discard(Stage.REGISTRY)
-        image.resolved = resolved
+        image.resolved = resolved = replace(resolved, platforms=tuple(platform for _, platform in told))
         image.users = tuple(image_user(platform.config) for platform in resolved.platforms)
         async with asyncio.TaskGroup() as group:
             if Need.ATTESTATIONS in needs:
@@ -241,19 +261,26 @@ class ImageCollector:
                 image.under_way |= stages
                 group.create_task(self._contents(image, resolved, access, needs, stages))
 
-    async def _steps_of(self, platform: PlatformImage) -> tuple[BuildStep, ...]:
-        """The history of an image. It never changes, and to read it takes as long as all else that is warm."""
-        known = self._steps.get(platform.digest)
+    async def _told(self, platform: PlatformImage) -> tuple[tuple[BuildStep, ...], PlatformImage]:
+        """The history of an image, and the image with what it says of itself, both without secrets. They never change,
+        and to read them takes as long as all else that is warm.
+
+        Raises:
+            RedactionError.
+        """
+        known = self._known.get(platform.digest)
         if known is None:
-            config = platform.config
-            chars = sum(len(entry.created_by) for entry in config.history)
-            known = await aside(
-                _SLOWER * chars, lambda: blotted(build_steps(config, len(platform.layers)), self._catalogue)
-            )
-            if len(self._steps) >= _KNOWN_HISTORIES:
-                self._steps.clear()
-            self._steps[platform.digest] = known
-        return known
+            chars = sum(len(entry.created_by) for entry in platform.config.history)
+            known = await aside(_SLOWER * chars, lambda: self._read(platform))
+            if len(self._known) >= _KNOWN_HISTORIES:
+                self._known.clear()
+            self._known[platform.digest] = known
+        steps, config = known
+        return steps, replace(platform, config=config) if config is not platform.config else platform
+
+    def _read(self, platform: PlatformImage) -> tuple[tuple[BuildStep, ...], ImageConfig]:
+        config = platform.config
+        return blotted(build_steps(config, len(platform.layers)), self._catalogue), self._redactor.config(config)
 
     async def _attestations(self, image: _Collected, resolved: ResolvedImage, access: Access) -> None:
         try:

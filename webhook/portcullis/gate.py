@@ -79,6 +79,7 @@ class Gate:
         collector: Collector | None = None,
     ) -> None:
         parse = functools.partial(parse_reference, default_registry=default_registry, limits=limits)
+        self._redactor = redactor or Redactor(limits=limits)
         self._collector: Collector = collector or ImageCollector(
             parse=parse,
             registry=registry,
@@ -87,6 +88,7 @@ class Gate:
             catalogue=catalogue,
             clock=clock,
             limits=limits,
+            redactor=self._redactor,
         )
         self._reader = reader
         self._engine = engine
@@ -96,7 +98,6 @@ class Gate:
         self._namespaces = namespaces
         self._inventory = inventory
         self._remembering = remembering
-        self._redactor = redactor or Redactor(limits=limits)
 
     async def decide(self, request: AdmissionRequest, deadline: float) -> Decision:
         """The decision on ``request``, before ``deadline`` (a Clock.monotonic instant).

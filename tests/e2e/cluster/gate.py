@@ -18,6 +18,7 @@ from portcullis.cli.demo.webhook import free_ports
 
 NAMESPACE = "portcullis-system"
 RELEASE = "portcullis"
+PORTS = ("webhook", "health", "pages")
 WEBHOOK = "gate.portcullis.dev"
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 SIGNER = "signer-ci"
@@ -32,7 +33,7 @@ class Installed:
     cluster: Cluster
     kubelet: Kubelet
     registry: SampleRegistry
-    ports: dict[str, int] = field(default_factory=lambda: dict(zip(("webhook", "health"), free_ports(2), strict=True)))
+    ports: dict[str, int] = field(default_factory=lambda: dict(zip(PORTS, free_ports(3), strict=True)))
 
     def helm(self, verb: str, *arguments: str, values: Mapping[str, Any] | None = None, **more: Any) -> str:
         """helm install, upgrade or uninstall; waits until it is done."""

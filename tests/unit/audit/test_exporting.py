@@ -16,6 +16,7 @@ from portcullis.audit.exporting import (
     export_row,
     guarded,
 )
+from portcullis.model.decision import Problem, Stage
 
 
 def test_the_names_are_those_of_opa() -> None:
@@ -92,3 +93,12 @@ def test_a_cell_is_no_formula_and_can_be_read_back(text: str) -> None:
 def test_controls_do_not_reach_a_terminal(text: str) -> None:
     assert "\ufffd" in guarded(text)
     csv_line([guarded(text)]).encode()
+
+
+def test_what_was_masked_and_what_was_erased() -> None:
+    masked = record(replace(refused(), masked=("/request/object/data",), masked_places=1))
+    assert export_json(masked)["masked"] == ["/request/object/data"]
+    failed = Problem(Stage.ADMISSION, "redaction-failed", retryable=False, msg="too much")
+    erased = record(replace(refused(), document=b"", problems=(failed,)))
+    assert export_json(erased, document=True)["erased"] == ["/input"]
+    assert not {"masked", "erased"} & export_json(record(decision(document=b""))).keys()

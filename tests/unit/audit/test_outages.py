@@ -6,7 +6,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from fakes.postgres import OWNER, PASSWORD, PostgresServer
 from fakes.records import a_decision, a_record
 from portcullis.audit.journal import Journal
 from portcullis.audit.sql import SqlRecords, open_records
-from portcullis.audit.writer import AuditLog, Health
+from portcullis.audit.writer import CLOSE_SECONDS, AuditLog, Health
 from portcullis.errors import RecordsError
 from portcullis.limits import Limits
 from portcullis.server.clock import SystemClock
@@ -83,6 +83,10 @@ async def appending(log: AuditLog) -> AsyncIterator[Clients]:
             group.create_task(clients.one())
         yield clients
         clients.ended = True
+    await caught_up(log)
+
+
+async def caught_up(log: AuditLog) -> None:
     async with asyncio.timeout(60):
         while log.health is not Health.OK:
             await asyncio.sleep(0.02)
@@ -135,6 +139,30 @@ async def test_a_server_that_hangs_holds_no_answer_up(postgres: PostgresServer, 
     check(clients, kept(postgres, name))
 
 
+async def test_a_server_that_hangs_holds_no_reader_and_no_end_up(
+    postgres: PostgresServer, name: str, tmp_path: Path
+) -> None:
+    limits = replace(LIMITS, read_seconds=0.5)
+    async with logging_to(postgres.url(name), tmp_path / "journal", limits) as log:
+        await log.append(a_record(a_decision("d-000000", images=[("web", "sha256:aa")])))
+        assert await log.get("d-000000") is not None
+        postgres.pause()
+        try:
+            since = time.monotonic()
+            with pytest.raises(RecordsError, match="cannot read"):
+                await log.get("d-000000")
+            assert time.monotonic() - since < limits.read_seconds + limits.store_seconds + A_LITTLE
+            await log.append(a_record(a_decision("d-000001", images=[("web", "sha256:aa")])))
+            since = time.monotonic()
+            await log.aclose()
+            assert time.monotonic() - since < limits.append_seconds + CLOSE_SECONDS + A_LITTLE
+        finally:
+            postgres.resume()
+    async with logging_to(postgres.url(name), tmp_path / "journal") as log:
+        await caught_up(log)
+    assert {*kept_since(postgres, name)} == {"d-000000", "d-000001"}
+
+
 @pytest.mark.parametrize("losing", ["answer", "silence", "commit"])
 async def test_a_commit_of_which_nobody_knows(postgres: PostgresServer, name: str, tmp_path: Path, losing: str) -> None:
     """Stored or not, the record is there once in the end."""
@@ -147,9 +175,7 @@ async def test_a_commit_of_which_nobody_knows(postgres: PostgresServer, name: st
                 await log.append(a_record(a_decision(f"d-{number:06}", images=[("web", "sha256:aa")])))
             assert network.lost == [losing]
             assert log.counters.journaled > 0
-            async with asyncio.timeout(30):
-                while log.health is not Health.OK:
-                    await asyncio.sleep(0.02)
+            await caught_up(log)
             await log.append(a_record(a_decision("d-000006", images=[("web", "sha256:aa")])))
     assert kept(postgres, name) == [f"d-{number:06}" for number in range(7)]
 

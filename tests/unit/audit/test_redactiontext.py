@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from portcullis.audit import redactiontext
 from portcullis.audit.linear import linear
 from portcullis.audit.redactiontext import (
     REDACTED,
@@ -101,6 +102,7 @@ def test_tokens_go_to_their_last_character(token: str) -> None:
         ("redis-cli -a hunter2 ping", f"redis-cli -a {X} ping"),
         ("a\n-----BEGIN EC PRIVATE KEY-----\nhunter2\n-----END EC PRIVATE KEY-----\nb", f"a\n{X}\nb"),
         ("-----BEGIN PRIVATE KEY-----\nhunter2", X),
+        ("-----BEGIN PGP PRIVATE KEY BLOCK-----\nhunter2\n-----END PGP PRIVATE KEY BLOCK-----\n", f"{X}\n"),
     ],
 )
 def test_values_go_and_names_stay(text: str, expected: str) -> None:
@@ -170,6 +172,11 @@ def test_a_long_line_is_searched_where_something_may_be() -> None:
     assert "b b" not in made
     assert made.endswith(' "password": "[redacted]"' + " sit" * 60_000)
 
+
+FINDING = {
+    name: getattr(redactiontext, name)
+    for name in ("_TOKEN", "_KEY", "_URL", "_QUERY", "_AUTHORIZATION", "_PAIR", "_BEARER", "_OPTION", "_PROGRAM")
+}
 
 HOSTILE = {
     "pairs": "password=abcd ",
@@ -242,7 +249,11 @@ def test_random_text_keeps_the_law() -> None:
     ]
     chance = random.Random(7)
     for _ in range(3000):
-        redacted("".join(chance.choice(pieces) for _ in range(chance.randint(1, 9))))
+        text = "".join(chance.choice(pieces) for _ in range(chance.randint(1, 9)))
+        redacted(text)
+        # What is looked for first fits wherever the expressions that find do.
+        found = [name for name, pattern in FINDING.items() if any(map(pattern.search, text.splitlines()))]
+        assert not found or suspect(text), (found, text)
 
 
 def test_linear_expressions_say_what_is_wrong() -> None:

@@ -30,7 +30,7 @@ def outside(url: str, statement: str, **values: object) -> list[Any]:
 
 @pytest.fixture
 async def records(audit_url: str) -> AsyncIterator[SqlRecords]:
-    records = SqlRecords(url=audit_url)
+    records = SqlRecords(url=audit_url, limits=Limits(store_seconds=30))
     await records.start()
     yield records
     await records.aclose()

@@ -242,6 +242,19 @@ async def test_records_behind_an_end_that_was_left_are_found(path: Path) -> None
     assert [one.last for one in found.chains] == [4, 1]
 
 
+async def test_what_a_killed_program_had_not_signed_can_be_rewritten_unnoticed(path: Path) -> None:
+    """A limit, which docs/threat-model.md names: only what was published elsewhere tells of these records."""
+    async with writing(url_of(path)) as records:
+        await records.append(made(1, name="a"))
+        signed = await records.checkpoint(Signer(KEY), made(1).decision.decided_at)
+        await records.append_many([made(2, name="a"), made(3, name="a")])
+    tamper(path, "UPDATE decisions SET body = replace(body, 'runs as root', 'runs as user') WHERE id = 'a-3'")
+    rehash(path, 3)
+    await written(url_of(path), 1, name="b", signer=Signer(KEY))
+    found = await verified(url_of(path), keys=[KEY.public_key()], published=[signed])
+    assert found.verdict is Verdict.PROVEN
+
+
 # -- 7 and 8: what is kept beside a record -----------------------------------------------------------------------------
 
 

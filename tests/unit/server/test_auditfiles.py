@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -100,17 +101,17 @@ async def test_the_gate_and_the_commands_over_postgresql(
     assert decision.verdict is Verdict.REFUSED
     assert (tmp_path / "state" / "journal").is_file()
 
-    async def told(*command: str) -> dict[str, object]:
+    async def told(*command: str) -> dict[str, Any]:
         arguments = [*command, "--config", str(configuration), "-o", "json"]
         done = await asyncio.to_thread(CliRunner().invoke, app, arguments)
         assert done.exit_code == 0, done.output
-        tree: dict[str, object] = json.loads(done.stdout)
+        tree: dict[str, Any] = json.loads(done.stdout)
         return tree
 
-    (item,) = (await told("audit", "list", "--verdict", "refused"))["items"]  # type: ignore[misc]
+    (item,) = (await told("audit", "list", "--verdict", "refused"))["items"]
     assert item["id"] == decision.id
     shown = await told("audit", "show", decision.id[:8])
-    assert shown["record"]["input"] == json.loads(decision.document)  # type: ignore[index]
+    assert shown["record"]["input"] == json.loads(decision.document)
     replayed = await told("replay", "--recorded")
     assert replayed["summary"] == {"records": 1, "same": 1, "flipped": 0, "inexact": 0}
     verified = await told("audit", "verify")

@@ -117,7 +117,7 @@ def _together(kinds: tuple[tuple[Table, tuple[str, ...], tuple[str, ...], tuple[
     for table, names, added, replaced in kinds:
         _, chosen = _given(table, names)
         inserted = postgresql.insert(table).from_select(list(names), chosen)
-        changes = {name: inserted.excluded[name] for name in replaced}
+        changes: dict[str, Any] = {name: inserted.excluded[name] for name in replaced}
         changes |= {name: table.c[name] + inserted.excluded[name] for name in added}
         if changes:
             inserted = inserted.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, and_, bindparam, delete, exists, select, text, update
 
-from portcullis.audit.counting import WIDTHS, start_of
+from portcullis.audit.counting import spans_of
 from portcullis.audit.tables import (
     bundles,
     chains,
@@ -147,8 +147,8 @@ def _uncount(connection: Connection, chain: int, rows: Sequence[Any], sequences:
     uses: Counter[tuple[Any, ...]] = Counter()
     refused: Counter[tuple[Any, ...]] = Counter()
     for row in rows:
-        for width in WIDTHS:
-            span = (width, start_of(row.decided_at, width), chain, row.namespace)
+        for width, start, namespace in spans_of(row.decided_at, row.namespace):
+            span = (width, start, chain, namespace)
             verdicts[(*span, row.verdict, row.code, row.because, row.dry_run)] += 1
             if not row.dry_run:
                 policies.update((*span, *outcome) for outcome in outcomes.get(row.sequence, ()))

@@ -34,6 +34,7 @@ from portcullis.audit.redactiontext import (
 from portcullis.audit.redactiontree import DROPPED, LAST_APPLIED, Place, Tree
 from portcullis.errors import RedactionError
 from portcullis.limits import DEFAULT_LIMITS, Limits
+from portcullis.model.image import ImageConfig
 from portcullis.model.place import NamespaceFacts
 from portcullis.model.request import AdmissionRequest
 
@@ -124,6 +125,27 @@ class Redactor:
         except Exception as error:  # noqa: BLE001 - the same of a namespace
             raise _fault("namespace", error) from None
         return replace(facts, labels=made["labels"], annotations=made["annotations"])
+
+    def config(self, config: ImageConfig) -> ImageConfig:
+        """What an image says of itself: its arguments and labels, by names and forms as of a request. Its history is
+        for whoever knows instructions of a Dockerfile.
+
+        Raises:
+            RedactionError.
+        """
+        commands = {"entrypoint": config.entrypoint, "cmd": config.cmd, "healthcheck": config.healthcheck}
+        said = {name: {"args": list(words)} for name, words in commands.items()} | {"labels": dict(config.labels)}
+        try:
+            tree = Tree(said)
+            made = tree.result(self._find(tree))
+        except RedactionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the same of an image
+            raise _fault("configuration of the image", error) from None
+        if made is said:
+            return config
+        entrypoint, cmd, healthcheck = (tuple(made[name]["args"]) for name in commands)
+        return replace(config, labels=made["labels"], entrypoint=entrypoint, cmd=cmd, healthcheck=healthcheck)
 
     def _redact(self, request: AdmissionRequest) -> Redacted:
         raw = {**request.raw, "object": request.object, "oldObject": request.old_object}

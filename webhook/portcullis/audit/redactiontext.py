@@ -164,7 +164,7 @@ def without_secrets(text: str, work: Work) -> str:
     Raises:
         RedactionError: there is more to look at than ``work`` allows.
     """
-    if "PRIVATE KEY-----" in text:
+    if "PRIVATE KEY" in text:
         work.spend(0)
         text = _KEY.sub(REDACTED, text)
     return "".join([_line(line, work) if _has_any(line) else line for line in text.splitlines(keepends=True)])

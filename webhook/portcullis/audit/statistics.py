@@ -58,11 +58,17 @@ class Buckets:
         self.first = int(span.since.timestamp()) // self.width * self.width
         self.end = span.until.timestamp()
 
-    def within(self, table: Table, visible: Visible, namespace: str = "") -> Iterator[ColumnElement[bool]]:
-        yield table.c.width == self.width
+    def within(
+        self, table: Table, visible: Visible, namespace: str = "", *, each: bool = False
+    ) -> Iterator[ColumnElement[bool]]:
+        """Rows of these hours or days that count for the reader; ``each``: namespace by namespace, also for one who
+        sees all."""
+        together = visible is None and not namespace and not each
+        yield table.c.width == (-self.width if together else self.width)
         yield table.c.start >= self.first
         yield table.c.start < self.end
-        yield seen(table.c.namespace, visible)
+        if not together:
+            yield seen(table.c.namespace, visible)
         if namespace:
             yield table.c.namespace == key(namespace)
 
@@ -111,7 +117,7 @@ def namespaces(connection: Connection, span: Span, visible: Visible, limits: Lim
         .where(
             tallies.c.verdict == Verdict.REFUSED,
             tallies.c.dry_run.is_(False),
-            *Buckets(span, limits).within(tallies, visible),
+            *Buckets(span, limits).within(tallies, visible, each=True),
         )
         .group_by(namespace)
     )
@@ -160,7 +166,7 @@ def policy_namespaces(
         .where(
             policy_tallies.c.policy == key(name),
             policy_tallies.c.outcome == "violation",
-            *Buckets(span, limits).within(policy_tallies, visible),
+            *Buckets(span, limits).within(policy_tallies, visible, each=True),
         )
         .group_by(namespace)
     )
@@ -184,8 +190,8 @@ def policy_images(connection: Connection, name: str, span: Span, visible: Visibl
 
 def extent(connection: Connection, visible: Visible, until: float) -> Extent:
     """See :meth:`portcullis.ports.Ledger.extent`. For a reader of some namespaces ``oldest`` is known to the hour."""
-    ends = connection.execute(select(func.min(decisions.c.sequence), func.max(decisions.c.sequence))).one()
-    first, last = ends
+    # One by one: SQLite reads all rows for both at once.
+    first, last = (connection.execute(select(end(decisions.c.sequence))).scalar_one() for end in (func.min, func.max))
     if first is None:
         return Extent(0, None, None)
     oldest = _decided(connection, first)

@@ -227,7 +227,8 @@ tallies = Table(
     Column("count", BigInteger, nullable=False),
 )
 """How many decisions there were, by hour and by day: ``width`` is 3,600 or 86,400 seconds, ``start`` in seconds since
-1970. One row per chain, so that replicas never wait for each other's."""
+1970. Rows of a negative width are of all namespaces together; their namespace is "". One row per chain, so that
+replicas never wait for each other's."""
 
 policy_tallies = Table(
     "policy_tallies",
@@ -258,7 +259,6 @@ image_uses = Table(
     Column("decisions", BigInteger, nullable=False),
     Column("refused", BigInteger, nullable=False),
     Index("ix_image_uses_last_sequence", "last_sequence"),
-    Index("ix_image_uses_written", "written"),
 )
 """Which image was judged where; ``first_at`` and ``last_at`` in milliseconds since 1970, ``written`` the reference of
 the last decision. Dry runs do not count."""

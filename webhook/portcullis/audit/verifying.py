@@ -82,13 +82,13 @@ class Verifier:
             RecordsError: the store is down.
             ConfigError: what was published cannot be read.
         """
+        numbers = await self._reader.numbers()  # before the chains, which others may begin meanwhile
         chains = await self._reader.chains()
         sound = [chain for chain in chains if self._genesis_holds(chain)]
         self._listen(sound)
-        ends = {chain.number: await self._reader.last(chain.number) for chain in chains}
-        self._of = sum(max(ends[chain.number] - chain.pruned, 0) for chain in chains)
-        await self._require_chains(chains)
-        results = [await self._chain(chain, ends[chain.number]) for chain in chains]
+        self._of = sum([max(await self._reader.last(chain.number) - chain.pruned, 0) for chain in chains])
+        self._require_chains(chains, numbers)
+        results = [await self._chain(chain) for chain in chains]
         reached = covered(sound, self._signed)
         results = [replace(one, signed=reached.get(one.chain, -1)) for one in results]
         unchained = await self._unchained(chains)
@@ -139,7 +139,7 @@ class Verifier:
                 message = f"{one.where}: its signature is not one of its key"
                 self._findings.append(Finding(Wrong.CHECKPOINT, message, one.chain, "", one.place.position))
 
-    async def _require_chains(self, chains: Sequence[ChainRow]) -> None:
+    def _require_chains(self, chains: Sequence[ChainRow], numbers: Sequence[int]) -> None:
         """(9)"""
         known = {chain.id for chain in chains}
         for chain, said in self._said.items():
@@ -147,19 +147,17 @@ class Verifier:
                 last = max(said, key=lambda one: one.place.position)
                 message = f"the chain is gone with its {last.place.position} records or more, which {last.who} names"
                 self._findings.append(Finding(Wrong.VANISHED, message, chain, "", last.place.position))
-        numbers = {chain.number for chain in chains}
-        for number in await self._reader.numbers():
-            if number not in numbers:
-                message = f"records or checkpoints stand in the chain number {number}, which is gone"
-                self._findings.append(Finding(Wrong.VANISHED, message))
+        for number in sorted({*numbers} - {chain.number for chain in chains}):
+            message = f"records or checkpoints stand in the chain number {number}, which is gone"
+            self._findings.append(Finding(Wrong.VANISHED, message))
 
     # -- one chain -------------------------------------------------------------------------------------------------
 
-    async def _chain(self, chain: ChainRow, until: int) -> ChainResult:
+    async def _chain(self, chain: ChainRow) -> ChainResult:
         begun = self._done
         for _ in range(RESTARTS):
             self._done = begun
-            proven, walk = await self._prove(chain, until)
+            proven, walk = await self._prove(chain)
             findings = [*proven.findings, *walk.findings]
             now = await self._reader.chain(chain.number) if findings else None
             if now is None or now.pruned == chain.pruned:
@@ -184,7 +182,7 @@ class Verifier:
             whole=not findings,
         )
 
-    async def _prove(self, chain: ChainRow, until: int) -> tuple[Checkpoints, Walk]:
+    async def _prove(self, chain: ChainRow) -> tuple[Checkpoints, Walk]:
         proven = prove_checkpoints(chain, await self._reader.checkpoints(chain.number), self._keys)
         walk = Walk(
             self._reader,
@@ -194,7 +192,7 @@ class Verifier:
             lost=chain.id in self._lost,
             seen=self._count,
         )
-        await walk.run(until)
+        await walk.run(await self._reader.last(chain.number))  # read after the checkpoints: none of them is ahead of it
         return proven, walk
 
     def _count(self, records: int) -> None:

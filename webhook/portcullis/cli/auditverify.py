@@ -174,13 +174,14 @@ def _chain_json(one: "ChainResult") -> dict[str, Any]:
 
 def _view(found: "Verification") -> RenderableType:
     from portcullis.audit.verification import Verdict
+    from portcullis.cli.words import plural
 
     title, style, words = {
         Verdict.PROVEN: ("✓ proven", "bold green", "every record is as it was written"),
         Verdict.TAMPERED: ("✗ tampered with", "bold red", "what is named below is not as it was written"),
         Verdict.UNVERIFIED: ("? not verified", "bold yellow", "nothing wrong was found, but not all could be checked"),
     }[found.verdict]
-    count = f"{found.records:,} records in {len(found.chains):,} chains"
+    count = f"{plural(found.records, 'record')} in {plural(len(found.chains), 'chain')}"
     parts: list[RenderableType] = [Text.assemble((title, style), f"  {count}: {words}")]
     parts += [_finding_text(one) for one in found.findings[:SHOWN]]
     if len(found.findings) > SHOWN:

@@ -1,9 +1,11 @@
-"""The JSON API: what it answers, what it refuses, and in which words."""
+"""The JSON API: what it answers, what it refuses, and in which words. Over a real store."""
 
+import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
-from functools import cache
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -11,12 +13,14 @@ import jsonschema
 import pytest
 from structlog.testing import capture_logs
 
+from fakes.clock import StandingClock
 from fakes.decisions import DIGEST, refused, undecided
 from fakes.decisions import decision as a_decision
 from fakes.decisions import record as a_record
-from fakes.ledger import InMemoryLedger
 from fakes.readers import Exchange, send
 from fakes.review import guarded, review_parts
+from portcullis.audit.ledger import SqlLedger
+from portcullis.audit.sql import SqlRecords
 from portcullis.limits import Limits
 from portcullis.model.decision import JudgedImage
 from portcullis.model.record import AuditRecord, RecordFilter, RecordPage
@@ -31,30 +35,41 @@ pytestmark = pytest.mark.anyio
 POLICY = PolicyInfo("image-user", "Images run as a user", "Not root.", "high", Mode.DENY, "https://d", frozenset(), ())
 
 
+NOW = StandingClock(datetime(2026, 11, 25, tzinfo=UTC).timestamp())
+
+
 def records() -> list[AuditRecord]:
     made = [refused(), undecided(), a_decision(document=b'{"big":[1,2]}')]
     return [
-        a_record(replace(decision, id=f"7c4f5a3e-0f5b-4a39-9c55-00000000000{number}"), name="checkout")
+        a_record(replace(decision, id=f"7c4f5a3e-0f5b-4a39-9c55-00000000000{number}"), name="checkout", sequence=number)
         for number, decision in enumerate(made, 1)
     ]
 
 
-def ledger() -> InMemoryLedger:
-    return InMemoryLedger(records())
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlRecords]:
+    kept = SqlRecords(url=f"sqlite:///{tmp_path_factory.mktemp('log')}/audit.db")
+
+    async def fill() -> None:
+        await kept.start()
+        await kept.append_many(records())
+
+    asyncio.run(fill())
+    yield kept
+    asyncio.run(kept.aclose())
 
 
-@cache
-def usual_app() -> Any:
-    return app(ledger())
+def app(ledger: Any, **fields: Any) -> Any:
+    values = {"current": lambda: Standing(CompiledBundle("sha256:now", (POLICY,))), "clock": NOW, **fields}
+    return guarded(create_review_app(review_parts(ledger, **values)))
 
 
-def app(kept: Any, **fields: Any) -> Any:
-    compiled = CompiledBundle("sha256:now", (POLICY,))
-    return guarded(create_review_app(review_parts(kept, current=lambda: Standing(compiled), **fields)))
+@pytest.fixture(scope="module")
+def usual(store: SqlRecords) -> Any:
+    return app(SqlLedger(records=store))
 
 
-async def ask(address: str, kept: Any = None, **fields: Any) -> Exchange:
-    made = usual_app() if kept is None and not fields else app(kept or ledger(), **fields)
+async def ask(made: Any, address: str) -> Exchange:
     return await send(made, f"/api/v1{address}")
 
 
@@ -69,39 +84,41 @@ def problem(exchange: Exchange, status: int, reason: str) -> Any:
 # -- what is answered --------------------------------------------------------------------------------------------------
 
 
-async def test_records_are_those_of_the_commands() -> None:
-    kept = ledger()
-    found = (await ask("/decisions", kept)).json
-    assert found["items"] == [
-        json.loads(json.dumps(record_json(one, document=False))) for one in reversed(kept.records)
-    ]
+async def test_records_are_those_of_the_commands(usual: Any) -> None:
+    found = (await ask(usual, "/decisions")).json
+    expected = [record_json(one, document=False) for one in reversed(records())]
+    assert found["items"] == json.loads(json.dumps(expected))
     assert (found["kind"], found["next"], found["searchedTo"]) == ("AuditRecordList", None, None)
-    one = (await ask(f"/decisions/{kept.records[2].decision.id}?input=true")).json
-    place = {"chain": "chain-1", "replica": "replica-1", "position": 3, "hash": "ab" * 32}
-    expected = {**record_json(kept.records[2], document=True), "place": place}
-    assert one == json.loads(json.dumps(expected))
+    one = (await ask(usual, f"/decisions/{records()[2].decision.id}?input=true")).json
+    place = one.pop("place")
+    assert (place["position"], len(place["hash"]), set(place)) == (3, 64, {"chain", "replica", "position", "hash"})
+    assert one == json.loads(json.dumps(record_json(records()[2], document=True)))
     assert one["input"] == {"big": [1, 2]}
 
 
-async def test_the_input_is_there_on_request_only() -> None:
-    kept = InMemoryLedger([a_record(a_decision(document=b""))])
-    address = f"/decisions/{kept.records[0].decision.id}"
-    assert "input" not in (await ask(address, kept)).json
-    assert "input" not in (await ask(f"{address}?input=false", kept)).json
-    assert (await ask(f"{address}?input=true", kept)).json["input"] is None
+async def test_the_input_is_there_on_request_only(usual: Any, store: SqlRecords) -> None:
+    address = f"/decisions/{records()[0].decision.id}"
+    assert "input" not in (await ask(usual, address)).json
+    assert "input" not in (await ask(usual, f"{address}?input=false")).json
+
+    class Without(SqlLedger):
+        async def get(self, decision_id: str, visible: Any = None) -> AuditRecord:
+            return a_record(a_decision(document=b""))
+
+    assert (await ask(app(Without(records=store)), f"{address}?input=true")).json["input"] is None
 
 
-async def test_pages_by_cursor() -> None:
-    first = (await ask("/decisions?limit=2")).json
+async def test_pages_by_cursor(usual: Any) -> None:
+    first = (await ask(usual, "/decisions?limit=2")).json
     assert ([one["sequence"] for one in first["items"]], first["next"]) == ([3, 2], 2)
-    second = (await ask(f"/decisions?limit=2&before={first['next']}")).json
+    second = (await ask(usual, f"/decisions?limit=2&before={first['next']}")).json
     assert ([one["sequence"] for one in second["items"]], second["next"]) == ([1], None)
 
 
-async def test_every_condition_reaches_the_ledger() -> None:
+async def test_every_condition_reaches_the_ledger(store: SqlRecords) -> None:
     asked: list[RecordFilter] = []
 
-    class Asked(InMemoryLedger):
+    class Asked(SqlLedger):
         async def page(self, query: RecordFilter) -> RecordPage:
             asked.append(query)
             return RecordPage(())
@@ -115,7 +132,7 @@ async def test_every_condition_reaches_the_ledger() -> None:
     names = {"dry_run" if name == "dryRun" else name for name in values}
     assert names == set(RecordFilter.__dataclass_fields__) - {"visible"}
     query = "&".join(f"{name}={quote(value)}" for name, value in values.items())
-    assert (await ask(f"/decisions?{query}", Asked(()))).status == 200
+    assert (await ask(app(Asked(records=store)), f"/decisions?{query}")).status == 200
     (found,) = asked
     assert (found.since.isoformat(), found.until.isoformat()) == (  # type: ignore[union-attr]
         "2026-03-01T11:00:00+00:00",
@@ -126,37 +143,46 @@ async def test_every_condition_reaches_the_ledger() -> None:
         assert getattr(found, name) == values[name]
 
 
-async def test_the_decision_before_it() -> None:
-    kept = ledger()
-    address = "/decisions/{}/previous"
-    before = (await ask(address.format(kept.records[2].decision.id))).json
-    assert before["id"] == kept.records[1].decision.id
-    problem(await ask(address.format(kept.records[0].decision.id)), 404, "not-found")
+async def test_the_decision_before_it(usual: Any) -> None:
+    before = (await ask(usual, f"/decisions/{records()[2].decision.id}/previous")).json
+    assert before["id"] == records()[1].decision.id
+    problem(await ask(usual, f"/decisions/{records()[0].decision.id}/previous"), 404, "not-found")
 
 
-async def test_images() -> None:
-    found = (await ask("/images")).json
+async def test_images(usual: Any) -> None:
+    found = (await ask(usual, "/images")).json
     assert ([one["digest"] for one in found["items"]], found["next"]) == ([DIGEST], None)
-    one = (await ask(f"/images/{DIGEST}")).json
-    assert (one["decisions"], len(one["workloads"])) == (2, 2)
-    assert (await ask("/images?written=other/")).json["items"] == []
+    one = (await ask(usual, f"/images/{DIGEST}")).json
+    assert (one["decisions"], one["refused"], one["namespaces"], len(one["workloads"])) == (2, 1, 1, 1)
+    assert one["facts"] is None  # their documents are about no image
+    assert (await ask(usual, "/images?written=other/")).json["items"] == []
 
 
-async def test_policies_and_the_overview() -> None:
-    found = (await ask("/policies")).json
-    assert [(one["name"], one["loaded"]) for one in found["items"]] == [("image-pinned", False), ("image-user", True)]
-    assert found["policyRevision"] == "sha256:now"
-    one = (await ask("/policies/image-user?since=1970-01-02T00:00:00Z&until=1970-01-03T00:00:00Z")).json
-    assert (one["title"], one["since"], one["defaultMode"]) == (POLICY.title, "1970-01-02T00:00:00Z", "deny")
-    assert one["namespaces"] == [{"name": "shop", "count": 3}]
-    problem(await ask("/policies/nothing"), 404, "not-found")
-    overview = (await ask("/overview")).json
+async def test_policies_and_the_overview(usual: Any) -> None:
+    found = (await ask(usual, "/policies")).json
+    names = [(one["name"], one["loaded"]) for one in found["items"]]
+    assert names == [("image-age", False), ("image-pinned", False), ("image-user", True)]
+    assert (found["policyRevision"], found["until"]) == ("sha256:now", "2026-11-25T00:00:00Z")
+    span = "since=2026-11-24T00:00:00Z&until=2026-11-25T00:00:00Z"
+    one = (await ask(usual, f"/policies/image-user?{span}")).json
+    assert (one["title"], one["since"], one["defaultMode"]) == (POLICY.title, "2026-11-24T00:00:00Z", "deny")
+    assert one["namespaces"] == [{"name": "shop", "count": 1}]
+    assert one["images"] == [{"name": DIGEST, "count": 1}]
+    assert one["tallies"] == [{"mode": "deny", "violations": 1, "excepted": 0, "undecided": 1}]
+    assert sum(bucket["violations"] for bucket in one["buckets"]) == 1
+    problem(await ask(usual, "/policies/nothing"), 404, "not-found")
+    problem(
+        await ask(usual, "/policies/image-age?since=2025-01-01T00:00:00Z&until=2025-01-02T00:00:00Z"), 404, "not-found"
+    )
+    overview = (await ask(usual, "/overview")).json
     assert overview["extent"]["records"] == 3
-    assert [one["policy"] for one in overview["policies"]] == ["image-pinned", "image-user"]
+    totals = {name: sum(one[name] for one in overview["verdicts"]) for name in ("admitted", "refused", "outages")}
+    assert totals == {"admitted": 1, "refused": 1, "outages": 1}
+    assert {one["policy"] for one in overview["policies"]} == {"image-user", "image-pinned", "image-age"}
 
 
-async def test_every_answer_is_as_the_openapi_document_says() -> None:
-    document = (await ask("/openapi.json")).json
+async def test_every_answer_is_as_the_openapi_document_says(usual: Any) -> None:
+    document = (await ask(usual, "/openapi.json")).json
     schemas = document["components"]["schemas"]
     identity = records()[0].decision.id
     for path, address in {
@@ -167,7 +193,7 @@ async def test_every_answer_is_as_the_openapi_document_says() -> None:
     }.items():  # fmt: skip
         answers = document["paths"][path]["get"]["responses"]
         schema = answers["200"]["content"]["application/json"]["schema"]
-        jsonschema.validate((await ask(address)).json, {**schema, "components": {"schemas": schemas}})
+        jsonschema.validate((await ask(usual, address)).json, {**schema, "components": {"schemas": schemas}})
         assert set(answers["503"]["content"]) == {"application/problem+json"}
     assert set(document["paths"]) == {
         "/decisions", "/decisions/{id}", "/decisions/{id}/previous", "/images", "/images/{digest}", "/policies",
@@ -177,9 +203,13 @@ async def test_every_answer_is_as_the_openapi_document_says() -> None:
     assert parameters == {field.alias for field in DecisionParameters.model_fields.values()}
 
 
-async def test_half_of_a_surrogate_pair_in_an_old_record_is_no_error() -> None:
-    broken = a_decision(images=(JudgedImage("a\ud800", ""),), message="\udfff")
-    found = (await ask("/decisions", InMemoryLedger([a_record(broken, username="\ud800")]))).json
+async def test_half_of_a_surrogate_pair_in_an_old_record_is_no_error(store: SqlRecords) -> None:
+    class Old(SqlLedger):
+        async def page(self, query: RecordFilter) -> RecordPage:
+            broken = a_decision(images=(JudgedImage("a\ud800", ""),), message="\udfff")
+            return RecordPage((a_record(broken, username="\ud800"),))
+
+    found = (await ask(app(Old(records=store)), "/decisions")).json
     assert found["items"][0]["message"] == "\udfff"
 
 
@@ -222,7 +252,7 @@ UNFIT = {
     f"/decisions?name={'x' * 1025}": ("name", "at most 1024"),
     f"/decisions?text={'x' * 10_240}": ("text", "at most 1024"),
     "/images?limit=-1": ("limit", "decimal digits"),
-    "/images?after=tampered": ("after", "no place in the list"),
+    "/images?after=tampered": ("after", "none of ours"),
     "/images?before=1": ("before", "there is no such parameter"),
     f"/images/{DIGEST}?x=1": ("x", "there is no such parameter"),
     f"/decisions/{DIGEST}?inputs=true": ("inputs", "there is no such parameter"),
@@ -236,9 +266,9 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("address", UNFIT)
-async def test_what_is_misspelt_is_told_and_does_not_widen_the_answer(address: str) -> None:
+async def test_what_is_misspelt_is_told_and_does_not_widen_the_answer(usual: Any, address: str) -> None:
     parameter, words = UNFIT[address]
-    found = problem(await ask(address), 422, "cursor-invalid" if "after=" in address else "query-invalid")
+    found = problem(await ask(usual, address), 422, "cursor-invalid" if "after=" in address else "query-invalid")
     (error,) = found["errors"]
     assert error["parameter"] == parameter
     assert words in error["message"]
@@ -251,58 +281,61 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-async def test_hostile_values_find_nothing(value: str) -> None:
-    for name in ("namespace", "kind", "name", "username"):
-        answered = await ask(f"/decisions?{name}={quote(value, safe='')}")
-        assert (answered.status, answered.json["items"]) == (200, [])
+async def test_hostile_values_find_nothing(usual: Any, value: str) -> None:
+    for name in ("namespace", "kind", "name", "username", "image", "digest", "policy", "exception", "reason"):
+        answered = await ask(usual, f"/decisions?{name}={quote(value, safe='')}")
+        assert (answered.status, answered.json["items"]) == (200, []), name
+    answered = await ask(usual, f"/decisions?text={quote(value, safe='')}")
+    assert answered.status == 200
     for path in ("/decisions/{}", "/decisions/{}/previous", "/images/{}", "/policies/{}"):
-        answered = await ask(path.format(quote(value, safe="")))
+        answered = await ask(usual, path.format(quote(value, safe="")))
         assert answered.status == 404
         assert answered.headers["content-type"] == "application/problem+json"
         assert "set-cookie" not in answered.headers
 
 
 @pytest.mark.parametrize("identity", ["\x00", "a\x00", "a\nb\n", "x" * 10_240])
-async def test_names_that_nothing_has_are_asked_of_nobody(identity: str) -> None:
-    class Unasked(InMemoryLedger):
+async def test_names_that_nothing_has_are_asked_of_nobody(store: SqlRecords, identity: str) -> None:
+    class Unasked(SqlLedger):
         async def get(self, *_: Any) -> None:
             raise AssertionError
 
         image = get  # type: ignore[assignment]
 
+    made = app(Unasked(records=store))
     for path in ("/decisions", "/images"):
-        problem(await ask(f"{path}/{quote(identity, safe='')}", Unasked(())), 404, "not-found")
+        problem(await ask(made, f"{path}/{quote(identity, safe='')}"), 404, "not-found")
 
 
-async def test_what_is_not_there_says_no_more() -> None:
-    texts = {(await ask(f"/decisions/{identity}")).body for identity in ("a", "7c4f5a3e-0f5b-4a39-9c55-0f6d1f6f2b1f")}
-    assert len(texts) == 1
-    problem(await ask("/nothing"), 404, "not-found")
-    problem(await ask("/decisions/"), 404, "not-found")
+async def test_what_is_not_there_says_no_more(usual: Any) -> None:
+    identities = ("a", "7c4f5a3e-0f5b-4a39-9c55-0f6d1f6f2b1f")
+    assert len({(await ask(usual, f"/decisions/{identity}")).body for identity in identities}) == 1
+    problem(await ask(usual, "/nothing"), 404, "not-found")
+    problem(await ask(usual, "/decisions/"), 404, "not-found")
 
 
-async def test_a_limit_of_the_operator_holds_for_the_api_too() -> None:
+async def test_limits_of_the_operator_hold_for_the_api_too(store: SqlRecords) -> None:
+    made = app(SqlLedger(records=store), limits=Limits(search_rows=50, span_days=10))
     for path in ("/decisions", "/images"):
-        found = problem(await ask(f"{path}?limit=51", limits=Limits(search_rows=50)), 422, "query-invalid")
+        found = problem(await ask(made, f"{path}?limit=51"), 422, "query-invalid")
         assert "limits.searchRows (50)" in found["detail"]
+        assert (await ask(made, f"{path}?limit=50")).status == 200
+    address = "/overview?since=2026-01-01T00:00:00Z&until=2026-01-{}T00:00:00Z"
+    assert (await ask(made, address.format(11))).status == 200
+    problem(await ask(made, address.format(12)), 422, "query-invalid")
 
 
-async def test_a_span_may_be_as_long_as_the_operator_says() -> None:
-    address = "/overview?since=2026-01-01T00:00:00Z&until=2026-01-12T00:00:00Z"
-    assert (await ask(address, limits=Limits(span_days=11))).status == 200
-    problem(await ask(address, limits=Limits(span_days=10)), 422, "query-invalid")
-
-
-async def test_nothing_is_changed_by_it() -> None:
+async def test_nothing_is_changed_by_it(usual: Any) -> None:
     for method in ("HEAD", "PUT", "DELETE", "PATCH"):
-        answered = await send(usual_app(), "/api/v1/decisions", method=method)
+        answered = await send(usual, "/api/v1/decisions", method=method)
         problem(answered, 405, "method-not-allowed")
-    assert (await send(usual_app(), "/api/v1/decisions", method="POST")).status == 403
+    assert (await send(usual, "/api/v1/decisions", method="POST")).status == 403
 
 
-async def test_a_log_that_does_not_answer_is_an_outage() -> None:
-    kept = ledger()
-    kept.failing = True
+async def test_a_log_that_does_not_answer_is_an_outage(tmp_path: Path) -> None:
+    gone = SqlRecords(url=f"sqlite:///{tmp_path}/audit.db")
+    await gone.aclose()
+    made = app(SqlLedger(records=gone))
     for address in (
         "/decisions",
         "/decisions/a",
@@ -312,19 +345,21 @@ async def test_a_log_that_does_not_answer_is_an_outage() -> None:
         "/policies/p",
         "/overview",
     ):
-        answered = await ask(address, kept)
-        assert "does not answer" in problem(answered, 503, "audit-unavailable")["detail"]
+        answered = await ask(made, address)
+        assert "is closed" in problem(answered, 503, "audit-unavailable")["detail"]
         assert answered.headers["retry-after"] == "5"
 
 
-async def test_a_fault_of_ours_tells_nothing_of_itself() -> None:
-    class Broken(InMemoryLedger):
+async def test_a_fault_of_ours_tells_nothing_of_itself(store: SqlRecords) -> None:
+    class Broken(SqlLedger):
         async def page(self, query: RecordFilter) -> RecordPage:
             raise RuntimeError("s3cret")
 
+    made = app(Broken(records=store))
+
     async def as_a_server(*call: Any) -> None:
         with pytest.raises(RuntimeError, match="s3cret"):
-            await app(Broken(()))(*call)
+            await made(*call)
 
     with capture_logs() as logged:
         answered = await send(as_a_server, "/api/v1/decisions")
@@ -333,10 +368,10 @@ async def test_a_fault_of_ours_tells_nothing_of_itself() -> None:
     problem(answered, 500, "internal-error")
 
 
-async def test_a_search_that_ran_out_of_time_says_how_far_it_came() -> None:
-    class Slow(InMemoryLedger):
+async def test_a_search_that_ran_out_of_time_says_how_far_it_came(store: SqlRecords) -> None:
+    class Slow(SqlLedger):
         async def page(self, query: RecordFilter) -> RecordPage:
             return RecordPage((), 17, records()[0].decision.decided_at - timedelta(days=1))
 
-    found = (await ask("/decisions", Slow(()))).json
+    found = (await ask(app(Slow(records=store)), "/decisions")).json
     assert (found["items"], found["next"], found["searchedTo"]) == ([], 17, "2026-11-23T12:30:15.250000Z")

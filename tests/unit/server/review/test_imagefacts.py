@@ -17,6 +17,7 @@ from portcullis.server.review.imagefacts import (
     FactProblem,
     ImageUserFacts,
     Step,
+    best_known,
     image_facts,
     seen_in,
 )
@@ -77,6 +78,18 @@ def test_the_newest_document_that_looked_into_the_layers_is_taken() -> None:
     assert platform.seen.decision_id == "d-1"
     (platform,) = facts(pending).platforms
     assert not platform.inside.complete
+
+
+def test_one_document_that_knows_most() -> None:
+    pending = with_image("clean")
+    image_of(pending)["platforms"][0]["contents"]["status"] = "pending"
+    unsigned = with_image("clean", attestations=[])
+    trees = [pending, unsigned, document("clean"), document("clean"), document("missing-image")]
+    records = [recorded(tree, hours=at, decision_id=f"d-{at}") for at, tree in enumerate(trees)]
+    best = best_known(seen_in(records, DIGEST))
+    assert best is not None
+    assert best.decision_id == "d-2"
+    assert best_known(()) is None
 
 
 def test_every_reference_and_the_newest_problems_are_told() -> None:

@@ -1,6 +1,9 @@
 """The pages of images, over a real store."""
 
+import contextlib
 import re
+import sqlite3
+import zlib
 from pathlib import Path
 from urllib.parse import quote
 
@@ -113,6 +116,28 @@ async def test_what_an_attacker_wrote_is_text(tmp_path: Path) -> None:
             assert answered.status == 200
             assert b"<script>alert" not in answered.body
             assert "{{ 7*7 }}" in text_of(answered)
+
+
+async def test_a_document_that_was_changed_hides_nothing_else(tmp_path: Path) -> None:
+    async with pages(tmp_path) as app:
+        with contextlib.closing(sqlite3.connect(tmp_path / "audit.db")) as database:
+            assert database.execute("update inputs set content = ?", (zlib.compress(b"{}"),)).rowcount
+            database.commit()
+        answered = await page(app, f"/images/{digest_in('signed by a stranger')}")
+        assert answered.status == 200
+        shown = text_of(answered)
+        assert "What was recorded about it cannot be read" in shown
+        assert "is not the one that was judged" in shown
+        assert "Deployment gateway" in shown
+
+
+async def test_the_json_has_what_policies_saw_of_it(tmp_path: Path) -> None:
+    digest = digest_in("refused for vulnerabilities")
+    async with pages(tmp_path) as app:
+        tree = (await page(app, f"/api/v1/images/{digest}")).json
+    assert tree["facts"]["decisionId"] == SCENES["refused for vulnerabilities"].decision.id
+    assert tree["facts"]["image"]["digest"] == digest
+    assert tree["facts"]["image"]["scans"][0]["counts"]["critical"] == 2
 
 
 async def test_an_image_that_nobody_knows_is_not_there(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ INSTALLED = Installation(
     policies_since=NOON - timedelta(hours=5),
     roots=(Root("public", NOON - timedelta(days=120), True), Root("private", NOON - timedelta(days=900), False)),
     waiting=12,
-    checkpoint=Checkpoint("c0ffee", 4711, NOON - timedelta(minutes=4)),
+    checkpoint=Checkpoint("c0ffee", 4711, NOON - timedelta(minutes=4), signed=False),
 )
 
 
@@ -68,7 +68,7 @@ async def test_what_is_wrong_stands_at_the_top(tmp_path: Path) -> None:
         assert "until 2027-09-20 12:00:00" in shown
         assert "private: newest key 2 years ago outdated" in shown
         assert "public: newest key 4 months ago private" in shown
-        assert "at record 4,711 of the chain c0ffee" in shown
+        assert "at record 4,711 of the chain c0ffee, not signed" in shown
 
 
 async def test_exceptions_that_end_soon_or_ended_are_told_and_others_are_not(tmp_path: Path) -> None:

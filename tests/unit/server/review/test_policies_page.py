@@ -193,6 +193,14 @@ async def test_the_answer_names_workloads_and_says_how_it_was_found(tmp_path: Pa
         assert "3 decisions were judged by another set of policies" in shown
 
 
+@pytest.mark.parametrize("name", ["image-pinned", "//evil.example", HOSTILE])
+async def test_the_address_of_an_answer_leads_back_to_the_policy(tmp_path: Path, name: str) -> None:
+    async with pages(tmp_path, [pinned()]) as app:
+        answered = await page(app, f"/policies/{quote(name)}/what-if")
+        assert answered.status == 303
+        assert answered.headers["location"] == f"/policies/{quote(name)}#what-if"
+
+
 @pytest.mark.parametrize(
     ("rules", "words"),
     [

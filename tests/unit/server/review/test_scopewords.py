@@ -110,6 +110,13 @@ def test_scopes_in_words(scope: Scope, words: str) -> None:
     assert scope_words(scope) == words
 
 
+def test_names_of_other_namespaces_are_left_out() -> None:
+    scope = Scope(("shop", "legacy", "team-*"))
+    assert scope_words(scope, frozenset({"shop"})) == "in namespaces shop and others"
+    assert scope_words(scope, frozenset({"shop", "team-a"})) == "in namespaces shop, team-* and others"
+    assert scope_words(Scope(("shop",)), frozenset({"shop"})) == "in namespaces shop"
+
+
 @pytest.mark.parametrize(
     ("scope", "visible", "expected"),
     [

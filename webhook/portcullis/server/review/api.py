@@ -51,6 +51,8 @@ from portcullis.server.review.reader import Reader, reader_of
 from portcullis.text import clean
 
 PREFIX = "/api/v1"
+DOCUMENT_ROWS = 1000
+"""What reading a document is reckoned as."""
 TOP_POLICIES = 10
 _SHOWN = 200
 _FAULTS = 20
@@ -227,7 +229,8 @@ def _add_images(api: FastAPI) -> None:
         if found is None:
             raise Absent("image")
         workloads = await parts.ledger.workloads(digest, reader.visible)
-        return await json_answer(lambda: image_whole(found, workloads))
+        records = await parts.ledger.documents(digest, reader.visible)
+        return await json_answer(lambda: image_whole(found, workloads, records), rows=DOCUMENT_ROWS * len(records))
 
 
 def _add_policies(api: FastAPI) -> None:
@@ -265,7 +268,8 @@ def _add_policies(api: FastAPI) -> None:
         extent = await ledger.extent(visible)
         buckets = await ledger.verdicts(span, visible)
         tallies = await ledger.policies(span, visible)
-        return await json_answer(lambda: overview_json(span, extent, buckets, tallies[:TOP_POLICIES]))
+        namespaces = await ledger.namespaces(span, visible)
+        return await json_answer(lambda: overview_json(span, extent, buckets, tallies[:TOP_POLICIES], namespaces))
 
 
 async def _record(decision_id: str, reader: Reader, parts: ReviewParts) -> AuditRecord:

@@ -23,6 +23,7 @@ from portcullis.model.record import (
 from portcullis.model.ruling import CompiledBundle, PolicyInfo
 from portcullis.server.recordjson import record_json
 from portcullis.server.review.apimodels import API_VERSION
+from portcullis.server.review.imagefacts import best_known, seen_in
 from portcullis.tasks import aside
 from portcullis.times import rfc3339
 
@@ -83,8 +84,15 @@ def image_json(image: ImageUse) -> Tree:
     }
 
 
-def image_whole(image: ImageUse, workloads: Sequence[WorkloadUse]) -> Tree:
-    return {**image_json(image), "workloads": [_workload(workload) for workload in workloads]}
+def image_whole(image: ImageUse, workloads: Sequence[WorkloadUse], records: Sequence[AuditRecord]) -> Tree:
+    """Args:
+    records: decisions about it with their documents.
+    """
+    known = best_known(seen_in(records, image.digest))
+    facts = None
+    if known is not None:
+        facts = {"decisionId": known.decision_id, "decidedAt": _instant(known.at), "image": known.image}
+    return {**image_json(image), "workloads": [_workload(workload) for workload in workloads], "facts": facts}
 
 
 def _workload(workload: WorkloadUse) -> Tree:
@@ -140,7 +148,13 @@ def policy_json(
     }
 
 
-def overview_json(span: Span, extent: Extent, buckets: Sequence[VerdictBucket], tallies: Sequence[PolicyTally]) -> Tree:
+def overview_json(
+    span: Span,
+    extent: Extent,
+    buckets: Sequence[VerdictBucket],
+    tallies: Sequence[PolicyTally],
+    namespaces: Sequence[Counted],
+) -> Tree:
     return {
         "apiVersion": API_VERSION,
         "kind": "AuditOverview",
@@ -152,6 +166,7 @@ def overview_json(span: Span, extent: Extent, buckets: Sequence[VerdictBucket], 
         },
         "verdicts": [_bucket(bucket) for bucket in buckets],
         "policies": [{"policy": tally.policy, **_tally(tally)} for tally in tallies],
+        "namespaces": [{"namespace": one.name, "refused": one.count} for one in namespaces],
     }
 
 

@@ -173,10 +173,21 @@ class WorkloadUse(Answer):
     verdict: Verdict
 
 
+class ImageFacts(Answer):
+    """What a decision was told of an image."""
+
+    decision_id: str
+    decided_at: Instant
+    image: dict[str, Any]
+    """As policies saw it: ``input.images[…]`` of ``portcullis schema``, of the version that made the decision."""
+
+
 class ImageWhole(ImageUse):
     """An image, and where it was asked for lately."""
 
     workloads: tuple[WorkloadUse, ...]
+    facts: ImageFacts | None
+    """Of the newest decision that knew most of it; null where no document of its decisions is kept."""
 
 
 class Tally(Answer):
@@ -241,6 +252,13 @@ class PolicyWhole(PolicyUse):
     """Digests."""
 
 
+class NamespaceCount(Answer):
+    """A namespace, and how many decisions were refused in it."""
+
+    namespace: str
+    refused: int
+
+
 class VerdictBucket(Answer):
     """Decisions of one hour or day; dry runs are in ``dryRuns`` only."""
 
@@ -279,6 +297,8 @@ class Overview(Answer):
     verdicts: tuple[VerdictBucket, ...]
     policies: tuple[PolicyTally, ...]
     """The ten most violated."""
+    namespaces: tuple[NamespaceCount, ...]
+    """The ten in which most was refused."""
 
 
 class Fault(Answer):

@@ -133,6 +133,11 @@ class Search:
         """Of the first page."""
         return address(PATH, **self.values)
 
+    def form_value(self, name: str) -> str:
+        """A time as <input type="datetime-local"> takes it; as it was written where it is none."""
+        moment = instant(self.values.get(name, ""))
+        return f"{moment:%Y-%m-%dT%H:%M:%S}" if moment is not None else self.values.get(name, "")
+
     def without(self, name: str) -> str:
         """The address without one filter."""
         return address(PATH, **{key: value for key, value in self.values.items() if key != name})

@@ -206,6 +206,16 @@ def image_facts(seen: Sequence[Seen]) -> ImageFacts:
     )
 
 
+def best_known(seen: Sequence[Seen]) -> Seen | None:
+    """The newest one that knows most: contents and packages of all platforms, and something that was signed."""
+
+    def knowledge(one: Seen) -> tuple[int, bool]:
+        known = [_known(platform) for platform in trees(one.image.get("platforms"), 100)]
+        return min(known, default=-1), bool(rows(one.image.get("attestations")))
+
+    return max(seen, key=knowledge, default=None)
+
+
 def _best(seen: Sequence[Seen]) -> list[tuple[Seen, Tree]]:
     """Of each platform the newest description that has its contents and packages, else its contents, else any."""
     best: dict[tuple[str, str], tuple[int, Seen, Tree]] = {}

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from portcullis.errors import CursorInvalid
+from portcullis.errors import CursorInvalid, RecordsError
 from portcullis.model.record import AuditRecord, ImagePage, RecordFilter, Visible
 from portcullis.ports import Ledger
 from portcullis.server.review.imageevidence import EvidenceFacts, evidence_facts
@@ -75,9 +75,9 @@ async def image_page(request: Request, digest: str) -> Response:
             f"No decision that you may see was about an image with the digest {digest}.",
             "Decisions may have been pruned since, or lie in namespaces of others. Begin with the list of images.",
         )
-    workloads, records, newest = await asyncio.gather(
+    workloads, (records, problem), newest = await asyncio.gather(
         ledger.workloads(digest, visible),
-        ledger.documents(digest, visible),
+        _documents(ledger, digest, visible),
         ledger.page(RecordFilter(digest=digest, visible=visible, limit=NEWEST_DECISIONS)),
     )
     reading = await asyncio.to_thread(read_image, records, digest)
@@ -90,5 +90,14 @@ async def image_page(request: Request, digest: str) -> Response:
         evidence=reading.evidence,
         workloads=workloads,
         documents=len(records),
+        problem=problem,
         newest=newest,
     )
+
+
+async def _documents(ledger: Ledger, digest: str, visible: Visible) -> tuple[Sequence[AuditRecord], str]:
+    """The records, or why there are none: one that was tampered with must not hide all else about the image."""
+    try:
+        return await ledger.documents(digest, visible), ""
+    except RecordsError as error:
+        return (), error.message

@@ -17,11 +17,12 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The newest signed word about a chain."""
+    """The newest word about the chain that this replica writes; ``signed`` says that the operator's key signed it."""
 
     chain: str
     position: int
     made_at: datetime
+    signed: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
 from portcullis.model.record import PolicyBucket, PolicyTally, Span
@@ -165,6 +165,12 @@ def by_day(buckets: Sequence[PolicyBucket]) -> Sequence[PolicyBucket]:
 
 
 # -- one policy -----------------------------------------------------------------------------------------------
+
+
+@router.get("/policies/{name:path}/what-if")
+async def asked_before(name: str) -> Response:
+    """The address of an answer, opened again: the question is on the page of the policy."""
+    return RedirectResponse(f"{address(f'{AREA}/{name}')}#what-if", 303)
 
 
 @router.get("/policies/{name:path}")

@@ -30,7 +30,7 @@ HTMX_CONFIG = json.dumps(
         "allowEval": False,
         "allowScriptTags": False,
         "includeIndicatorStyles": False,
-        # Nothing of a page stays in the browser's storage.
+        # Nothing of a page stays in the browser's storage but, until its tab is closed, its address.
         "historyEnabled": False,
         "historyCacheSize": 0,
         "selfRequestsOnly": True,

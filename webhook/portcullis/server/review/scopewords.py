@@ -10,6 +10,7 @@ from typing import Final
 
 from portcullis.decision.exceptions import PolicyException
 from portcullis.decision.modes import ANY_POLICY, Modes
+from portcullis.globs import matches
 from portcullis.model.place import LabelRequirement, LabelSelector, Place, Scope, SelectorOperator
 from portcullis.model.record import Visible
 from portcullis.model.ruling import Mode, PolicyInfo
@@ -73,7 +74,7 @@ def _mode_rows(modes: Modes, policy: PolicyInfo, visible: Visible) -> Iterator[M
         if visible is None or namespace in visible
     ]
     tables += [
-        (scope_words(override.scope), override.modes, f"policies.overrides.{at}")
+        (scope_words(override.scope, visible), override.modes, f"policies.overrides.{at}")
         for at, override in enumerate(modes.overrides)
         if concerns(override.scope, visible)
     ]
@@ -104,7 +105,7 @@ def exception_rows(
         ExceptionRow(
             id=one.id,
             policies=tuple(sorted(one.policies)),
-            where=_exception_words(one),
+            where=_exception_words(one, visible),
             reason=one.reason,
             owner=one.owner,
             expires=one.expires,
@@ -122,9 +123,13 @@ def concerns(scope: Scope, visible: Visible) -> bool:
     return visible is None or any(scope.holds(Place(namespace)) is not False for namespace in visible)
 
 
-def scope_words(scope: Scope) -> str:
-    """``in namespaces team-*, where the label env is prod``."""
-    parts = [f"in namespaces {', '.join(scope.namespaces)}"] if scope.namespaces else []
+def scope_words(scope: Scope, visible: Visible = None) -> str:
+    """``in namespaces team-*, where the label env is prod``; of names those alone that mean one of the reader's."""
+    named = [
+        name for name in scope.namespaces if visible is None or any(matches(name, namespace) for namespace in visible)
+    ]
+    others = " and others" if len(named) < len(scope.namespaces) else ""
+    parts = [f"in namespaces {', '.join(named)}{others}"] if scope.namespaces else []
     if scope.labels is not None:
         parts.append(f"where {_selector(scope.labels)}")
     return ", ".join(parts) or "everywhere"
@@ -141,8 +146,8 @@ def _requirement(one: LabelRequirement) -> str:
     return f"the label {one.key} {_OPERATORS[one.operator]}{values}"
 
 
-def _exception_words(one: PolicyException) -> str:
-    parts = [scope_words(one.scope)]
+def _exception_words(one: PolicyException, visible: Visible) -> str:
+    parts = [scope_words(one.scope, visible)]
     if one.kinds:
         parts.append(f"kinds {', '.join(sorted(one.kinds))}")
     if one.names:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from portcullis.errors import PortcullisError
+from portcullis.server.auditkeeping import Keeper
 from portcullis.server.compose import Parts
 from portcullis.server.health import Check, examine
 from portcullis.server.lifecycle import address_of, background, bound, running, server
@@ -16,7 +17,7 @@ from portcullis.server.review.access import guard
 from portcullis.server.review.accessopening import access_to_pages, tls_of_pages
 from portcullis.server.review.app import create_review_app
 from portcullis.server.review.decisionagain import Rejudge
-from portcullis.server.review.installation import Installation, Installed, Root
+from portcullis.server.review.installation import Checkpoint, Installation, Installed, Root
 from portcullis.server.review.parts import ReviewParts
 from portcullis.server.tls import ServerTls
 from portcullis.text import clean
@@ -121,6 +122,14 @@ def installed_in(parts: Parts, tls: ServerTls) -> Installed:
             policies_since=parts.live.reloader.state.since,
             roots=tuple(Root(name, age.newest, age.current) for name, age in sorted(ages.items())),
             waiting=parts.records.journal_records if parts.records is not None else 0,
+            checkpoint=_last_checkpoint(parts.keeper),
         )
 
     return installation
+
+
+def _last_checkpoint(keeper: Keeper | None) -> Checkpoint | None:
+    if keeper is None or keeper.last is None:
+        return None
+    last = keeper.last.checkpoint
+    return Checkpoint(last.chain, last.head.position, last.at, signed=bool(keeper.last.signature))

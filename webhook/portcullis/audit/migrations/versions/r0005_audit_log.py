@@ -139,7 +139,6 @@ def _tallies() -> None:
         sa.PrimaryKeyConstraint("digest", "namespace", "chain", name="pk_image_uses"),
     )
     op.create_index("ix_image_uses_last_sequence", "image_uses", ["last_sequence"])
-    op.create_index("ix_image_uses_written", "image_uses", ["written"])
 
     op.create_table(
         "hours",
@@ -202,6 +201,18 @@ _POLICIES = """
         count(DISTINCT sequence)
     FROM decisions JOIN violations ON decision = sequence WHERE NOT dry_run GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
+_TOGETHER = (
+    """
+    INSERT INTO tallies
+    SELECT -width, start, chain, '', verdict, code, because, dry_run, sum(count) FROM tallies
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+    """,
+    """
+    INSERT INTO policy_tallies
+    SELECT -width, start, chain, '', policy, mode, outcome, sum(count) FROM policy_tallies
+    GROUP BY 1, 2, 3, 4, 5, 6, 7
+    """,
+)
 _IMAGES = """
     INSERT INTO image_uses
     SELECT digest, namespace, 0, written,
@@ -230,5 +241,6 @@ _FILL = (
     _REASONS.format(problems=_PROBLEMS),
     _TEXTS.format(said=_SAID.format(problems=_PROBLEMS)),
     *(statement.format(width=width) for statement in (_VERDICTS, _POLICIES) for width in (3600, 86_400)),
+    *_TOGETHER,
     _IMAGES,
 )
