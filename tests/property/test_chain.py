@@ -156,7 +156,7 @@ async def play(run: Run, plan: list[tuple[str, int, int, float]], stack: AsyncEx
         await run.step(fault, at, run.records(number, days), stack)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=steps)
 def test_no_fault_makes_a_hole_or_a_fork(template: Path, plan: list[tuple[str, int, int, float]]) -> None:
     async def go(folder: Path) -> None:
@@ -179,7 +179,7 @@ def test_no_fault_makes_a_hole_or_a_fork(template: Path, plan: list[tuple[str, i
         asyncio.run(go(Path(folder)))
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=steps, between=steps, after=steps, exchange=st.sampled_from(EXCHANGES))
 def test_a_store_that_was_exchanged_is_told_from_the_one_before(
     template: Path,
