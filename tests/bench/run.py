@@ -86,8 +86,9 @@ class Stage:
 async def stage(folder: Path) -> AsyncIterator[Stage]:
     """Registry, images with signed scans, `portcullis serve` as its own process; as the demo has them."""
     async with serve_registry() as registry:
-        webhook_port, health_port, down_port = free_ports(3)
-        space = prepare(folder, registry=registry, down=f"127.0.0.1:{down_port}", ports=(webhook_port, health_port))
+        webhook_port, health_port, pages_port, down_port = free_ports(4)
+        ports = (webhook_port, health_port, pages_port)
+        space = prepare(folder, registry=registry, down=f"127.0.0.1:{down_port}", ports=ports)
         built = samples.build(samples.SAMPLES, datetime.now(UTC))
         tagged = {sample.name: f"{registry}/{sample.repository}:{sample.tag}" for sample in samples.SAMPLES}
         await publish(built, tagged, space.keys, registry, lambda text: console.print(f"[dim]{text}"))
@@ -162,8 +163,9 @@ async def bare_opa(place: Stage, requests: int) -> list[float]:
 async def inspected(folder: Path, requests: int) -> tuple[dict[str, Figure], dict[str, float]]:
     """Images of five layers and about 100 MB: cold, warm, after a restart; and what others feel meanwhile."""
     async with serve_registry() as registry:
-        webhook_port, health_port, down_port = free_ports(3)
-        space = prepare(folder, registry=registry, down=f"127.0.0.1:{down_port}", ports=(webhook_port, health_port))
+        webhook_port, health_port, pages_port, down_port = free_ports(4)
+        ports = (webhook_port, health_port, pages_port)
+        space = prepare(folder, registry=registry, down=f"127.0.0.1:{down_port}", ports=ports)
         console.print("[dim]layers: making four images of 100 MB")
         large = await asyncio.to_thread(inspection.samples, 4)
         clean = samples.SAMPLES[0]

@@ -24,7 +24,7 @@ from portcullis.server.clock import SystemClock
 from portcullis.server.review.app import create_review_app
 from portcullis.standing import Standing
 
-EXAMPLES = 12
+EXAMPLES = 8
 """Of each operation, beside those at the bounds of each parameter."""
 CHECKS = [
     checks.not_a_server_error,

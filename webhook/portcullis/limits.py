@@ -387,6 +387,8 @@ class Limits:
     # -- readers of the audit log ------------------------------------------------------------------------
     page_requests: int = 16
     """Requests of readers answered at once; more get 503. They share the process with the webhook, which has 200."""
+    page_stall_seconds: float = 30.0
+    """How long a reader may take no piece of an answer: an export may take minutes, and holds one of these places."""
     form_bytes: int = 64 * KIB
     """A form that a reader sends; a token has 1 to 3 KiB."""
     page_readers: int = 1000

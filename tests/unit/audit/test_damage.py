@@ -3,14 +3,17 @@
 import os
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from fakes.chains import url_of, verified
 from fakes.records import a_decision, a_record
 from portcullis.audit.sql import SqlRecords
+from portcullis.audit.verification import Verdict
 from portcullis.errors import ConfigError, PortcullisError
 from portcullis.limits import Limits
 from portcullis.model.record import AuditRecord, RecordFilter
@@ -165,3 +168,21 @@ async def test_a_database_that_is_cut_off_anywhere_is_not_used(moved: Files, tmp
                 await use(database)
             assert str(database) in raised.value.message
         assert database.read_bytes() == before, "what could be saved from it must not be overwritten"
+
+
+async def test_a_changed_bit_of_a_database_is_an_error_or_found_by_verify(moved: Files, tmp_path: Path) -> None:
+    """SQLite's pages have no checksums; the chain is one over all that was recorded. What is read is what was
+    committed, or reading is an error, or the log is not proven."""
+    noticed: Counter[str] = Counter()
+    for place in places((moved.folder / "audit.db").stat().st_size):
+        database = moved.copy(tmp_path / f"at-{place}")
+        flip(database, place)
+        try:
+            found = await read(database)
+            proven = (await verified(url_of(database))).verdict
+        except PortcullisError:
+            noticed["error"] += 1
+            continue
+        assert proven is Verdict.TAMPERED or found == moved.records
+        noticed[proven] += 1
+    assert set(noticed) == {"error", *Verdict} - {Verdict.UNVERIFIED}

@@ -2,7 +2,11 @@
 
 import asyncio
 import itertools
+import os
+import signal
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +17,7 @@ import pytest
 import trustme
 
 from fakes.between import between
-from fakes.postgres import OWNER, PASSWORD, PostgresServer
+from fakes.postgres import OWNER, PASSWORD, PostgresServer, server_processes
 from fakes.records import a_decision, a_record
 from portcullis.audit.journal import Journal
 from portcullis.audit.sql import SqlRecords, open_records
@@ -279,3 +283,28 @@ async def test_a_server_without_tls_is_not_spoken_to(postgres: PostgresServer, n
     with pytest.raises(RecordsError, match="does not support SSL"):
         async with open_records(postgres.url(name, query="sslmode=require")):
             pytest.fail("opened")
+
+
+# -- the server of the tests -------------------------------------------------------------------------------------
+
+
+def test_the_server_ends_with_tests_that_are_killed() -> None:
+    """It and its folder, though nobody is left who would stop it."""
+    program = (
+        "import os, signal\n"
+        "from fakes.postgres import PostgresServer\n"
+        "server = PostgresServer()\n"
+        "server.start()\n"
+        "print(server.folder, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    folder = Path(done.stdout.strip())
+    until = time.monotonic() + 30
+    while folder.exists():
+        assert time.monotonic() < until, server_processes(folder)
+        time.sleep(0.05)

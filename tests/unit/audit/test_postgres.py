@@ -175,7 +175,10 @@ async def test_a_reader_has_its_time(postgres_url: str) -> None:
     with pytest.raises(RecordsError, match="timeout"):
         await records.read(lambda connection: connection.execute(text("SELECT pg_sleep(30)")))
     assert time.monotonic() - began < 10
-    assert await count(records) == 0
+    asked = text("SELECT 1 FROM pg_sleep(2)")
+    assert await records.read(lambda connection: connection.execute(asked).scalar_one(), patient=True) == 1
+    asked = text("SHOW statement_timeout")
+    assert await records.read(lambda connection: connection.execute(asked).scalar_one()) == "1200ms", "as before"
     await records.aclose()
 
 

@@ -61,7 +61,7 @@ def test_by_name() -> None:
             secretName="kept",
             extra={"x.example/token": ["hunter2", 5]},
             httpHeaders=[{"name": "Authorization", "value": "hunter2"}, {"name": "Host", "value": "kept"}],
-            params=[{"name": "api-token", "value": "hunter2"}, {"name": "replicas", "value": "3"}],
+            params=[{"name": "api-token", "value": "hunter2"}, {"name": "use-token", "value": "true"}],
             nothing={"password": "", "token": None, "apiKey": {"from": "kept"}},
         )
     )
@@ -73,8 +73,18 @@ def test_by_name() -> None:
         "secretName": "kept",
         "extra": {"x.example/token": [REDACTED, 5]},
         "httpHeaders": [{"name": "Authorization", "value": REDACTED}, {"name": "Host", "value": "kept"}],
-        "params": [{"name": "api-token", "value": REDACTED}, {"name": "replicas", "value": "3"}],
+        "params": [{"name": "api-token", "value": REDACTED}, {"name": "use-token", "value": "true"}],
         "nothing": {"password": "", "token": None, "apiKey": {"from": "kept"}},
+    }
+
+
+def test_docker_configs() -> None:
+    spec = spec_of(
+        custom(auths={"r.example": {"auth": "dTpw", "email": "kept", "identitytoken": "hunter2"}}, auth="kept")
+    )
+    assert spec == {
+        "auths": {"r.example": {"auth": REDACTED, "email": "kept", "identitytoken": REDACTED}},
+        "auth": "kept",
     }
 
 
@@ -156,6 +166,23 @@ def test_own_rules() -> None:
     }
     assert "/request/object/spec/odd.key/a~1b" in made.masked
     assert Redactor(rules).text("x ACME-0123") == REDACTED
+
+
+def test_many_patterns() -> None:
+    """Some of which do not go into one expression with others: one ends in a comment, one sets flags."""
+    expressions = ["(?x) one[0-9] # (", "(?i)TWO[0-9]", *(f"p{number}-[0-9a-f]{{1,900}}x" for number in range(98))]
+    rules = RedactionRules(patterns=tuple(parse_pattern(f"n{at}", text) for at, text in enumerate(expressions)))
+    assert spec_of(custom(a="one1", b="two2", c="ONE1", d="p97-0fx", e="--a=p5-1x"), rules) == {
+        "a": REDACTED,
+        "b": REDACTED,
+        "c": "ONE1",
+        "d": REDACTED,
+        "e": f"--a={REDACTED}",
+    }
+    assert spec_of(custom(b="two2", c="ONE1"), RedactionRules(patterns=rules.patterns[1:])) == {
+        "b": REDACTED,
+        "c": "ONE1",
+    }
 
 
 def test_what_is_kept() -> None:

@@ -62,7 +62,7 @@ def test_every_metric_is_described() -> None:
 
 def test_every_event_is_described() -> None:
     """Those of the log that operators may look for."""
-    source = "".join(path.read_text() for path in (ROOT / "webhook" / "portcullis" / "server").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "webhook" / "portcullis" / "server").rglob("*.py"))
     for event in re.search(r"Events: (.*)", PAGE)[1].split("`")[1::2]:  # type: ignore[index]
         assert f'"{event}"' in source, event
 

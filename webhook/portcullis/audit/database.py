@@ -83,6 +83,10 @@ class Database(Protocol):
         down."""
         ...
 
+    def give_time(self, connection: Connection, seconds: float) -> None:
+        """Lets statements take that long until the end of the connection's transaction, which is begun by this."""
+        ...
+
     def bounded(self, connection: Connection, seconds: float | None) -> AbstractContextManager[None]:
         """Around statements: a server that does not answer within that time has its connection closed; None waits for
         as long as it lives. A file needs no such thing."""

@@ -79,6 +79,8 @@ _STATE: Final = """
 SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), current_setting('fsync'), current_schema()
 """
 
+_LOCALLY: Final = text("SELECT set_config(:setting, :value, true)")
+
 _NOT_OURS: Final = """
 SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(:tables)
 AND NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
@@ -197,6 +199,11 @@ class PostgresDatabase:
             raise
         except (ValueError, TypeError, OverflowError) as error:
             raise RecordRefused(sentence(self.name, "a record is refused", error)) from error
+
+    def give_time(self, connection: Connection, seconds: float) -> None:
+        """As Database says."""
+        for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(_LOCALLY, {"setting": setting, "value": _milliseconds(seconds)})
 
     @contextlib.contextmanager
     def bounded(self, connection: Connection, seconds: float | None) -> Iterator[None]:

@@ -141,7 +141,7 @@ class Pruner:
         if size <= most:
             return None
         share = min((size - most) / size, 1.0)
-        before = await self._store.read(lambda connection: oldest_through(connection, share))
+        before = await self._store.read(lambda connection: oldest_through(connection, share), patient=True)
         if before is None or before > self._clock.now() - FRESH:
             raise ConfigError(
                 f"the log takes {size} bytes, and even without the records that are older than a minute it would not "
@@ -182,7 +182,7 @@ class Pruner:
         Raises:
             RecordsError: the store is down.
         """
-        return await self._store.read(log_bytes)
+        return await self._store.read(log_bytes, patient=True)
 
     # -- how far -------------------------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Pruner:
         )
         targets: list[Target] = []
         if (through := await self._through(None, 0, before)) is not None:
-            first = await self._store.read(_first_unchained)
+            first = await self._store.read(_first_unchained, patient=True)
             targets.append(Target(None, "", "", first, through))
         for row in rows:
             begun = await self._begun(row.number)
@@ -286,7 +286,7 @@ class Pruner:
         unused = {one for one in revisions if one} - set(self._in_use())
         after: int | None = 0
         while unused and after is not None:
-            found, after = await self._store.read(partial(revisions_between, after=after))
+            found, after = await self._store.read(partial(revisions_between, after=after), patient=True)
             unused -= found
         if not unused:
             return 0

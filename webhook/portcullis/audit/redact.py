@@ -102,9 +102,8 @@ class Redactor:
         try:
             if suspect(text):
                 text = without_secrets(text, Work(self._limits.suspect_chars))
-            for pattern in self._rules.patterns:
-                if pattern.fits(text):
-                    text = pattern.without(text)
+            for pattern in self._rules.fitting(text):
+                text = pattern.without(text)
         except Exception as error:  # noqa: BLE001 - the same of a text
             _fault("text", error)
             return REDACTED
@@ -227,12 +226,12 @@ class Redactor:
         """Texts in which something is recognised. They are looked at together first: mostly there is none."""
         everything = _SEPARATOR.join(tree.texts)
         builtin = suspect(everything)
-        patterns = [pattern for pattern in self._rules.patterns if pattern.fits(everything)]
-        if not builtin and not patterns:
+        own = bool(self._rules.fitting(everything))
+        if not builtin and not own:
             return
         for index, text in enumerate(tree.texts):
             suspected = builtin and suspect(text)
-            fitting = [pattern for pattern in patterns if pattern.fits(text)]
+            fitting = self._rules.fitting(text) if own else []
             if not suspected and not fitting:
                 continue
             place = tree.text_place(index)

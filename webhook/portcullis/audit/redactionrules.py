@@ -29,6 +29,7 @@ class OwnPattern:
     """Text in which ``fits`` is true goes; see :func:`parse_pattern`."""
 
     name: str
+    expression: str
     fits: Callable[[str], bool]
 
     def without(self, text: str) -> str:
@@ -42,6 +43,14 @@ class OwnPattern:
             return line
         named = _ARGUMENT.match(line)
         return f"{named[0]}{REDACTED}" if named is not None else REDACTED
+
+
+def _any_of(patterns: Sequence[OwnPattern]) -> Callable[[str], bool]:
+    """Tells whether one of them fits; by all of them in one expression, where they go into one."""
+    try:
+        return linear("|".join(f"(?:{pattern.expression})" for pattern in patterns))
+    except ValueError:  # too large together, or one that ends in a comment
+        return lambda text: any(pattern.fits(text) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +71,18 @@ class RedactionRules:
     keep: tuple[tuple[Segment, ...], ...] = ()
     patterns: tuple[OwnPattern, ...] = ()
     _globs: dict[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
+    _fits_any: Callable[[str], bool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         globs = {"annotations": self.annotations, "labels": self.labels}
         object.__setattr__(self, "_globs", {name: patterns for name, patterns in globs.items() if patterns})
+        object.__setattr__(self, "_fits_any", _any_of(self.patterns))
+
+    def fitting(self, text: str) -> list[OwnPattern]:
+        """The patterns that fit somewhere in ``text``: mostly none, which one look tells."""
+        if not self.patterns or not self._fits_any(text):
+            return []
+        return [pattern for pattern in self.patterns if pattern.fits(text)]
 
     def apply(self, tree: Tree) -> None:
         """Puts the marker at the places that keys and paths name."""
@@ -98,7 +115,7 @@ def parse_pattern(name: str, expression: str) -> OwnPattern:
     fits = linear(expression)
     if fits(""):
         raise ValueError("fits the empty text, and so every text")
-    return OwnPattern(name, fits)
+    return OwnPattern(name, expression, fits)
 
 
 def parse_path(text: str) -> tuple[Segment, ...]:

@@ -37,6 +37,8 @@ _NUMBER: Final = r"(?:[_-]?[0-9]{1,3})?"
 _FIELD: Final = re.compile(rf"(?ia)(?:{_ALWAYS}|(?<![a-z])(?:pwd|pass)){_NUMBER}\Z")
 _NUMERIC: Final = re.compile(rf"(?ia)(?:password|passwd|passphrase|passcode|(?<![a-z])(?:pwd|pass|pin)){_NUMBER}\Z")
 _ARGUMENT: Final = re.compile(rf"(?ia)(?:{_ARGUMENTS}){_NUMBER}\Z")
+_SWITCH: Final = "automountServiceAccountToken"
+"""Nearly every pod has it, and it says yes or no: not worth a second look."""
 _HEADER: Final = re.compile(r"(?ia)(?:proxy-)?authorization|cookie|set-cookie")
 
 _TOKEN: Final = re.compile(TOKEN, re.ASCII)
@@ -94,9 +96,10 @@ _MAYBE_ADDRESS: Final = (
     r"""://[^ \t\r\n/:@"'`<>]*:[^ \t\r\n/@"'`<>]+@|(?i-u:[?&;]|%26)(?i-u:[a-z-]*sig|[a-z-]*token)[a-z]*="""
 )
 _MAYBE_VALUE: Final = (
-    rf"""(?i-u:authorization|bearer[ \t]|{_NAMES}(?:\\*["']?[ \t]*(?:[:=]|%3d)|[ \t])|["']auth\\*["'])"""
+    r"""(?i-u:authorization)\\*["']?[ \t]*[:=]|(?i-u:bearer)[ \t]+[^ \t\r\n]{8}|["'](?i-u:auth)\\*["']"""
+    rf"""|(?i-u:{_NAMES}\\*["']?[ \t]*(?:[:=]|%3d)|-[a-z0-9_.-]*{_NAMES}[ \t])"""
 )
-_MAYBE_COMMAND: Final = "|".join(sorted(map(re.escape, _PROGRAMS)))
+_MAYBE_COMMAND: Final = rf"""(?:{"|".join(sorted(map(re.escape, _PROGRAMS)))})["']?[ \t](?:[^\r\n]*[ \t])?["']?-"""
 _has_token = linear(_MAYBE_TOKEN)
 _has_address = linear(_MAYBE_ADDRESS)
 _has_value = linear(_MAYBE_VALUE)
@@ -137,7 +140,7 @@ def suspect(text: str) -> bool:
 
 def is_secret_field(name: str) -> bool:
     """Whether a field, an annotation or a label of this name holds a secret."""
-    return _has_name(name) and _FIELD.search(name[-80:]) is not None
+    return name != _SWITCH and _has_name(name) and _FIELD.search(name[-80:]) is not None
 
 
 def is_numeric_secret(name: str) -> bool:
@@ -234,7 +237,7 @@ def _values(line: str, windows: Sequence[Span]) -> Iterator[Span]:
         yield from _behind(line, windows, _PAIR)
         for start, end in _behind(line, windows, _BEARER):
             value = line[start:end]  # "bearer authentication" is prose
-            if len(value) >= 20 or any(character.isdigit() for character in value):
+            if len(value) >= 20 or (len(value) >= 8 and any(character.isdigit() for character in value)):
                 yield start, end
         for start, end in _behind(line, windows, _OPTION):
             # The name must be an option, and what follows must not be the next one.

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from portcullis.audit.redactiontext import REDACTED, is_secret_argument
+from portcullis.audit.redactiontext import REDACTED, is_harmless, is_secret_argument
 
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -17,6 +17,8 @@ _HIDDEN: Final[Mapping[str, tuple[str, ...]]] = {"Secret": ("data", "stringData"
 """Fields of core kinds that go whole. What is binary in a ConfigMap no policy can read, and no expression either."""
 
 _SCALARS: Final = frozenset({int, float, bool, type(None)})
+
+_TELLING: Final = frozenset({"env", "metadata"})
 
 Place = tuple[int, Any]
 """A dict or list by its number, and a key or an index in it."""
@@ -54,7 +56,10 @@ class Tree:
             self._starts.append(len(texts))
             if type(node) is dict:
                 self.keys.update(node)
-                hidden = self._look_at(number, node)
+                # Most dicts have none of this, and a call takes longer than to see that.
+                telling = "value" in node or "kind" in node or "auth" in node or LAST_APPLIED in node
+                telling = telling or names[number] in _TELLING or parents[number] == _ROOT
+                hidden = telling and self._look_at(number, node)
                 items: Any = node.items()
             else:
                 hidden = self._look_at_list(number, node)
@@ -81,6 +86,8 @@ class Tree:
             self.put(number, LAST_APPLIED)
         if "value" in node:
             self._look_at_value(number, node)
+        if "auth" in node and self.names[self.parents[number]] == "auths" and type(node["auth"]) is str:
+            self.put(number, "auth")  # of a docker config: user and password in base64
         if name == "env":
             for key, value in node.items():
                 if value is not None and type(value) not in (dict, list):
@@ -107,7 +114,7 @@ class Tree:
         value, name = node["value"], node.get("name")
         listed = self._list_of(number)
         if (listed == "env" and value is not None) or (
-            type(name) is str and type(value) is str and value and is_secret_argument(name)
+            type(name) is str and type(value) is str and is_secret_argument(name) and not is_harmless(value)
         ):
             self.put(number, "value")
 

@@ -40,6 +40,10 @@ START_SECONDS = 10.0
 """How long a start waits for another process that makes or migrates the same tables."""
 
 
+LONG_SECONDS = 600.0
+"""What may take long while the gate serves: a piece of an export, the size of the log."""
+
+
 class SqlRecords:
     """The audit log in a database: a Records, and a Store for the writer of :mod:`portcullis.audit.writer`.
 
@@ -59,6 +63,7 @@ class SqlRecords:
     ) -> None:
         self._database = database_of(url, limits, read_only=read_only)
         self._limits = limits
+        self._read_only = read_only
         self._reading_seconds = None if read_only else reading_seconds(limits)
         self._writing = Workers(name="audit-writer")
         self._reading = Workers(name="audit-reader", threads=READERS)
@@ -198,15 +203,15 @@ class SqlRecords:
         """
         return await self._in(self._writing, lambda: self._write(change))
 
-    async def read(self, read: Callable[[Connection], T]) -> T:
+    async def read(self, read: Callable[[Connection], T], *, patient: bool = False) -> T:
         """Runs ``read``, which sees the database as it is at one moment, beside the changes. It may run twice: for
         a connection that turns out to be dead there is another. While the gate serves, a server's answer is waited
-        for ``read_seconds`` and ``store_seconds`` at most.
+        for ``read_seconds`` and ``store_seconds`` at most, or LONG_SECONDS where ``patient`` (an export, say).
 
         Raises:
             RecordsError: the store is down.
         """
-        return await self._in(self._reading, lambda: self._read(read))
+        return await self._in(self._reading, lambda: self._read(read, patient=patient))
 
     async def put_bundle(self, revision: str, kind: str, content: bytes) -> None:
         """See :meth:`SqlBundles.put`."""
@@ -260,25 +265,28 @@ class SqlRecords:
             database.close_writer()
             raise
 
-    def _read(self, read: Callable[[Connection], T]) -> T:
+    def _read(self, read: Callable[[Connection], T], *, patient: bool = False) -> T:
         began = time.monotonic()
         try:
             with self._database.wrapped("cannot read"):
                 try:
-                    return self._read_once(read)
+                    return self._read_once(read, patient=patient)
                 except DBAPIError as error:
                     late = time.monotonic() - began > self._limits.append_seconds
                     if late or not error.connection_invalidated:
                         raise
-                return self._read_once(read)  # all connections of the pool are new now
+                return self._read_once(read, patient=patient)  # all connections of the pool are new now
         except ConfigError as error:  # as in _write
             raise RecordsError(error.message) from error
 
-    def _read_once(self, read: Callable[[Connection], T]) -> T:
+    def _read_once(self, read: Callable[[Connection], T], *, patient: bool) -> T:
         engine = self._database.readers
         if engine is None:
             raise RecordsError(f"the audit store {self._database.name} is not open")
-        with engine.connect() as connection, self._database.bounded(connection, self._reading_seconds):
+        seconds = LONG_SECONDS if patient and not self._read_only else self._reading_seconds
+        with engine.connect() as connection, self._database.bounded(connection, seconds):
+            if seconds == LONG_SECONDS:
+                self._database.give_time(connection, seconds)
             return read(connection)
 
 

@@ -131,6 +131,9 @@ class SqliteDatabase:
         except (IntegrityError, DataError, InterfaceError, ValueError, TypeError, OverflowError) as error:
             raise RecordRefused(sentence(self.name, "a record is refused", error)) from error
 
+    def give_time(self, connection: Connection, seconds: float) -> None:
+        """They have all the time they need."""
+
     def bounded(self, connection: Connection, seconds: float | None) -> AbstractContextManager[None]:  # noqa: ARG002
         """Nothing: ``busy_seconds`` bound the wait for a lock, and a disk that hangs cannot be left alone."""
         return contextlib.nullcontext()

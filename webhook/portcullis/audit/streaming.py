@@ -55,7 +55,7 @@ async def extent(store: SqlRecords, query: RecordFilter) -> tuple[int, int]:
     Raises:
         RecordsError: the store is down.
     """
-    return await store.read(lambda connection: Walk(connection, query, above=0, until=math.inf).bounds)
+    return await store.read(lambda connection: Walk(connection, query, above=0, until=math.inf).bounds, patient=True)
 
 
 async def stream(store: SqlRecords, query: RecordFilter, limits: Limits, *, documents: bool) -> AsyncIterator[Piece]:
@@ -68,7 +68,9 @@ async def stream(store: SqlRecords, query: RecordFilter, limits: Limits, *, docu
 
     async def read(before: int | None) -> Piece:
         wanted = replace(query, before=before, limit=rows)
-        return await store.read(lambda connection: _piece(connection, wanted, limits, documents=documents))
+        return await store.read(
+            lambda connection: _piece(connection, wanted, limits, documents=documents), patient=True
+        )
 
     waiting = asyncio.ensure_future(read(query.before))
     try:

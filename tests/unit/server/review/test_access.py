@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import Response
+from starlette.responses import StreamingResponse
+from structlog.testing import capture_logs
 
 from fakes.clock import StandingClock
 from fakes.readers import HOST, MemoryReviews, send
@@ -439,3 +442,38 @@ async def test_a_slow_form_is_given_up(tmp_path: Path) -> None:
     scope = {"type": "http", "method": "POST", "path": "/who", "query_string": b"", "headers": headers, "state": {}}
     await site.app({**scope, "root_path": "", "scheme": "http", "server": ("127.0.0.1", 1)}, never, keep)
     assert messages[0]["status"] == 408
+
+
+async def test_a_reader_who_takes_nothing_is_given_up(tmp_path: Path) -> None:
+    site = Site(tmp_path, limits={"page_stall_seconds": 0.02})
+
+    async def endless() -> StreamingResponse:
+        async def pieces() -> AsyncIterator[bytes]:
+            while True:
+                yield b"x"
+
+        return StreamingResponse(pieces())
+
+    site.app._app.add_api_route("/endless", endless)
+    sent: list[Any] = []
+
+    async def take(message: Any) -> None:
+        sent.append(message)
+        if len(sent) == 5:
+            await asyncio.sleep(5)
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/endless",
+        "query_string": b"",
+        "headers": [(b"host", HOST.encode())],
+    }
+    with capture_logs() as logged:
+        await asyncio.wait_for(site.app({**scope, "root_path": "", "scheme": "http"}, receive, take), 3)
+    assert [(one["event"], one["path"]) for one in logged] == [("a reader takes nothing", "/endless")]
+    assert (site.app.answering, len(sent)) == (0, 5)

@@ -165,6 +165,16 @@ async def test_an_input_that_was_not_recorded_is_no_file(pages: Pages) -> None:
     assert "No input was recorded" in answered.body.decode()
 
 
+async def test_what_redaction_replaced_is_named(pages: Pages) -> None:
+    record = SCENES["clean"]
+    places = tuple(f"/request/object/spec/containers/{number}/env/0/value" for number in range(60))
+    masked = replace(record.decision, id="7c4f5a3e-0f5b-4a39-9c55-0f6d1f6f2b1e", masked=places, masked_places=70)
+    await pages.store.append_many([replace(record, decision=masked)])
+    shown = text_of(await pages.page(f"/decisions/{masked.id}"))
+    assert "70 values in it were replaced before anything was judged" in shown
+    assert "/request/object/spec/containers/49/env/0/value and 20 more" in shown
+
+
 # -- judged again ----------------------------------------------------------------------------------------------------
 
 

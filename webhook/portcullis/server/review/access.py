@@ -7,16 +7,20 @@
 5. The reader is known: by the proxy, by a session or token (accesslogin.py), or because the port is on loopback.
 6. What the reader may see is known (accessrights.py), and is something.
 7. A form was on a page of ours that this reader was given (csrf.py).
-8. So many requests are answered at once, and no more: the webhook has the same process.
+8. So many requests are answered at once, and no more: the webhook has the same process. A reader who asks and then
+   takes nothing is given up.
 
 What is not known is no permission: each step that fails ends in an answer that shows nothing.
 """
 
+import asyncio
+from collections.abc import MutableMapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from portcullis.errors import ClusterError
@@ -35,9 +39,11 @@ from portcullis.server.review.problems import PageProblem, problem_page
 from portcullis.server.review.reader import LOOPBACK, NOBODY, How, Reader
 from portcullis.server.review.refusals import Refusal, cluster_silent, unknown_reader
 from portcullis.server.review.rendering import asks_for_part, render
+from portcullis.text import clean
 
 API = "/api/"
 _METHODS = ("GET", "HEAD", "POST")
+_SHOWN = 200
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +72,24 @@ class _Known:
 def guard(app: FastAPI, access: Access) -> "Guard":
     """The application with the guard before it, for the server."""
     return Guard(app, access)
+
+
+class Patient:
+    """``send`` that waits so many seconds for a reader to take each piece, and then ends the answer."""
+
+    def __init__(self, send: Send, seconds: float) -> None:
+        self._send = send
+        self._seconds = seconds
+        self.given_up = False
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        """Raises ClientDisconnect when it gives up."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._send(message)
+        except TimeoutError:
+            self.given_up = True
+            raise ClientDisconnect from None
 
 
 class Guard:
@@ -128,9 +152,14 @@ class Guard:
                 advice="Try again in a moment.",
                 headers={"retry-after": "1"},
             )
+        patient = Patient(send, self._access.limits.page_stall_seconds)
         self.answering += 1
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, patient)
+        except ClientDisconnect:
+            if not patient.given_up:
+                raise
+            log.warning("a reader takes nothing", path=clean(scope["path"], _SHOWN))
         finally:
             self.answering -= 1
 

@@ -5,7 +5,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from portcullis.errors import RecordsError
@@ -79,7 +79,8 @@ async def _by_status(request: Request, error: Exception) -> Response:
 
 
 async def _fault(request: Request, error: Exception) -> Response:
-    log.error("a page failed", path=request.url.path[:200], exc_info=error)
+    if not isinstance(error, ClientDisconnect):  # the guard says who takes nothing
+        log.error("a page failed", path=request.url.path[:200], exc_info=error)
     return problem_page(
         request,
         PageProblem(

@@ -75,11 +75,9 @@ async def image_page(request: Request, digest: str) -> Response:
             f"No decision that you may see was about an image with the digest {digest}.",
             "Decisions may have been pruned since, or lie in namespaces of others. Begin with the list of images.",
         )
-    workloads, (records, problem), newest = await asyncio.gather(
-        ledger.workloads(digest, visible),
-        _documents(ledger, digest, visible),
-        ledger.page(RecordFilter(digest=digest, visible=visible, limit=NEWEST_DECISIONS)),
-    )
+    workloads = await ledger.workloads(digest, visible)
+    records, problem = await _documents(ledger, digest, visible)
+    newest = await ledger.page(RecordFilter(digest=digest, visible=visible, limit=NEWEST_DECISIONS))
     reading = await asyncio.to_thread(read_image, records, digest)
     return render(
         request,

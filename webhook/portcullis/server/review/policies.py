@@ -1,8 +1,7 @@
 """The pages of policies: those in force, and everything about one of them."""
 
-import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Final
@@ -11,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
-from portcullis.model.record import PolicyBucket, PolicyTally, Span
+from portcullis.model.record import PolicyBucket, PolicyTally
 from portcullis.model.ruling import Mode, PolicyInfo
 from portcullis.policy.pages.html import rendered
 from portcullis.policy.pages.model import NEEDS
@@ -32,9 +31,10 @@ from portcullis.times import rfc3339
 AREA: Final = "/policies"
 WEEK: Final = timedelta(days=7)
 MONTH: Final = timedelta(days=30)
-LINES: Final = 60
+LINES: Final = 40
 """Sparklines of the list at most: each is a question to the log."""
-_AT_ONCE: Final = 4
+SHOWN_DAYS: Final = 8
+"""Of a sparkline: the days that the last week touches."""
 _DAY: Final = timedelta(days=1)
 _NAME_CHARS: Final = 300
 
@@ -83,9 +83,9 @@ async def policies_page(request: Request) -> Response:
     """Policies in force by category, and those that only the log has any more."""
     parts, reader = parts_of(request), reader_of(request)
     standing, now = parts.current(), parts.clock.now()
-    span = lately(now, WEEK)
-    tallies, shelf = await asyncio.gather(parts.ledger.policies(span, reader.visible), shelves_of(request).of(standing))
-    rows = await _with_lines(parts, reader, span, policy_rows(standing, shelf, tallies))
+    tallies = await parts.ledger.policies(lately(now, WEEK), reader.visible)
+    shelf = await shelves_of(request).of(standing)
+    rows = await _with_lines(parts, reader, now, policy_rows(standing, shelf, tallies))
     in_force = [row for row in rows if row.info is not None]
     return render(
         request,
@@ -122,31 +122,18 @@ def _row(name: str, info: PolicyInfo | None, parts: PolicyParts | None, tallies:
     )
 
 
-async def _with_lines(parts: ReviewParts, reader: Reader, span: Span, rows: Sequence[PolicyRow]) -> Sequence[PolicyRow]:
-    """The rows with a sparkline where something was violated, those of the most violated first."""
+async def _with_lines(
+    parts: ReviewParts, reader: Reader, now: datetime, rows: Sequence[PolicyRow]
+) -> Sequence[PolicyRow]:
+    """The rows with a sparkline where something was violated, as far as LINES goes, the most violated first."""
     busy = sorted((row for row in rows if row.violations), key=lambda row: -row.violations)[:LINES]
-    room = asyncio.Semaphore(_AT_ONCE)
-
-    async def line(row: PolicyRow) -> tuple[str, Sparkline]:
-        async with room:
-            buckets = await parts.ledger.policy(row.name, span, reader.visible)
-        days = by_day(buckets)
-        return row.name, sparkline([one.violations for one in days], [f"{one.start:%d %b}" for one in days])
-
-    lines = dict(await asyncio.gather(*(line(row) for row in busy)))
-    return [
-        PolicyRow(
-            row.name,
-            row.info,
-            row.category,
-            row.refused,
-            row.reported,
-            row.excepted,
-            row.undecided,
-            lines.get(row.name),
-        )
-        for row in rows
-    ]
+    # More than a week, so that days are read and not hours.
+    span = lately(now, WEEK + _DAY)
+    lines = {}
+    for row in busy:
+        days = by_day(await parts.ledger.policy(row.name, span, reader.visible))[-SHOWN_DAYS:]
+        lines[row.name] = sparkline([one.violations for one in days], [f"{one.start:%d %b}" for one in days])
+    return [replace(row, line=lines.get(row.name)) for row in rows]
 
 
 def by_day(buckets: Sequence[PolicyBucket]) -> Sequence[PolicyBucket]:
@@ -197,16 +184,14 @@ async def _policy(request: Request, name: str, answer: WhatIf | None) -> Respons
     info = _info(standing, name)
     span = lately(now, MONTH)
     ledger = parts.ledger
-    buckets, namespaces, images, shelf = await asyncio.gather(
-        ledger.policy(name, span, visible),
-        ledger.policy_namespaces(name, span, visible),
-        ledger.policy_images(name, span, visible),
-        shelves_of(request).of(standing),
-    )
+    buckets = await ledger.policy(name, span, visible)
     if info is None and not any(one.violations or one.excepted or one.undecided for one in buckets):
         raise _no_such(name)
+    namespaces = await ledger.policy_namespaces(name, span, visible)
+    images = await ledger.policy_images(name, span, visible)
+    uses = [await ledger.image(one.name, visible) for one in images]
+    shelf = await shelves_of(request).of(standing)
     files = shelf.parts.get(name)
-    uses = await asyncio.gather(*(ledger.image(one.name, visible) for one in images))
     return render(
         request,
         "policy.html.j2",
