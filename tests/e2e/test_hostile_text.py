@@ -47,7 +47,7 @@ HOSTILE = {
     "CSV": '=HYPERLINK("http://example.test","x")',
     "right to left": "abc\u202etxt.exe\u2066",
     "full text": 'NEAR("a" b) AND NOT c* ^d',
-    "paths": "../../../etc/passwd",
+    "paths": "../../../etc/hostname",
     "long": "n" * 5000,
 }  # fmt: skip
 

@@ -187,7 +187,7 @@ async def gate(folder: Path, collector: Collector) -> Any:
     }
     sinks = [
         {"stdout": {"input": True}},
-        {"file": {"path": "decisions.jsonl", "megabytes": 1, "input": True}},
+        {"file": {"path": "decisions.jsonl", "input": True}},
         {"otlp": {"endpoint": collector.url, "input": True}},
     ]
     with (folder / "stdout").open("wb") as stdout:
@@ -236,7 +236,7 @@ def shown(address: str, records: list[AuditRecord]) -> bytes:
 
 
 async def send_all(running: WebhookProcess, sow: Sower, turn: str) -> None:
-    for path in (f"/{SEGMENT}/validate?timeout=10s", "/validate?timeout=10s"):
+    for path in (f"/{SEGMENT}/validate?timeout=30s", "/validate?timeout=30s"):
         for judged in reviews_of(sow, f"{turn}{len(path)}"):
             reply = await running.post(json.dumps(judged).encode(), path)
             answer = reply.response

@@ -25,6 +25,7 @@ from portcullis.limits import DEFAULT_LIMITS
 from portcullis.server import auditkeeping
 from portcullis.server.auditkeeping import Keeper, observe_keeping
 from portcullis.server.keepsections import CheckpointsSection, RetentionSection
+from portcullis.server.settings import Settings
 from portcullis.server.telemetry import Metrics, configure_logging
 
 pytestmark = pytest.mark.anyio
@@ -233,3 +234,45 @@ async def test_metrics_tell_position_time_and_hash(store: SqlRecords) -> None:
         float(one.split()[1]) for one in page.splitlines() if one.startswith("portcullis_audit_checkpoint_sec")
     ]
     assert seconds == checkpoint.at.timestamp()
+
+
+class Hanging:
+    """Never done."""
+
+    async def write(self, checkpoint: Mapping[str, Any]) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_publisher_that_hangs_does_not_keep_the_program(
+    store: SqlRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditkeeping, "PUBLISH_SECONDS", 0.05)
+    await store.append(made(1))
+    keeper = Keeper(
+        store,
+        signer=Signer(),
+        checkpoints=CheckpointsSection(),
+        retention=RetentionSection(),
+        clock=StandingClock(),
+        publisher=Hanging(),
+    )
+    async with asyncio.timeout(5):
+        await keeper.finish()
+    assert keeper.last is not None
+    assert not keeper.last.signature
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"checkpoints": {"everyRecords": 0}},
+        {"checkpoints": {"everyMinutes": 0.0}},
+        {"checkpoints": {"configMap": "Not/A name"}},
+        {"checkpoints": {"key": "x"}},
+        {"retention": {"days": 0.0}},
+        {"retention": {"gibibytes": -1.0}},
+    ],
+)
+def test_what_makes_no_sense_is_refused(tree: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="audit"):
+        Settings.from_tree({"audit": tree})

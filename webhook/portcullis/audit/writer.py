@@ -172,12 +172,12 @@ class AuditLog:
         if self._job is not None:
             await asyncio.wait({self._job}, timeout=self._limits.append_seconds)
             self._job.cancel()
-        try:
-            if self._last is not None:
-                await asyncio.wait_for(self._last(), CLOSE_SECONDS)
-            await asyncio.wait_for(self._store.aclose(), CLOSE_SECONDS)
-        except (TimeoutError, PortcullisError) as error:
-            log.warning("the audit store did not close: %s", clean(str(error), 200) or "it hangs")
+        for step in (self._last, self._store.aclose):
+            try:
+                if step is not None:
+                    await asyncio.wait_for(step(), CLOSE_SECONDS)
+            except (TimeoutError, PortcullisError) as error:
+                log.warning("the audit store did not close: %s", clean(str(error), 200) or "it hangs")
         await self._disk.run(self._journal.close)
         self._disk.close()
 

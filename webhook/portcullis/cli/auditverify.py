@@ -177,7 +177,7 @@ def _view(found: "Verification") -> RenderableType:
     from portcullis.cli.words import plural
 
     title, style, words = {
-        Verdict.PROVEN: ("✓ proven", "bold green", "every record is as it was written"),
+        Verdict.PROVEN: ("✓ proven", "bold green", "every record that is there is as it was written"),
         Verdict.TAMPERED: ("✗ tampered with", "bold red", "what is named below is not as it was written"),
         Verdict.UNVERIFIED: ("? not verified", "bold yellow", "nothing wrong was found, but not all could be checked"),
     }[found.verdict]

@@ -30,7 +30,7 @@ RETRY_SECONDS = 5.0
 """After a failure."""
 FIRST_PRUNE_SECONDS = 60.0
 PRUNE_SECONDS = 3600.0
-PUBLISH_SECONDS = 5.0
+PUBLISH_SECONDS = 3.0
 """How long the end waits for the last checkpoint to be published."""
 REVISIONS = 4
 """Policy sets and configurations that are put again after a prune: what serves, and what served a moment ago."""

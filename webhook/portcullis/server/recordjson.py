@@ -31,6 +31,8 @@ def record_json(record: AuditRecord, *, document: bool) -> dict[str, Any]:
         "timings": {stage: round(milliseconds, 3) for stage, milliseconds in decision.timings.items()},
         "configRevision": decision.config_revision,
         "webhookVersion": record.webhook_version,
+        "masked": list(decision.masked),
+        "maskedPlaces": decision.masked_places,
     }
     if document:
         tree["input"] = json.loads(decision.document) if decision.document else None

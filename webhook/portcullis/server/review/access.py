@@ -123,7 +123,7 @@ class Guard:
             raise _wrong_method(", ".join(_METHODS))
         host = access.origins.check_host(headers)
         if path.startswith(STATIC):
-            await self._app(scope, request.receive, send)
+            await self._app(_as_get(scope), request.receive, send)
             return None
         vouched = access.proxy.subject(headers) if access.proxy is not None and access.proxy.speaks(headers) else None
         scheme = access.origins.check_source(method, headers, host, proxied=vouched is not None)
@@ -261,6 +261,11 @@ class Guard:
             refusal.headers = {**refusal.headers, "hx-refresh": "true"}
         problem = PageProblem(refusal.status, refusal.title, refusal.sentence, refusal.advice)
         return problem_page(request, problem, refusal.headers)
+
+
+def _as_get(scope: Scope) -> Scope:
+    """HEAD is answered as GET (RFC 9110, section 9.3.2); the server leaves the content out."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _wrong_method(allowed: str) -> Refusal:

@@ -106,6 +106,9 @@ class Record(Answer):
     timings: dict[str, float]
     config_revision: str
     webhook_version: str
+    masked: tuple[str, ...]
+    """JSON pointers into the input: what redaction replaced, the first of ``maskedPlaces``."""
+    masked_places: int
 
 
 class ChainPlace(Answer):
