@@ -505,6 +505,23 @@ async def test_closing_while_the_store_hangs_leaves_the_records_in_the_journal(m
     store.open.set()
 
 
+async def test_closing_brings_what_is_journaled_to_a_store_that_answers_again(make: Make, path: Path) -> None:
+    """The journal may go with the pod; the store stays."""
+    store = ScriptedStore()
+    store.wrong = RecordsError("the store is down")
+    log = make(store, Limits(commit_records=2))
+    await log.start()
+    await append_all(log, numbered(0, 5))
+    assert (log.journal_records, store.ids) == (5, [])
+    closing_log = asyncio.create_task(log.aclose())
+    store.wrong = None
+    await closing_log
+    assert store.ids == ids(0, 5)
+    left = Journal(path=path)
+    assert left.open().records == 0
+    left.close()
+
+
 async def test_a_log_that_was_not_started_keeps_nothing(make: Make) -> None:
     log = make(ScriptedStore())
     with pytest.raises(RecordsError):

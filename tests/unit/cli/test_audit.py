@@ -93,7 +93,7 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def run(config: Path, *arguments: str) -> Result:
     command, *rest = arguments
-    return CliRunner().invoke(app, ["audit", command, "--config", str(config), *rest])
+    return CliRunner(env={"COLUMNS": "120"}).invoke(app, ["audit", command, "--config", str(config), *rest])
 
 
 def listed(config: Path, *arguments: str) -> list[str]:

@@ -39,6 +39,9 @@ LAST_RETRY_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
 """How long closing the store may take: SQLite moves its write-ahead log into the database first."""
 
+EMPTY_SECONDS = 3.0
+"""How long the end waits for the store to take what is in the journal, which may go with the pod."""
+
 Last = Callable[[], Awaitable[None]]
 
 log = logging.getLogger(__name__)
@@ -162,7 +165,8 @@ class AuditLog:
         self._task = asyncio.create_task(self._run(), name="audit-log")
 
     async def aclose(self) -> None:
-        """Keeps what is queued, in the store or in the journal, and closes both. Appends raise from now on."""
+        """Keeps what is queued, in the store or in the journal, and closes both. Appends raise from now on. What is in
+        the journal goes to the store if it answers."""
         task, self._task = self._task, None
         if task is None:
             return
@@ -172,6 +176,7 @@ class AuditLog:
         if self._job is not None:
             await asyncio.wait({self._job}, timeout=self._limits.append_seconds)
             self._job.cancel()
+        await self._empty_journal()
         for step in (self._last, self._store.aclose):
             try:
                 if step is not None:
@@ -323,6 +328,18 @@ class AuditLog:
                 except RecordRefused:
                     refused.append(entry)
         return refused
+
+    async def _empty_journal(self) -> None:
+        """At the end: brings what is journaled to the store, as far as it takes it now. The rest stays for the next
+        start; what a replay that is given up has brought there is skipped then."""
+        until = self._clock.monotonic() + EMPTY_SECONDS
+        try:
+            while self._journal.pending and (left := until - self._clock.monotonic()) > 0:
+                await asyncio.wait_for(self._replay(), left)
+        except (TimeoutError, PortcullisError) as error:
+            self.problem = clean(str(error), 200) or "the store does not answer"
+        if self._journal.pending:
+            log.warning("%d records stay in the journal %s", self._journal.pending, self._journal.path)
 
     # -- state ---------------------------------------------------------------------------------------------------
 

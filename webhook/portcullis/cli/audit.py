@@ -175,6 +175,7 @@ async def _everything(
     """The record, its place in its chain, and the record before it where that is wanted."""
     from portcullis.audit.ledger import SqlLedger
 
+    _require_id(decision)
     log, limits = by.open_log(config)
     async with log as records:
         record = await _get(records, decision)
@@ -189,6 +190,7 @@ async def get_record(config: Path | None, decision: str) -> "AuditRecord":
     Raises:
         ConfigError: there is none of that id, or the id is none.
     """
+    _require_id(decision)
     log, _ = by.open_log(config)
     async with log as records:
         return await _get(records, decision)
@@ -201,9 +203,13 @@ async def get_recorded_policies(config: Path | None, revision: str) -> bytes | N
         return await records.bundles.get(revision)
 
 
-async def _get(records: "SqlRecords", decision: str) -> "AuditRecord":
+def _require_id(decision: str) -> None:
+    """Before anything is opened."""
     if not _ID.fullmatch(decision):
         raise ConfigError(f"an id of a decision is 36 hexadecimal digits and dashes, or its first {SHORTEST_PREFIX}")
+
+
+async def _get(records: "SqlRecords", decision: str) -> "AuditRecord":
     whole = decision if len(decision) == _WHOLE else await _complete(records, decision)
     record = await records.get(whole)
     if record is None:

@@ -183,6 +183,11 @@ async def test_a_damaged_record_is_named_and_the_others_are_shown(pages: Pages) 
     answered = await pages.get(f"/decisions/{broken}")
     assert answered.status == 503
     assert "portcullis audit verify" in text_of(answered.body.decode())
+    rows = [json.loads(row) for row in (await pages.get("/decisions/export.jsonl")).body.splitlines()]
+    assert [row["sequence"] for row in rows] == list(range(20, 0, -1))
+    assert [row["sequence"] for row in rows if "damaged" in row] == [15]
+    table = (await pages.get("/decisions/export.csv")).body.decode()
+    assert table.count("damaged: the record is no record any more") == 1
 
 
 # -- the export ------------------------------------------------------------------------------------------------------

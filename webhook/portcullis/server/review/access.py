@@ -155,7 +155,7 @@ class Guard:
         patient = Patient(send, self._access.limits.page_stall_seconds)
         self.answering += 1
         try:
-            await self._app(scope, receive, patient)
+            await self._app(_as_get(scope), receive, patient)
         except ClientDisconnect:
             if not patient.given_up:
                 raise

@@ -1,7 +1,7 @@
 """All decisions that a search finds, as a file: streamed page by page, so that any number takes little memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,7 +10,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from portcullis.audit.exporting import EXPORT_COLUMNS, csv_line, export_line, export_row
+from portcullis.audit.exporting import (
+    EXPORT_COLUMNS,
+    csv_line,
+    damaged_line,
+    damaged_row,
+    export_line,
+    export_row,
+)
 from portcullis.errors import RecordsError
 from portcullis.model.record import AuditRecord, RecordFilter, RecordPage
 from portcullis.ports import Ledger
@@ -21,7 +28,9 @@ from portcullis.server.review.parts import parts_of
 router = APIRouter(include_in_schema=False)
 log = structlog.get_logger(__name__)
 
-Lines = Callable[[Sequence[AuditRecord]], bytes]
+DAMAGED = "the record is no record any more"
+
+Lines = Callable[[RecordPage], bytes]
 
 
 @router.get(f"{PATH}/export.csv")
@@ -59,8 +68,8 @@ async def _content(
         yield head
     try:
         while True:
-            if page.records:
-                yield await asyncio.to_thread(lines, page.records)
+            if page.records or page.damaged:
+                yield await asyncio.to_thread(lines, page)
             if page.next is None:
                 return
             page = await ledger.page(replace(query, before=page.next))
@@ -73,12 +82,19 @@ def _csv_head() -> bytes:
     return csv_line(EXPORT_COLUMNS).encode()
 
 
-def _csv(records: Iterable[AuditRecord]) -> bytes:
-    return "".join(csv_line(export_row(record)) for record in records).encode()
+def _csv(page: RecordPage) -> bytes:
+    rows = (damaged_row(one, DAMAGED) if isinstance(one, int) else export_row(one) for one in _in_order(page))
+    return "".join(csv_line(row) for row in rows).encode()
 
 
-def _json_lines(records: Iterable[AuditRecord]) -> bytes:
-    return b"".join(export_line(record) for record in records)
+def _json_lines(page: RecordPage) -> bytes:
+    return b"".join(damaged_line(one, DAMAGED) if isinstance(one, int) else export_line(one) for one in _in_order(page))
+
+
+def _in_order(page: RecordPage) -> Sequence[AuditRecord | int]:
+    """Records, and in their places the sequences of damaged ones, the newest first."""
+    both: list[AuditRecord | int] = [*page.records, *page.damaged]
+    return sorted(both, key=lambda one: one if isinstance(one, int) else one.sequence, reverse=True)
 
 
 def _name(now: datetime, ending: str) -> str:
