@@ -58,7 +58,7 @@ def test_the_section_is_installed_as_it_is_written(release: Installed, tmp_path:
     typed = commands_of_the_section()
     assert typed == [words for words in commands("README.md") if words[0] in ("docker", "helm", "kubectl")]
     reader, cluster = Reader(release, tmp_path), release.cluster
-    build, push, install, read, upgrade, namespace, try_it, rescue = typed
+    build, push, install, read, forward, upgrade, namespace, try_it, rescue = typed
     assert (build[0], push[0]) == ("docker", "docker")  # tests/image builds it
 
     assert "Profile audit: nothing is refused" in reader.type(install)
@@ -67,6 +67,10 @@ def test_the_section_is_installed_as_it_is_written(release: Installed, tmp_path:
     cluster.apply(workload("Pod", "seen", "shop", container("web", release.registry.image(ROOT))))
     listed = reader.type(read)
     assert re.search(r"admitted +Pod +shop/seen", listed), listed
+
+    # There is no kubelet to forward a port: its number is what can be seen.
+    ports = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))["ports"]
+    assert forward[-2:] == [f"deployment/{RELEASE}", str(ports["pages"])]
 
     assert "Profile enforce: policies refuse" in reader.type(upgrade)
     until(lambda: "matchConditions" not in webhook(release), "the webhook to be called again")

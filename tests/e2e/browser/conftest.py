@@ -47,8 +47,10 @@ def axe() -> str:
     return script.read_text()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: Path) -> Iterator[Browser]:
+    """For one file of tests: Playwright runs an event loop in this thread as long as it is there, and those of other
+    files run their own."""
     arguments = [*QUIET, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
