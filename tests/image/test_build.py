@@ -46,8 +46,9 @@ def test_only_what_is_let_in_is_sent_to_the_build(
         found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     assert found.isdisjoint(BAIT)
     assert {path.split("/")[0] for path in found} == {
-        *("LICENSE", "README.md", "policies", "pyproject.toml", "tests", "uv.lock", "webhook")
+        *("LICENSE", "README.md", "docs", "policies", "pyproject.toml", "tests", "uv.lock", "webhook")
     }
+    assert {path for path in found if path.startswith("docs/")} == {"docs/reasons.md"}
     assert {path for path in found if path.startswith("tests/")} == {"tests/tools/install.py", "tests/tools/uv.py"}
 
 

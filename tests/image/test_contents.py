@@ -127,6 +127,7 @@ def test_nothing_of_the_build_is_left(image: Image, tree: dict[str, os.stat_resu
 def test_the_program_is_all_of_the_source(image: Image, context: Path) -> None:
     package = image.root / "opt/portcullis/app/portcullis"
     expected = {*files(context / "webhook/portcullis"), *(f"_policies/{name}" for name in files(context / "policies"))}
+    expected.add("_reasons.md")
     assert set(files(package)) == expected
     assert {"py.typed", "_policies/image-user/policy.rego"} <= expected
 
