@@ -26,6 +26,13 @@ def advancing(connection: Connection, table: Table, later: str, replaced: tuple[
     return _advancing(connection.dialect.name, table, later, replaced)
 
 
+def added_to(insert: Any, table: Table, added: tuple[str, ...], replaced: tuple[str, ...]) -> Any:
+    """``insert``, with what :func:`adding` says of rows whose primary key is there already."""
+    changes = {name: insert.excluded[name] for name in replaced}
+    changes |= {name: table.c[name] + insert.excluded[name] for name in added}
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)
+
+
 @cache
 def _ignoring(dialect: str, table: Table, unique: tuple[str, ...]) -> Any:
     return _INSERT[dialect](table).on_conflict_do_nothing(index_elements=list(unique))
@@ -33,10 +40,7 @@ def _ignoring(dialect: str, table: Table, unique: tuple[str, ...]) -> Any:
 
 @cache
 def _adding(dialect: str, table: Table, added: tuple[str, ...], replaced: tuple[str, ...]) -> Any:
-    insert = _INSERT[dialect](table)
-    changes = {name: insert.excluded[name] for name in replaced}
-    changes |= {name: table.c[name] + insert.excluded[name] for name in added}
-    return insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)
+    return added_to(_INSERT[dialect](table), table, added, replaced)
 
 
 @cache

@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-from portcullis.audit.dialects import adding, ignoring
+from portcullis.audit.dialects import added_to, adding, ignoring
 from portcullis.audit.fulltext import insert_texts, text_rows
 from portcullis.audit.tables import decisions, inputs
 
@@ -117,10 +117,8 @@ def _together(kinds: tuple[tuple[Table, tuple[str, ...], tuple[str, ...], tuple[
     for table, names, added, replaced in kinds:
         _, chosen = _given(table, names)
         inserted = postgresql.insert(table).from_select(list(names), chosen)
-        changes: dict[str, Any] = {name: inserted.excluded[name] for name in replaced}
-        changes |= {name: table.c[name] + inserted.excluded[name] for name in added}
-        if changes:
-            inserted = inserted.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)
+        if added or replaced:
+            inserted = added_to(inserted, table, added, replaced)
         statement = statement.add_cte(inserted.cte(f"into_{table.name}"))
     return statement.add_cte(text_rows(_json_parameter("texts")).cte("into_texts")) if texts else statement
 

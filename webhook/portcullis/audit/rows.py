@@ -1,7 +1,8 @@
 """Audit records as rows of the store's tables."""
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -17,6 +18,16 @@ from portcullis.model.record import AuditRecord
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _FoundBy:
+    """What a record is found by beside its own columns; rows without the sequence, which the database gives."""
+
+    images: tuple[Row, ...]
+    violations: tuple[Row, ...]
+    reasons: tuple[str, ...]
+    words: str
+
+
 class Batch:
     """The rows of some records, made before the database is locked for them."""
 
@@ -24,6 +35,7 @@ class Batch:
         self._records: dict[str, AuditRecord] = {}
         self._inputs: dict[str, bytes] = {}
         self._decisions: dict[str, Row] = {}
+        self._found_by: dict[str, _FoundBy] = {}
         for record in records:
             self._add(record)
 
@@ -62,13 +74,13 @@ class Batch:
         given: list[Row] = []
         texts: list[Row] = []
         for decision_id, sequence in sequences.items():
-            record = self._records[decision_id]
-            seen += _numbered(_image_rows(record), sequence)
-            violated += _numbered(_violation_rows(record), sequence)
-            given += ({"decision": sequence, "reason": key(reason)} for reason in reasons_of(record))
-            if words := words_of(record):
-                texts.append({"decision": sequence, "text": words})
-            counts.add(record, sequence)
+            found_by = self._found_by[decision_id]
+            seen += _numbered(found_by.images, sequence)
+            violated += _numbered(found_by.violations, sequence)
+            given += ({"decision": sequence, "reason": reason} for reason in found_by.reasons)
+            if found_by.words:
+                texts.append({"decision": sequence, "text": found_by.words})
+            counts.add(self._records[decision_id], sequence)
         parts = (Rows(images, seen), Rows(violations, violated), Rows(reasons, given), *counts.rows())
         insert_all(connection, parts, texts)
 
@@ -82,6 +94,12 @@ class Batch:
             self._inputs[digest] = zlib.compress(document)
         self._decisions[decision_id] = _decision_row(record, decision_id, digest)
         self._records[decision_id] = record
+        self._found_by[decision_id] = _FoundBy(
+            images=tuple(_image_rows(record)),
+            violations=tuple(_violation_rows(record)),
+            reasons=tuple(key(reason) for reason in reasons_of(record)),
+            words=words_of(record),
+        )
 
 
 def reasons_of(record: AuditRecord) -> Sequence[str]:
@@ -91,7 +109,7 @@ def reasons_of(record: AuditRecord) -> Sequence[str]:
     return tuple(dict.fromkeys(problem.reason for problem in problems))
 
 
-def _numbered(rows: Iterator[Row], sequence: int) -> Iterator[Row]:
+def _numbered(rows: Iterable[Row], sequence: int) -> Iterator[Row]:
     for position, row in enumerate(rows):
         yield row | {"decision": sequence, "position": position}
 
