@@ -11,37 +11,12 @@ import typer
 
 from portcullis.cli.moments import parse_moment
 from portcullis.errors import ConfigError
+from portcullis.model import decision, request, ruling
 
 if TYPE_CHECKING:
     from portcullis.audit.sql import SqlRecords
     from portcullis.limits import Limits
     from portcullis.model.record import RecordFilter
-
-
-class VerdictOption(StrEnum):
-    ADMITTED = "admitted"
-    REFUSED = "refused"
-    UNDECIDED = "undecided"
-
-
-class ModeOption(StrEnum):
-    DENY = "deny"
-    WARN = "warn"
-    AUDIT = "audit"
-
-
-class BecauseOption(StrEnum):
-    JUDGED = "judged"
-    UNCHANGED = "unchanged"
-    EXCEPTION = "exception"
-    BREAK_GLASS = "break-glass"
-
-
-class CallerOption(StrEnum):
-    CERTIFICATE = "certificate"
-    PATH = "path"
-    UNVERIFIED = "unverified"
-    LOCAL = "local"
 
 
 Namespace = Annotated[str, typer.Option("--namespace", "-n")]
@@ -51,12 +26,12 @@ User = Annotated[str, typer.Option("--user", help="Who asked.")]
 Image = Annotated[str, typer.Option("--image", help="As written in the object, or without tag and digest.")]
 Digest = Annotated[str, typer.Option("--digest", help="That the image stood for.")]
 Policy = Annotated[str, typer.Option("--policy", help="That was violated or not evaluated.")]
-Mode = Annotated[ModeOption | None, typer.Option("--mode", help="Of that policy.")]
+Mode = Annotated[ruling.Mode | None, typer.Option("--mode", help="Of that policy.")]
 Exempted = Annotated[str, typer.Option("--exception", help="That covers a violation.")]
-Verdict = Annotated[VerdictOption | None, typer.Option("--verdict")]
+Verdict = Annotated[decision.Verdict | None, typer.Option("--verdict")]
 Reason = Annotated[str, typer.Option("--reason", help="Code of what could not be had: registry-unreachable.")]
-Because = Annotated[BecauseOption | None, typer.Option("--because", help="Why it was admitted.")]
-Caller = Annotated[CallerOption | None, typer.Option("--caller", help="How the sender was known.")]
+Because = Annotated[decision.Because | None, typer.Option("--because", help="Why it was admitted.")]
+Caller = Annotated[request.Caller | None, typer.Option("--caller", help="How the sender was known.")]
 Words = Annotated[str, typer.Option("--text", help="Words that the message holds, all of them.")]
 DryRun = Annotated[bool | None, typer.Option("--dry-run/--no-dry-run", help="Only dry runs, or none.")]
 Since = Annotated[str, typer.Option("--since", help="7d, 12h, 30m, or RFC 3339.")]
