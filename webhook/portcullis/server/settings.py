@@ -23,6 +23,7 @@ from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.policy.profiles import Profile
 from portcullis.server import sections
 from portcullis.server.auditsections import Audit
+from portcullis.server.clustersections import Cluster
 from portcullis.server.environment import overlay
 from portcullis.server.files import read_bounded, read_small
 from portcullis.server.scoping import ExceptionSection, distinct_ids
@@ -49,7 +50,7 @@ class Settings(Section):
     opa: sections.Opa = sections.Opa()
     inspection: sections.Inspection = sections.Inspection()
     audit: Audit = Audit()
-    cluster: sections.Cluster = sections.Cluster()
+    cluster: Cluster = Cluster()
     platforms: tuple[PlatformText, ...] = ()
     """Those that images are judged for; none means those of the cluster's nodes, else linux/amd64 and linux/arm64."""
     limits: LimitsModel = LimitsModel()  # type: ignore[valid-type]
