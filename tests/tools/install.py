@@ -35,9 +35,8 @@ class Program:
     """One pinned program.
 
     ``module`` is the folder beside this file whose go.mod pins it, by the version of ``pins`` where the program itself
-    is a few lines in that folder; ``stamp`` the variables that hold its version,
-    which a build from a module leaves empty; ``tags`` are Go's build tags; ``releases`` maps ``uname -m`` to (address, sha256) of an official
-    binary.
+    is a few lines in that folder; ``stamp`` the variables that hold its version, which a build from a module leaves
+    empty; ``tags`` are Go's build tags; ``releases`` maps ``uname -m`` to (address, sha256) of an official binary.
     """
 
     name: str
