@@ -57,6 +57,8 @@ class Cluster(Section):
     watch: WatchSection = WatchSection()
     """Only where ``webhook`` says that there is a cluster."""
     caller: CallerSection = CallerSection()
+    events: bool = True
+    """Whether refusals are told by Events, likewise."""
     inventory: tuple[InventoryResource, ...] = ()
     """In a cluster: objects that policies see under ``data.inventory``."""
 
