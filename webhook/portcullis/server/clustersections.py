@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from portcullis.server.livesections import InventoryResource, WatchSection
-from portcullis.server.sectionbase import Section
+from portcullis.server.sectionbase import ConfigPath, Section
 
 
 class PodSpecPath(Section):
@@ -37,6 +37,27 @@ class WebhookRegistration(Section):
         return self
 
 
+class ClientCertificate(Section):
+    """The client certificate by which the API server is known, where it has one for this webhook
+    (``--admission-control-config-file``)."""
+
+    ca_file: ConfigPath
+    """The authorities that sign it, in PEM; read again when the file changes."""
+    common_names: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(min_length=1)]
+    """Its common name is one of these, letter by letter: the authority may sign certificates of others as well."""
+
+
+class CallerSection(Section):
+    """How the API server is told from everybody else in the cluster who reaches the webhook's port."""
+
+    client_certificate: ClientCertificate | None = None
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether it can be told apart by anything that stands here."""
+        return self.client_certificate is not None
+
+
 class Cluster(Section):
     """What the gate knows of the cluster."""
 
@@ -45,6 +66,7 @@ class Cluster(Section):
     """In a cluster: the webhook configuration that gets the CA of ``server.tls.selfManaged``."""
     watch: WatchSection = WatchSection()
     """Only where ``webhook`` says that there is a cluster."""
+    caller: CallerSection = CallerSection()
     inventory: tuple[InventoryResource, ...] = ()
     """In a cluster: objects that policies see under ``data.inventory``."""
 

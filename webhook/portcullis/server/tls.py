@@ -86,6 +86,7 @@ class ServerTls:
         self._source = source
         self._clock = clock
         self.context = _new_context()
+        """The same object as long as the program runs: client certificates are asked for on it (app.py)."""
         pair = source(clock.now())
         self._served = _hash(pair)
         self.state = _load(self.context, pair)
