@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from portcullis.server.livesections import InventoryResource, WatchSection
-from portcullis.server.sectionbase import OBJECT_NAME, Section
+from portcullis.server.sectionbase import OBJECT_NAME, ConfigPath, Section
 
 
 class PodSpecPath(Section):
@@ -40,12 +40,28 @@ class WebhookRegistration(Section):
         return self
 
 
-class CallerSection(Section):
-    """How the API server is told from everybody else who can reach the port."""
+class ClientCertificate(Section):
+    """The client certificate by which the API server is known, where it has one for this webhook
+    (``--admission-control-config-file``)."""
 
+    ca_file: ConfigPath
+    """The authorities that sign it, in PEM; read again when the file changes."""
+    common_names: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(min_length=1)]
+    """Its common name is one of these, letter by letter: the authority may sign certificates of others as well."""
+
+
+class CallerSection(Section):
+    """How the API server is told from everybody else in the cluster who reaches the webhook's port."""
+
+    client_certificate: ClientCertificate | None = None
     path_secret: Annotated[str, Field(pattern=OBJECT_NAME)] = ""
-    """A Secret of the pod's namespace: the gate keeps an unguessable word in it, which it writes into the paths of the
+    """A Secret of the pod's namespace: the gate keeps an unguessable word in it, and writes it into the paths of the
     webhook configuration."""
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether it can be told apart by anything that stands here."""
+        return self.client_certificate is not None or bool(self.path_secret)
 
 
 class Cluster(Section):

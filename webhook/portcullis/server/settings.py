@@ -85,6 +85,11 @@ class Settings(Section):
         """
         return _validated(dict(tree), Path.cwd(), None, None, {})
 
+    @property
+    def tells_callers_apart(self) -> bool:
+        """Whether the API server can be told from whoever else reaches the webhook's port."""
+        return bool(self.server.path_segment.get_secret_value()) or self.cluster.caller.told_apart
+
     def bounds(self) -> Limits:
         """The limits as the rest of the program takes them."""
         limits: sections.LimitsSection = self.limits
@@ -122,6 +127,7 @@ class Settings(Section):
         """
         tree = self.model_dump(mode="json", by_alias=True)
         tree["server"].pop("pathSegment")
+        tree["cluster"].pop("caller")  # nor does a decision hang on how its caller was known
         if tree["cluster"]["webhook"] is not None:
             # No decision hangs on it, and each pod has another.
             tree["cluster"]["webhook"].pop("pod")

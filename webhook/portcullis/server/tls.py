@@ -112,6 +112,7 @@ class ServerTls:
         self._changed = asyncio.Event()
         self._served = b""
         self.context = _new_context()
+        """The same object as long as the program runs: client certificates are asked for on it (app.py)."""
         try:
             pair = source(clock.now())
             self._served, self.state = _hash(pair), _load(self.context, pair)
