@@ -233,9 +233,7 @@ async def test_an_api_server_that_fails_is_an_outage_and_never_no_secret(answer:
         server.faults += [lambda _: answer(), lambda _: answer()]
         with pytest.raises(CredentialUnavailable, match=r'the pull secret "pull" of the namespace shop cannot be'):
             await secrets.secret("shop", "pull")
-        with pytest.raises(
-            CredentialUnavailable, match=r'the service account "robot" of the namespace shop cannot'
-        ):
+        with pytest.raises(CredentialUnavailable, match=r'the service account "robot" of the namespace shop cannot'):
             await secrets.of_service_account("shop", "robot")
 
 
