@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from portcullis import __version__
 from portcullis.errors import ConfigError, PortcullisError
+from portcullis.server.callers import Callers, client_certificates
 from portcullis.server.checks import checks, observe
 from portcullis.server.clock import SystemClock
 from portcullis.server.compose import Parts, compose
@@ -28,6 +29,7 @@ from portcullis.server.registrar import Registrar, registered
 from portcullis.server.review.serving import Pages
 from portcullis.server.sampling import Sampling
 from portcullis.server.sections import Server as ServerSection
+from portcullis.server.segments import PathSegments
 from portcullis.server.settings import Settings
 from portcullis.server.sinks import Sinks, open_sinks
 from portcullis.server.telemetry import Metrics, configure_logging
@@ -68,7 +70,7 @@ class Webhook:
             await self.api(scope, receive, send)
 
 
-def create_app(parts: Parts, metrics: Metrics, sinks: Sinks) -> Webhook:
+def create_app(parts: Parts, metrics: Metrics, sinks: Sinks, callers: Callers) -> Webhook:
     """The webhook over composed parts, which must record."""
     assert parts.records is not None
     recorder = Recorder(
@@ -78,7 +80,7 @@ def create_app(parts: Parts, metrics: Metrics, sinks: Sinks) -> Webhook:
         standing=parts.current,
         text=parts.redactor.text,
         sampling=Sampling(
-            verifying=bool(parts.settings.server.path_segment.get_secret_value()),
+            verifying=callers.told_apart,
             per_minute=parts.settings.audit.unverified_per_minute,
             clock=parts.clock,
             metrics=metrics,
@@ -91,12 +93,12 @@ def create_app(parts: Parts, metrics: Metrics, sinks: Sinks) -> Webhook:
         clock=parts.clock,
         limits=parts.limits,
         metrics=metrics,
-        path_segment=parts.settings.server.path_segment.get_secret_value(),
+        callers=callers,
     )
-    return Webhook(reviews=reviews, maps=_map_handler(parts), standing=parts.current)
+    return Webhook(reviews=reviews, maps=_map_handler(parts, callers), standing=parts.current)
 
 
-def _map_handler(parts: Parts) -> PolicyMapHandler | None:
+def _map_handler(parts: Parts, callers: Callers) -> PolicyMapHandler | None:
     """What checks ConfigMaps with policies; None where none are watched."""
     maps, reloader = parts.watched.maps, parts.live.reloader
     if maps is None:
@@ -107,7 +109,7 @@ def _map_handler(parts: Parts) -> PolicyMapHandler | None:
         standing=lambda: reloader.stands,
         namespaces=maps.namespaces,
         limits=parts.limits,
-        path_segment=parts.settings.server.path_segment.get_secret_value(),
+        callers=callers,
     )
 
 
@@ -135,25 +137,32 @@ async def _run(settings: Settings) -> None:
     on_stop_signal(starting.cancel)
     with bound(section.address, section.port) as port, bound(section.health_address, section.health_port) as health:
         tls = ServerTls(source=pair_source(section), clock=SystemClock())
+        certificates = client_certificates(settings)
+        if certificates is not None:
+            certificates.ask(tls.context)
+        segments = PathSegments(section.path_segment.get_secret_value())
+        callers = Callers(segments=segments, certificates=certificates, clock=SystemClock())
         async with (
             compose(settings, with_audit=True) as parts,
             open_sinks(settings.audit.sinks, parts.limits) as sinks,
             registered(settings, parts.clock) as registrar,
         ):
-            webhook = create_app(parts, metrics, sinks)
+            webhook = create_app(parts, metrics, sinks, callers)
             sinks.observe(metrics)
             if sinks.have_files:
                 # They notice by themselves that theirs is gone; what the signal would do is to end the program.
                 on_hangup(lambda: log.info("moved files are made anew"))
             pages = Pages(settings.audit.pages)
-            looked_at = [*checks(parts, tls, webhook.reviews, registrar), *pages.checks()]
+            looked_at = [*checks(parts, tls, webhook.reviews, registrar), *callers.checks(), *pages.checks()]
             observe(parts, tls, registrar, metrics)
+            callers.observe(metrics)
             main = server(webhook, tls.context, drain_seconds=section.drain_seconds, limits=parts.limits)
             health_app = create_health_app(checks=looked_at, metrics=metrics, when_ready=registrar.reported)
             side = server(health_app, None, drain_seconds=1, limits=parts.limits)
             watching = registrar.watch(functools.partial(examine, looked_at))
             async with (
                 background(tls.watch()),
+                background(callers.watch()),
                 background(watching),
                 running(side, health),
                 running(main, port) as ended,

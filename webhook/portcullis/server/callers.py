@@ -5,11 +5,16 @@ Every handler of reviews asks here, and nowhere else is it decided. What a stran
 said in docs/threat-model.md.
 """
 
+import math
+
 from portcullis.model.request import Caller
 from portcullis.ports import Clock
 from portcullis.server.clientcertificates import PEER, ClientCertificates, PeerCertificate
+from portcullis.server.health import Check
 from portcullis.server.http import Scope
 from portcullis.server.segments import PathSegments
+from portcullis.server.settings import Settings
+from portcullis.server.telemetry import Metrics
 
 STRANGERS_SHARE = 0.5
 """What strangers' reviews may use of what is in flight: they cannot crowd the API server out."""
@@ -46,9 +51,51 @@ class Callers:
         """Whether the caller could have shown that it is the API server, and did not."""
         return self.told_apart and caller is Caller.UNVERIFIED
 
+    async def watch(self) -> None:
+        """Follows the file of authorities until cancelled."""
+        if self._certificates is not None:
+            await self._certificates.watch()
+
+    def checks(self) -> list[Check]:
+        """Whether the newest authorities of client certificates are in use."""
+        certificates = self._certificates
+        if certificates is None:
+            return []
+
+        async def authorities() -> str:
+            return certificates.problem
+
+        return [Check("client-authorities", authorities, decisive=False)]
+
+    def observe(self, metrics: Metrics) -> None:
+        """Binds a gauge to when the API server's certificate ends; it is read when Prometheus asks."""
+        certificates = self._certificates
+        if certificates is None:
+            return
+
+        def not_after() -> float:
+            return certificates.not_after.timestamp() if certificates.not_after is not None else math.nan
+
+        metrics.gauge(
+            "caller_certificate_not_after_seconds",
+            "When the client certificate ends by which the API server was known last (Unix time).",
+        ).set_function(not_after)
+
     def share(self, caller: Caller) -> float:
         """The part of what is in flight that reviews of such callers may use."""
         return STRANGERS_SHARE if self.is_stranger(caller) else 1.0
+
+
+def client_certificates(settings: Settings) -> ClientCertificates | None:
+    """Those that the configuration names, None where it names none.
+
+    Raises:
+        ConfigError: the file of authorities cannot be used.
+    """
+    section = settings.cluster.caller.client_certificate
+    if section is None:
+        return None
+    return ClientCertificates(path=section.ca_file, names=section.common_names, limits=settings.bounds())
 
 
 def is_path_of(path: str, word: str) -> bool:
