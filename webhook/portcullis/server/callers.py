@@ -15,6 +15,7 @@ from portcullis.server.http import Scope
 from portcullis.server.segments import PathSegments
 from portcullis.server.settings import Settings
 from portcullis.server.telemetry import Metrics
+from portcullis.server.tls import ServerTls
 
 STRANGERS_SHARE = 0.5
 """What strangers' reviews may use of what is in flight: they cannot crowd the API server out."""
@@ -28,10 +29,9 @@ class Callers:
         certificates: the client certificates that count; None where none are asked for.
     """
 
-    def __init__(self, *, segments: PathSegments, certificates: ClientCertificates | None, clock: Clock) -> None:
+    def __init__(self, *, segments: PathSegments, certificates: ClientCertificates | None) -> None:
         self._segments = segments
         self._certificates = certificates
-        self._clock = clock
 
     @property
     def told_apart(self) -> bool:
@@ -43,7 +43,7 @@ class Callers:
         the answer does not tell that it is not the right one."""
         by_path = self._segments.accepts(_segment(scope["path"]).encode(errors="replace"))
         peer: PeerCertificate | None = scope.get(PEER)
-        if self._certificates is not None and peer is not None and self._certificates.knows(peer, self._clock.now()):
+        if self._certificates is not None and peer is not None and self._certificates.knows(peer):
             return Caller.CERTIFICATE
         return Caller.PATH if by_path else Caller.UNVERIFIED
 
@@ -86,16 +86,23 @@ class Callers:
         return STRANGERS_SHARE if self.is_stranger(caller) else 1.0
 
 
-def client_certificates(settings: Settings) -> ClientCertificates | None:
-    """Those that the configuration names, None where it names none.
+def callers_of(settings: Settings, segments: PathSegments, tls: ServerTls, clock: Clock) -> Callers:
+    """As the configuration says; where it names client certificates, ``tls`` asks for them from now on.
+
+    Args:
+        segments: the words before ``/validate`` that count; others may change them.
 
     Raises:
         ConfigError: the file of authorities cannot be used.
     """
     section = settings.cluster.caller.client_certificate
-    if section is None:
-        return None
-    return ClientCertificates(path=section.ca_file, names=section.common_names, limits=settings.bounds())
+    certificates = None
+    if section is not None:
+        certificates = ClientCertificates(
+            path=section.ca_file, names=section.common_names, limits=settings.bounds(), clock=clock
+        )
+        certificates.ask(tls.context)
+    return Callers(segments=segments, certificates=certificates)
 
 
 def is_path_of(path: str, word: str) -> bool:

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from portcullis.audit.databaseurl import without_password
@@ -60,6 +60,21 @@ class Settings(Section):
     def _distinct(cls, exceptions: tuple[ExceptionSection, ...]) -> tuple[ExceptionSection, ...]:
         distinct_ids(exceptions)
         return exceptions
+
+    @model_validator(mode="after")
+    def _one_shared_secret(self) -> "Settings":
+        managed, path = self.server.tls.self_managed, self.cluster.caller.path_secret
+        if managed is not None and managed.secret and self.cluster.webhook is None:
+            raise ValueError("server.tls.selfManaged.secret needs cluster.webhook, which gets the CA")
+        if managed is not None and path and managed.secret != path:
+            raise ValueError("cluster.caller.pathSecret and server.tls.selfManaged.secret name one Secret")
+        return self
+
+    @property
+    def shared_secret(self) -> str:
+        """The Secret that replicas share; "" if there is none."""
+        managed = self.server.tls.self_managed
+        return self.cluster.caller.path_secret or (managed.secret if managed is not None else "")
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> "Settings":
