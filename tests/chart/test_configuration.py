@@ -79,7 +79,9 @@ def test_the_program_reads_it(file: Path, read: Any) -> None:
 def test_the_defaults(read: Any) -> None:
     settings = read({})
     managed = settings.server.tls.self_managed
-    assert managed.directory == Path("/var/lib/portcullis/tls")
+    assert (managed.directory, managed.secret) == (None, "portcullis-shared")
+    assert settings.cluster.caller.path_secret == "portcullis-shared"
+    assert settings.cluster.webhook.deployment == ""
     assert managed.names == (SERVICE, f"{SERVICE}.cluster.local")
     assert settings.audit.database == "sqlite:////var/lib/portcullis/audit.db"
     assert settings.policies.modes == {"*": Mode.AUDIT}
@@ -150,7 +152,7 @@ def test_policies_of_ones_own(read: Any) -> None:
 def test_the_schema_takes_out_what_the_chart_sets() -> None:
     """Each key of OWNED is there in what is rendered, or is one that the chart does not support yet."""
     found = configuration_of({"pages": {"service": {"enabled": True}}, "config": {"audit": {"pages": {"tokens": {}}}}})
-    found["pagessection"] = found["audit"]["pages"]
+    found["pagessection"], found["callersection"] = found["audit"]["pages"], found["cluster"]["caller"]
     for section, keys in OWNED.items():
         rendered = found[section.lower()].keys()
         assert set(keys) - rendered <= {"pathSegment"}, section

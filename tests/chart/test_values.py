@@ -104,6 +104,11 @@ def test_the_schema_refuses(path: str, value: Any, complaint: str) -> None:
 
 
 CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"extraEnv": [{"name": "PORTCULLIS_CLUSTER", "value": "{}"}]},
+        "extraEnv sets PORTCULLIS_CLUSTER, which is set by",
+    ),
+    ({"config": {"cluster": {"caller": {"pathSecret": "a"}}}}, "config.cluster.caller.pathSecret is set by the chart"),
     ({"config": {"server": {"address": "::"}}}, "config.server.address is set by the chart: it is always 0.0.0.0"),
     ({"config": {"server": {"port": 9443}}}, "config.server.port is set by the chart: set ports.webhook instead"),
     ({"config": {"server": {"healthAddress": "::"}}}, "config.server.healthAddress is set by the chart"),
@@ -135,7 +140,6 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
             ("PORTCULLIS_SERVER__DRAINSECONDS", "config.server.drainSeconds instead"),
             ("PORTCULLIS_SERVER__STOPDELAYSECONDS", "config.server.stopDelaySeconds instead"),
             ("PORTCULLIS_CLUSTER__WEBHOOK__STANDDOWN", "webhook.standDown instead"),
-            ("PORTCULLIS_CLUSTER", "webhook.standDown instead"),
             ("PORTCULLIS_AUDIT__DATABASE", "config.audit.database instead"),
             ("PORTCULLIS_POLICIES__MODES", "config.policies.modes instead"),
             ("PORTCULLIS_POLICIES__NAMESPACES", "config.policies.namespaces instead"),
