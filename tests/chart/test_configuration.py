@@ -1,5 +1,6 @@
 """portcullis.yaml as the chart writes it, read by the program itself."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,28 @@ def test_a_given_certificate(read: Any) -> None:
     assert volumes["tls"]["secret"] == {"secretName": "gate-tls", "defaultMode": 0o440}
     mounts = {mount["mountPath"]: mount for mount in container_of(ci("given-secret"))["volumeMounts"]}
     assert mounts["/etc/portcullis/tls"] == {"name": "tls", "mountPath": "/etc/portcullis/tls", "readOnly": True}
+
+
+def test_a_client_certificate_of_the_api_server(read: Any) -> None:
+    caller = read(ci("client-certificate")).cluster.caller
+    assert caller.client_certificate.common_names == ("kube-apiserver",)
+    assert caller.client_certificate.ca_file == Path("/etc/portcullis/client-ca/ca.crt")
+    assert read({}).cluster.caller.client_certificate is None
+
+    def mounted(values: dict[str, Any]) -> dict[str, Any]:
+        mounts = {mount["mountPath"]: mount["name"] for mount in container_of(values)["volumeMounts"]}
+        volumes = {volume.pop("name"): volume for volume in copy.deepcopy(pod_of(values)["volumes"])}
+        found = volumes[mounts["/etc/portcullis/client-ca"]]
+        assert isinstance(found, dict)
+        return found
+
+    assert mounted(ci("client-certificate")) == {
+        "configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    }
+    secret = {"caller": {"clientCertificate": {"secret": "ours", "key": "x.pem", "commonNames": ["a", "b"]}}}
+    assert mounted(secret) == {
+        "secret": {"secretName": "ours", "items": [{"key": "x.pem", "path": "ca.crt"}], "defaultMode": 0o440}
+    }
 
 
 def test_policies_of_ones_own(read: Any) -> None:

@@ -2,6 +2,7 @@
 {{- define "portcullis.guards" -}}
 {{- include "portcullis.guards.owned" . -}}
 {{- include "portcullis.guards.webhook" . -}}
+{{- include "portcullis.guards.caller" . -}}
 {{- include "portcullis.guards.pages" . -}}
 {{- include "portcullis.guards.store" . -}}
 {{- include "portcullis.guards.opa" . -}}
@@ -47,6 +48,7 @@
       "server.pathSegment" "the gate makes one"
       "cluster.webhook" "set webhook.standDown instead"
       "cluster.caller.pathSecret" "the chart makes that Secret"
+      "cluster.caller.clientCertificate" "set caller.clientCertificate instead"
       "cluster.events" "set events.enabled instead"
       "audit.pages.address" "set pages.service.enabled instead"
       "audit.pages.port" "set ports.pages instead"
