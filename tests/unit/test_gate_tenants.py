@@ -278,17 +278,21 @@ async def test_both_ask_at_the_same_moment(secret: str) -> None:
         assert all(answer.startswith("registry-denied: ") for answer in answers[::3] + answers[2::3])
 
 
-async def test_a_secret_that_comes_while_nobody_asks_does_not_open_the_image_for_everybody() -> None:
-    """The fetch of shop begins as nobody, whom bank is, too; then shop gets its pull secret."""
+async def test_a_secret_that_comes_in_mid_fetch_does_not_open_the_image_for_everybody() -> None:
+    """The fetch of shop begins as nobody, whom bank is, too. The registry fails at first; before it is asked again,
+    shop gets its pull secret."""
     async with world() as found:
-        private(found.registry, {"shop"}, **SLOW)
+        place = "/v2/acme/web/manifests/1"
+        guarded = found.registry.routes[place]
+        found.registry.routes[place] = replace(Answer(503, {}, b"{}"), **SLOW)
         early = asyncio.create_task(found.ask("shop"))
         await found.until(lambda: found.registry.asked)
-        await found.log_in("shop", "shop")
+        found.registry.routes[place] = guarded
         joined = asyncio.create_task(found.ask("bank", secret=""))
+        await found.log_in("shop", "shop")
         assert (await early).startswith("registry-denied: ")
         assert (await joined).startswith("registry-denied: ")
-        assert found.registry.authorizations("/v2/acme/web/manifests/1") == [None]
+        assert found.registry.authorizations(place) == [None, None]
         assert await found.ask("shop") == JUDGED
         assert (await found.ask("bank", secret="")).startswith("registry-denied: ")
 

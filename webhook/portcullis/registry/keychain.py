@@ -27,6 +27,9 @@ from portcullis.text import clean
 _Value = TypeVar("_Value")
 
 ANONYMOUS = "anonymous"
+STRANGER = "stranger"
+"""Who asks on nobody's behalf shares nothing, not even with others that have no credential: what is remembered would
+tell him what runs here."""
 _DEFAULT_ACCOUNT: Final = "default"
 _NAME_CHARS: Final = 260
 _SHOWN: Final = 5
@@ -147,7 +150,7 @@ class PullSecretKeychain:
             return error.message
 
     async def _look(self, repository: Repository, access: Access) -> _Look:
-        if not access.namespace:
+        if access.stranger or not access.namespace:
             return _Look(Anonymous(), "")
         if unread := self._secrets.unread(access.namespace):
             return _Look(Anonymous(), unread)
@@ -205,13 +208,15 @@ class PrefixKeychain:
 
 class FirstKeychain:
     """Several keychains in order: the first that has a credential counts. One that fails ends the search, so that
-    an outage never shows as the credential of somebody else."""
+    an outage never shows as the credential of somebody else. For a stranger none of them is asked."""
 
     def __init__(self, *, keychains: Sequence[Keychain]) -> None:
         self._keychains = tuple(keychains)
 
     async def credential(self, repository: Repository, access: Access) -> RegistryCredential | Anonymous:
         """As the port says."""
+        if access.stranger:
+            return Anonymous()
         for keychain in self._keychains:
             found = await keychain.credential(repository, access)
             if not isinstance(found, Anonymous):

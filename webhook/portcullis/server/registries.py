@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 from portcullis.inspection.inspector import Identify
 from portcullis.limits import Limits
-from portcullis.model.image import Access, Repository
 from portcullis.ports import Clock, Keychain
 from portcullis.registry.facts import CachingRegistry
 from portcullis.registry.hosts import HostRules
 from portcullis.registry.http import HttpRegistry
-from portcullis.registry.keychain import fingerprint
 from portcullis.registry.known import KnownContent
 from portcullis.registry.mirrors import MirrorFingerprints, MirroringRegistry
 from portcullis.registry.pinning import PinningKeychain
@@ -71,11 +69,8 @@ async def open_registry(
         nodes.changed = lambda: judged.follow(nodes, registry.forget_images)
         nodes.changed()  # they may have changed since they were known
 
-    async def identify(repository: Repository, access: Access) -> str:
-        return fingerprint(await prints.credential(repository, access))
-
     try:
-        yield OpenRegistry(registry, identify)
+        yield OpenRegistry(registry, known.who)
     finally:
         await registry.aclose()
         await http.aclose()
