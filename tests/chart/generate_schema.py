@@ -16,7 +16,7 @@ TARGET = CHART / "values.schema.json"
 
 OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
-    "Cluster": ("webhook",),
+    "Cluster": ("webhook", "pullSecrets"),
     "Policies": ("configMaps",),
     "PagesSection": ("address", "port"),
 }
@@ -207,6 +207,16 @@ def chart_values() -> dict[str, Schema]:
                     }
                 )
             }
+        ),
+        "pullSecrets": listed(
+            closed(
+                {
+                    "namespace": text(pattern=LABEL),
+                    "names": listed(text(pattern=SUBDOMAIN), "Of Secrets; none means every pull secret there."),
+                },
+                required=["namespace"],
+            ),
+            "Namespaces whose pull secrets the gate may read, for images of that namespace.",
         ),
         "webhook": webhook(),
         "tls": closed(

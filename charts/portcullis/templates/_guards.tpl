@@ -2,6 +2,7 @@
 {{- define "portcullis.guards" -}}
 {{- include "portcullis.guards.owned" . -}}
 {{- include "portcullis.guards.webhook" . -}}
+{{- include "portcullis.guards.pullSecrets" . -}}
 {{- include "portcullis.guards.pages" . -}}
 {{- include "portcullis.guards.store" . -}}
 {{- $taken := dict -}}
@@ -23,6 +24,16 @@
 {{- end -}}
 {{- if and .Values.tls.caBundle (not (contains "-----BEGIN CERTIFICATE-----" (b64dec (nospace .Values.tls.caBundle)))) -}}
 {{- fail "tls.caBundle is not a PEM certificate in base64" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "portcullis.guards.pullSecrets" -}}
+{{- $listed := list -}}
+{{- range .Values.pullSecrets -}}
+{{- if has .namespace $listed -}}
+{{- fail (printf "pullSecrets lists the namespace %s twice: put all names into one entry" .namespace) -}}
+{{- end -}}
+{{- $listed = append $listed .namespace -}}
 {{- end -}}
 {{- end -}}
 
@@ -51,6 +62,7 @@
       "server.tls" "set tls.existingSecret instead"
       "server.pathSegment" "the webhook calls /validate"
       "cluster.webhook" "set webhook.standDown instead"
+      "cluster.pullSecrets" "set pullSecrets instead"
       "cluster.events" "set events.enabled instead"
       "audit.pages.address" "set pages.service.enabled instead"
       "audit.pages.port" "set ports.pages instead"
