@@ -114,7 +114,7 @@ readOnlyRootFilesystem: true
 {{- end -}}
 {{- $own := dict
       "server" (dict "address" "0.0.0.0" "port" (int .Values.ports.webhook) "healthAddress" "0.0.0.0" "healthPort" (int .Values.ports.health) "tls" $tls)
-      "cluster" (dict "webhook" (dict "name" $name "standDown" .Values.webhook.standDown) "events" .Values.events.enabled)
+      "cluster" (dict "webhook" (dict "name" $name "standDown" .Values.webhook.standDown) "events" .Values.events.enabled "pullSecrets" .Values.pullSecrets)
       "audit" (dict "pages" $pages) -}}
 {{- $config = mergeOverwrite (dict "audit" (include "portcullis.store" . | fromYaml)) $config $own -}}
 {{- if eq .Values.opa.mode "sidecar" -}}
