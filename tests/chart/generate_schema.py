@@ -16,7 +16,7 @@ TARGET = CHART / "values.schema.json"
 
 OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
-    "Cluster": ("webhook", "pullSecrets"),
+    "Cluster": ("webhook", "events", "pullSecrets"),
     "Policies": ("configMaps",),
     "PagesSection": ("address", "port"),
 }
@@ -264,6 +264,7 @@ def chart_values() -> dict[str, Schema]:
             }
         ),
         "networkPolicy": network_policy(),
+        "events": closed({"enabled": flag("Whether objects whose pods are refused get an Event.")}),
         **pod(),
         "nameOverride": text(pattern=r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?"),
         "fullnameOverride": text(pattern=r"([a-z]([-a-z0-9]{0,61}[a-z0-9])?)?"),
