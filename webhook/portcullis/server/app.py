@@ -148,6 +148,7 @@ async def _run(settings: Settings) -> None:
             pages = Pages(settings.audit.pages)
             looked_at = [*checks(parts, tls, webhook.reviews, registrar), *pages.checks()]
             observe(parts, tls, registrar, metrics)
+            pages.observe(metrics)
             main = server(webhook, tls.context, drain_seconds=section.drain_seconds, limits=parts.limits)
             health_app = create_health_app(checks=looked_at, metrics=metrics, when_ready=registrar.reported)
             side = server(health_app, None, drain_seconds=1, limits=parts.limits)

@@ -14,17 +14,20 @@ from portcullis.registry.http import HttpRegistry
 from portcullis.registry.keychain import fingerprint
 from portcullis.registry.known import KnownContent
 from portcullis.registry.mirrors import MirrorFingerprints, MirroringRegistry
+from portcullis.registry.traffic import Traffic
 from portcullis.server.lifecycle import background
-from portcullis.server.network import mirrors_of
+from portcullis.server.network import mirrors_of, named_hosts
 from portcullis.server.platforms import JudgedPlatforms, first_platforms, watch_platforms
 from portcullis.server.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRegistry:
-    """``registry`` is what everybody asks; ``identify`` tells the credentials apart that it uses."""
+    """``registry`` is what everybody asks; ``identify`` tells the credentials apart that it uses; ``traffic`` is what
+    it asks of hosts."""
 
     registry: CachingRegistry
+    traffic: Traffic
     identify: Identify
 
 
@@ -41,7 +44,8 @@ async def open_registry(
     prints = MirrorFingerprints(keychain=keychain, mirrors=mirrors)
     known = KnownContent(keychain=prints, clock=clock, limits=limits)
     judged = JudgedPlatforms(await first_platforms(settings))
-    http = HttpRegistry(keychain=keychain, hosts=hosts, platforms=judged, limits=limits, known=known)
+    traffic = Traffic(named_hosts(settings))
+    http = HttpRegistry(keychain=keychain, hosts=hosts, platforms=judged, limits=limits, known=known, traffic=traffic)
     await http.start()
     mirroring = MirroringRegistry(
         origin=http, mirror=http.for_mirrors(), mirrors=mirrors, hosts=hosts, limits=limits, clock=clock.monotonic
@@ -60,7 +64,7 @@ async def open_registry(
 
     try:
         async with background(watch_platforms(settings, judged, registry.forget_images)):
-            yield OpenRegistry(registry, identify)
+            yield OpenRegistry(registry, traffic, identify)
     finally:
         await registry.aclose()
         await http.aclose()

@@ -107,7 +107,8 @@ class ReviewHandler:
         if self.draining and not answer.close:
             answer = Answer(answer.status, answer.body, True, answer.headers)
         await send_answer(answer, send)
-        self._metrics.answered(answer.status, self._clock.monotonic() - started)
+        given = timeout_of(scope["query_string"], self._limits)
+        self._metrics.answered(answer.status, self._clock.monotonic() - started, given)
 
     async def _answer(self, scope: Scope, receive: Receive, started: float) -> Answer | None:
         """The answer; None where nobody waits for it any more."""
