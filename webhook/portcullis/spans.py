@@ -124,5 +124,11 @@ def span(name: str, **attributes: Value) -> Iterator[Span]:
         yield one
 
 
+def current() -> Span:
+    """The span of the work that asks."""
+    found = _CURRENT.get()
+    return NO_SPAN if found is None else found[1]
+
+
 def _problem(error: BaseException) -> str:
     return error.reason if isinstance(error, PortcullisError) else type(error).__name__

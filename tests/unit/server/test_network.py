@@ -138,7 +138,8 @@ trust:
   signers: {ci: {key: {pem: x}}}
   repositories: [{images: ["**"], repository: attested.example/a}]
   rules:
-    - {images: ["trusted.example/**", "*.example/**", "**", "own.example/**"], accept: [{predicates: [sbom], signers: [ci]}]}
+    - images: ["trusted.example/**", "*.example/**", "**", "own.example/**"]
+      accept: [{predicates: [sbom], signers: [ci]}]
 """,
     )
     assert named_hosts(settings) == (

@@ -7,6 +7,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 import uvloop
@@ -16,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from portcullis import __version__
 from portcullis.errors import ConfigError, PortcullisError
+from portcullis.model.request import Caller
 from portcullis.server.checks import checks, observe
 from portcullis.server.clock import SystemClock
 from portcullis.server.compose import Parts, compose
@@ -33,6 +35,7 @@ from portcullis.server.settings import Settings
 from portcullis.server.sinks import Sinks, open_sinks
 from portcullis.server.telemetry import Metrics, configure_logging
 from portcullis.server.tls import ServerTls, pair_source
+from portcullis.server.tracing import Tracing, open_tracing
 from portcullis.server.validate import ReviewHandler
 from portcullis.standing import Standing
 from portcullis.text import clean
@@ -69,7 +72,7 @@ class Webhook:
             await self.api(scope, receive, send)
 
 
-def create_app(parts: Parts, metrics: Metrics, sinks: Sinks, refusals: Refusals) -> Webhook:
+def create_app(parts: Parts, metrics: Metrics, sinks: Sinks, refusals: Refusals, tracing: Tracing) -> Webhook:
     """The webhook over composed parts, which must record."""
     assert parts.records is not None
     recorder = Recorder(
@@ -94,6 +97,7 @@ def create_app(parts: Parts, metrics: Metrics, sinks: Sinks, refusals: Refusals)
         limits=parts.limits,
         metrics=metrics,
         path_segment=parts.settings.server.path_segment.get_secret_value(),
+        tracing=tracing,
     )
     return Webhook(reviews=reviews, maps=_map_handler(parts), standing=parts.current)
 
@@ -110,6 +114,18 @@ def _map_handler(parts: Parts) -> PolicyMapHandler | None:
         namespaces=maps.namespaces,
         limits=parts.limits,
         path_segment=parts.settings.server.path_segment.get_secret_value(),
+    )
+
+
+def traced(parts: Parts, metrics: Metrics) -> AbstractAsyncContextManager[Tracing]:
+    """What traces reviews, as the configuration says."""
+    telling = bool(parts.settings.server.path_segment.get_secret_value())
+    return open_tracing(
+        parts.settings.telemetry,
+        is_stranger=lambda caller: telling and caller is Caller.UNVERIFIED,
+        text=parts.redactor.text,
+        metrics=metrics,
+        limits=parts.limits,
     )
 
 
@@ -142,8 +158,9 @@ async def _run(settings: Settings) -> None:
             open_sinks(settings.audit.sinks, parts.limits) as sinks,
             registered(settings, parts.clock) as registrar,
             told(settings, parts.clock, parts.limits) as refusals,
+            traced(parts, metrics) as tracing,
         ):
-            webhook = create_app(parts, metrics, sinks, refusals)
+            webhook = create_app(parts, metrics, sinks, refusals, tracing)
             sinks.observe(metrics)
             refusals.observe(metrics)
             if sinks.have_files:

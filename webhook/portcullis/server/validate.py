@@ -23,6 +23,8 @@ from portcullis.server.body import Body, BodyReader, Budget, Ending
 from portcullis.server.http import Answer, Receive, Scope, Send, failure, header, send_answer, timeout_of
 from portcullis.server.recording import Recorder
 from portcullis.server.telemetry import Metrics
+from portcullis.server.tracing import Tracing, untraced
+from portcullis.spans import span
 from portcullis.text import clean
 
 UNVERIFIED_SHARE = 0.5
@@ -57,6 +59,7 @@ class ReviewHandler:
     """The ASGI handler.
 
     Args:
+        tracing: says which reviews are traced; without it none is.
         gate: decides.
         recorder: makes each outcome durable before it is answered.
         path_segment: reviews to ``/<segment>/validate`` are from the API server; "" means there is no such path.
@@ -71,6 +74,7 @@ class ReviewHandler:
         limits: Limits,
         metrics: Metrics,
         path_segment: str = "",
+        tracing: Tracing | None = None,
     ) -> None:
         self._gate = gate
         self._recorder = recorder
@@ -78,6 +82,7 @@ class ReviewHandler:
         self._limits = limits
         self._metrics = metrics
         self._segment = path_segment.encode()
+        self._tracing = tracing or untraced()
         self._budget = Budget(limits.in_flight_bytes)
         self._judging = 0
         self.listening = False
@@ -133,7 +138,8 @@ class ReviewHandler:
                 return self._crowded(close=body.unread)
             self._count(+1)
             try:
-                return await self._review(body, caller, times)
+                with self._tracing.review(scope, caller, self._clock.monotonic() - started):
+                    return await self._review(body, caller, times)
             finally:
                 self._count(-1)
         finally:
@@ -161,9 +167,11 @@ class ReviewHandler:
     async def _judge(self, request: AdmissionRequest, times: _Times) -> Answer:
         decision = await self._gate.decide(request, times.decide)
         self._metrics.decided(decision)
+        self._tracing.decided(request, decision)
         decided = self._clock.monotonic()
         try:
-            await self._recorder.keep(request, decision, times.record)
+            with span(Stage.AUDIT):
+                await self._recorder.keep(request, decision, times.record)
         except RecordsError as error:
             enforced = self._gate.enforces(request.namespace)
             self._recorder.lost(request, decision, error, answered=not enforced)
