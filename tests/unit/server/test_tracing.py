@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fakes.asgi import call
+from fakes.callers import by_path
 from fakes.collector import Collector, collecting
 from fakes.records import InMemoryRecords, SystemClock, a_decision
 from fakes.reviews import pod, review
@@ -180,7 +181,7 @@ async def traced(section: Telemetry, metrics: Metrics) -> None:
             clock=clock,
             limits=LIMITS,
             metrics=metrics,
-            path_segment="0123456789abcdef",
+            callers=by_path("0123456789abcdef"),
             tracing=made,
         )
         await post(handler, {"traceparent": SAMPLED.decode()})

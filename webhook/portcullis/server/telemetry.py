@@ -18,7 +18,8 @@ from prometheus_client.registry import Collector
 
 from portcullis import __version__
 from portcullis.measuring import SECONDS, Durations
-from portcullis.model.decision import Decision, Problem, Stage
+from portcullis.model.decision import Decision, Problem, Stage, Verdict
+from portcullis.model.request import Caller
 
 LOGGED_CHARS = 2000
 """Longest string of a log line."""
@@ -167,6 +168,7 @@ class Metrics:
         build = Gauge("portcullis_build_info", "The running version.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
         self._decisions = self._bounded("decisions", "Decisions.", "verdict", "code", "because")
+        self._reviews = self._counter("reviews", "Reviews by how their caller was known.", "caller", "verdict")
         self._problems = self._bounded("problems", "Facts that could not be had.", "stage", "reason")
         self._violations = self._bounded("violations", "Violations by policy.", "policy", "mode")
         self._excepted = self._bounded(
@@ -243,6 +245,11 @@ class Metrics:
         """A counter ``<prefix>_<name>`` for each field of ``counters()`` that ``texts`` describes."""
         for name, text in texts.items():
             self.count_function(f"{prefix}_{name}", text, functools.partial(_field, counters, name))
+
+    def reviewed(self, caller: Caller, verdict: Verdict) -> None:
+        """One more review. Where strangers can be told apart, theirs are counted here and in :meth:`answered` alone:
+        the other figures are those of the cluster."""
+        self._reviews.labels(str(caller), str(verdict)).inc()
 
     def decided(self, decision: Decision) -> None:
         self._decisions.count(str(decision.verdict), str(decision.code), str(decision.because))
