@@ -16,7 +16,7 @@ TARGET = CHART / "values.schema.json"
 
 OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
-    "Cluster": ("webhook",),
+    "Cluster": ("webhook", "events"),
     "Policies": ("configMaps",),
     "PagesSection": ("address", "port"),
 }
@@ -254,6 +254,7 @@ def chart_values() -> dict[str, Schema]:
             }
         ),
         "networkPolicy": network_policy(),
+        "events": closed({"enabled": flag("Whether refusals are told by Kubernetes Events on their owners.")}),
         **pod(),
         "nameOverride": text(pattern=r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?"),
         "fullnameOverride": text(pattern=r"([a-z]([-a-z0-9]{0,61}[a-z0-9])?)?"),
