@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from portcullis.server.circles import NAME_LABEL, Circles, Closing, services
+from portcullis.cluster.registration import Reach
+from portcullis.server.circles import Circles, services
 from portcullis.server.settings import Settings
 from portcullis.server.telemetry import Metrics, configure_logging
 
 pytestmark = pytest.mark.anyio
 
-CLOSED = Closing({"matchExpressions": [{"key": NAME_LABEL, "operator": "NotIn", "values": ["kube-system", "gate"]}]})
 DATABASE = {"database": "postgresql://gate@db.stores.svc:5432/gate?sslmode=disable", "journal": "/j"}
 
 
@@ -52,29 +52,10 @@ def test_services_are_known_by_their_names(tree: dict[str, Any], found: list[tup
     assert [(one.key, one.namespace) for one in services(Settings.from_tree(tree))] == found
 
 
-@pytest.mark.parametrize(
-    ("selector", "covers"),
-    [
-        ({}, True),
-        ({"matchExpressions": [{"key": NAME_LABEL, "operator": "NotIn", "values": ["stores"]}]}, False),
-        ({"matchExpressions": [{"key": NAME_LABEL, "operator": "NotIn", "values": ["gate"]}]}, True),
-        ({"matchExpressions": [{"key": NAME_LABEL, "operator": "In", "values": ["shop"]}]}, False),
-        ({"matchExpressions": [{"key": NAME_LABEL, "operator": "Exists"}]}, True),
-        ({"matchLabels": {NAME_LABEL: "stores"}}, True),
-        ({"matchLabels": {NAME_LABEL: "shop"}}, False),
-        ({"matchLabels": {"gate": "on"}, "matchExpressions": None}, True),
-        ({"matchExpressions": [{"key": "gate", "operator": "NotIn", "values": ["off"]}]}, True),
-    ],
-)
-def test_a_namespace_is_covered_unless_its_name_says_otherwise(selector: dict[str, Any], covers: bool) -> None:
-    assert Closing(selector).covers("stores") is covers
-
-
 async def test_what_is_found_is_shown_counted_and_logged_once() -> None:
-    log, metrics, closing = io.StringIO(), Metrics(), list[Closing]()
+    log, metrics, reaches = io.StringIO(), Metrics(), list[Reach]()
     configure_logging(log)
-    known = False
-    circles = Circles(Settings.from_tree({"audit": DATABASE}), lambda: closing if known else None)
+    circles = Circles(Settings.from_tree({"audit": DATABASE}), lambda: reaches)
     circles.observe(metrics)
     check = circles.check()
     assert not check.decisive
@@ -83,13 +64,13 @@ async def test_what_is_found_is_shown_counted_and_logged_once() -> None:
         return metrics.registry.get_sample_value("portcullis_circles")
 
     assert (await check.probe(), count()) == ("", 0)
-    known = True
+    reaches += [Reach("Ignore"), Reach(exempt=frozenset({"stores"}))]
     assert (await check.probe(), count()) == ("", 0)
-    closing.append(CLOSED)
+    reaches.append(Reach(exempt=frozenset({"kube-system"})))
     for _ in range(2):
         assert (await check.probe()).startswith("audit.database names db.stores.svc in the namespace stores: the webh")
         assert count() == 1
-    closing.clear()
+    reaches.clear()
     assert (await check.probe(), count()) == ("", 0)
     (line,) = [json.loads(line) for line in log.getvalue().splitlines()]
     assert (line["event"], line["key"]) == ("gate and dependency wait for each other", "audit.database")

@@ -8,21 +8,18 @@ Only hosts that say so are known to be Services: ``name.namespace.svc``, with th
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import structlog
 
 from portcullis.audit.databaseurl import PostgresAddress, read_address
-from portcullis.model.place import LabelRequirement, SelectorOperator
 from portcullis.server.health import Check
 from portcullis.server.settings import Settings
 from portcullis.server.telemetry import Metrics
 
-NAME_LABEL: Final = "kubernetes.io/metadata.name"
-"""The one label of a namespace that nobody can choose."""
 _SERVICE: Final = re.compile(r"(?:[^.]+\.)+([a-z0-9-]+)\.svc(?:\..+)?")
 
 log = structlog.get_logger(__name__)
@@ -37,38 +34,28 @@ class Needed:
     namespace: str
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """What a webhook keeps closed while the gate is away: the namespaces of its selector, as the API has it."""
+class Reach(Protocol):
+    """What is asked of cluster.registration.Reach: one webhook, as the cluster has it."""
 
-    namespace_selector: Mapping[str, Any]
-
-    def covers(self, namespace: str) -> bool:
-        """Whether it may: of a namespace only the name is known, and of another label the worst is taken."""
-        labels = self.namespace_selector.get("matchLabels") or {}
-        wanted = [LabelRequirement(key, SelectorOperator.IN, (value,)) for key, value in labels.items()]
-        for one in self.namespace_selector.get("matchExpressions") or ():
-            values = tuple(one.get("values") or ())
-            wanted.append(LabelRequirement(one["key"], SelectorOperator(one["operator"]), values))
-        return all(one.holds({NAME_LABEL: namespace}) for one in wanted if one.key == NAME_LABEL)
+    def closed_for(self, namespace: str) -> bool: ...
 
 
 class Circles:
     """What of ``settings`` lies where the webhook would keep it from starting.
 
     Args:
-        closing: the webhooks with failurePolicy Fail, as the cluster has them; None as long as that is not known.
+        reaches: the webhooks that judge, as the cluster has them; none as long as that is not known.
     """
 
-    def __init__(self, settings: Settings, closing: Callable[[], Sequence[Closing] | None]) -> None:
+    def __init__(self, settings: Settings, reaches: Callable[[], Iterable[Reach]]) -> None:
         self._needed = services(settings)
-        self._closing = closing
+        self._reaches = reaches
         self._told: frozenset[Needed] = frozenset()
 
     def now(self) -> tuple[Needed, ...]:
-        """All of them; none as long as the webhook configuration is not known."""
-        closing = self._closing() or ()
-        return tuple(one for one in self._needed if any(webhook.covers(one.namespace) for webhook in closing))
+        """All of them."""
+        reaches = tuple(self._reaches())
+        return tuple(one for one in self._needed if any(reach.closed_for(one.namespace) for reach in reaches))
 
     def check(self) -> Check:
         """Shown, not decisive. Each is logged once, as soon as somebody asks whether the program is ready."""
