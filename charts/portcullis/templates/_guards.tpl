@@ -51,6 +51,7 @@
       "server.tls" "set tls.existingSecret instead"
       "server.pathSegment" "the webhook calls /validate"
       "cluster.webhook" "set webhook.standDown instead"
+      "cluster.events" "set events.enabled instead"
       "audit.pages.address" "set pages.service.enabled instead"
       "audit.pages.port" "set ports.pages instead"
       "policies.configMaps" "set policies.configMaps of the chart instead" -}}
