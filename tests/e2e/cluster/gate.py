@@ -14,7 +14,7 @@ from e2e.cluster.network import ServiceProxy
 from e2e.cluster.pods import Kubelet
 from e2e.cluster.programs import Cluster, service_socket
 from e2e.cluster.registry import SampleRegistry
-from fakes.postgres import PostgresServer
+from fakes.postgres import PASSWORD, PostgresServer
 
 NAMESPACE = "portcullis-system"
 RELEASE = "portcullis"
@@ -22,6 +22,8 @@ WEBHOOK = "gate.portcullis.dev"
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 SIGNER = "signer-ci"
 """The Secret with the public key of who signs scans."""
+DATABASE = "audit-database"
+"""The Secret with the password of the shared store."""
 CHART = Path(__file__).resolve().parents[3] / "charts" / "portcullis"
 
 
@@ -36,6 +38,23 @@ class Installed:
     postgres: PostgresServer | None = None
     database: str = ""
     """The database of that server which the release was told of, "" for SQLite on the volumes."""
+
+    @property
+    def replicated(self) -> dict[str, Any]:
+        """The values of two replicas on the database, where there is one."""
+        if not self.database:
+            return {}
+        return {"replicas": 2, "database": {"passwordSecret": {"name": DATABASE, "key": "password"}}}
+
+    @property
+    def database_url(self) -> str:
+        assert self.postgres is not None
+        return self.postgres.url(self.database, password="", query="sslmode=disable")
+
+    def shared(self, statement: str) -> list[tuple[Any, ...]]:
+        """What the database that replicas share answers."""
+        assert self.postgres is not None
+        return self.postgres.execute(statement, database=self.database)
 
     @property
     def ports(self) -> dict[str, int]:
@@ -57,7 +76,9 @@ class Installed:
         accept = [{"predicates": ["vulnerability"], "signers": ["ci"]}]
         return {
             "profile": profile,
+            **self.replicated,
             "config": {
+                **({"audit": {"database": self.database_url}} if self.database else {}),
                 "server": {"stopDelaySeconds": 1},
                 "registries": {"hosts": {host: loopback}},
                 "trust": {
@@ -76,7 +97,7 @@ class Installed:
     @property
     def records(self) -> list[dict[str, Any]]:
         """Every decision in the audit logs of the release, oldest first: on its volumes and in its database."""
-        columns = "id, uid, username, operation, kind, namespace, name, verdict, code, because, dry_run, body"
+        columns = "id, chain, uid, username, operation, kind, namespace, name, verdict, code, because, dry_run, body"
         query = f"select {columns} from decisions order by sequence"
         found = []
         for database in sorted(self.kubelet.claims.glob("*/audit.db"), key=lambda path: path.stat().st_ctime):
@@ -84,7 +105,7 @@ class Installed:
                 connection.row_factory = sqlite3.Row
                 found += [dict(row) for row in connection.execute(query)]
         if self.postgres is not None and self.database:
-            rows = self.postgres.execute(query, database=self.database)
+            rows = self.shared(query)
             found += [dict(zip(columns.split(", "), row, strict=True)) for row in rows]
         return found
 
@@ -93,9 +114,7 @@ class Installed:
 
 
 @contextlib.contextmanager
-def prepared(
-    cluster: Cluster, registry: SampleRegistry, *, nodes: int = 1, postgres: PostgresServer | None = None
-) -> Iterator[Installed]:
+def prepared(cluster: Cluster, registry: SampleRegistry, *, nodes: int = 1) -> Iterator[Installed]:
     """Everything that an installation needs of a cluster; nothing is installed yet."""
     kubelet = Kubelet(cluster, NAMESPACE, nodes)
     proxy = ServiceProxy(cluster.api, service_socket(cluster.folder), kubelet.true_port)
@@ -109,7 +128,30 @@ def prepared(
         }
     )
     with proxy.running(), kubelet.running():
-        yield Installed(cluster, kubelet, registry, proxy, postgres)
+        yield Installed(cluster, kubelet, registry, proxy)
+
+
+@contextlib.contextmanager
+def shared_store(release: Installed) -> Iterator[None]:
+    """A PostgreSQL server beside the cluster, and the Secret with its password: what is installed meanwhile has two
+    replicas."""
+    server = release.postgres = PostgresServer()
+    try:
+        server.start()
+        with server.database() as database:
+            release.database = database
+            release.cluster.apply(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "metadata": {"name": DATABASE, "namespace": NAMESPACE},
+                    "stringData": {"password": PASSWORD},
+                }
+            )
+            yield
+    finally:
+        release.database, release.postgres = "", None
+        server.close()
 
 
 def assert_joined(installed: Installed) -> None:
