@@ -35,6 +35,7 @@ TARGET = CHART / "values.schema.json"
 OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
     "Cluster": ("webhook", "events"),
+    "CallerSection": ("pathSecret",),
     "Policies": ("configMaps",),
     "PagesSection": ("address", "port"),
 }
