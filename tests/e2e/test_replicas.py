@@ -13,7 +13,7 @@ from e2e.cluster.gate import NAMESPACE, RELEASE, Installed, assert_joined, prepa
 from e2e.cluster.pods import Running
 from e2e.cluster.programs import Cluster, until
 from e2e.cluster.registry import SampleRegistry
-from e2e.cluster.stream import Sent, Stream
+from e2e.cluster.stream import Sent, Stream, warm_up
 
 SHOP = "shop"
 READY_SECONDS = 120
@@ -28,6 +28,7 @@ def gate(cluster: Cluster, sample_registry: SampleRegistry) -> Iterator[Installe
         cluster.namespace(SHOP)
         release.helm("install", values=release.values("enforce"))
         both_ready(release)
+        warm_up(release, SHOP)
         yield release
         assert_joined(release)
         chains = {record["chain"] for record in release.records}

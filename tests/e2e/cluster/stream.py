@@ -51,8 +51,20 @@ class Sent:
         """Whether it ended in another way than a gate that works, or none at all, ends it."""
         return not self.created and (self.good or not self.refused)
 
+    @property
+    def passed(self) -> bool:
+        """Whether a bad pod came in."""
+        return self.created and not self.good
+
     def __str__(self) -> str:
         return f"{self.name} at {self.started:.2f} for {self.ended - self.started:.2f} s: {self.code} {self.message}"
+
+
+def warm_up(gate: Installed, namespace: str, seconds: float = 120) -> None:
+    """Returns when both images were looked into and are judged: what the first request pays is no failure."""
+    with Stream(gate, namespace).closing() as stream:
+        for good in (True, False):
+            until(lambda good=good: not stream.ask(good=good, dry_run=True).failed, "both images", seconds)  # type: ignore[misc]
 
 
 class Stream:
@@ -86,9 +98,16 @@ class Stream:
                 thread.join(60)
             self._api.close()
 
+    @contextlib.contextmanager
+    def closing(self) -> Iterator["Stream"]:
+        """Without the threads."""
+        yield self
+        self._api.close()
+
     @property
     def failures(self) -> list[Sent]:
-        return [one for one in list(self.sent) if one.failed]
+        """What a gate that enforces all the time does not do."""
+        return [one for one in list(self.sent) if one.failed or one.passed]
 
     def since(self, moment: float) -> list[Sent]:
         """What was asked after that moment of time.monotonic()."""
@@ -114,16 +133,17 @@ class Stream:
         for good, dry_run in itertools.cycle(itertools.product((True, False), repeat=2)):
             if self._over.wait(PACE_SECONDS):
                 return
-            self._ask(good=good, dry_run=dry_run)
+            self.ask(good=good, dry_run=dry_run)
 
     def _together(self, gathered: threading.Barrier) -> None:
         with contextlib.suppress(threading.BrokenBarrierError):
             while not self._over.is_set():
                 gathered.wait()
-                self._ask(good=True, dry_run=True)
+                self.ask(good=True, dry_run=True)
                 self._over.wait(ASLEEP_SECONDS)
 
-    def _ask(self, *, good: bool, dry_run: bool) -> None:
+    def ask(self, *, good: bool, dry_run: bool) -> Sent:
+        """Creates one pod."""
         name = f"{self._prefix}-{next(self._numbers)}"
         pod: dict[str, Any] = workload("Pod", name, self._namespace, container("web", self._images[good]))
         path = f"/api/v1/namespaces/{self._namespace}/pods{'?dryRun=All' if dry_run else ''}"
@@ -135,4 +155,6 @@ class Stream:
             code, message = error.code, str(error)
         except OSError as error:
             code, message = 0, repr(error)
-        self.sent.append(Sent(name, good, dry_run, started, time.monotonic(), code, message))
+        one = Sent(name, good, dry_run, started, time.monotonic(), code, message)
+        self.sent.append(one)
+        return one
