@@ -19,7 +19,16 @@ ci_file = pytest.mark.parametrize("file", CI_FILES, ids=lambda file: file.stem)
 
 
 def test_the_ci_files() -> None:
-    names = ["custom-policies", "default", "emptydir", "enforce", "given-secret", "postgresql", "readers"]
+    names = [
+        "custom-policies",
+        "default",
+        "emptydir",
+        "enforce",
+        "given-secret",
+        "postgresql",
+        "pull-secrets",
+        "readers",
+    ]
     assert [file.name.removesuffix("-values.yaml") for file in CI_FILES] == names
 
 

@@ -145,7 +145,7 @@ def test_what_the_gate_may_do_in_the_cluster_and_nothing_else() -> None:
             "resourceNames": [found["ValidatingWebhookConfiguration"]["metadata"]["name"]],
             "verbs": ["get", "patch"],
         },
-        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]},
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
     ]
     assert found["ClusterRoleBinding"]["roleRef"] == {
