@@ -44,8 +44,8 @@ e2e: tools ## the webhook as its own process, over TLS; installed by Helm on a r
 	@$(RUN) pytest tests/e2e -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: chart
-chart: setup ## the Helm chart: helm lint, kubeconform, its guards
-	@$(PYTHON) tests/tools/install.py helm kubeconform
+chart: setup ## the Helm chart: helm lint, kubeconform, helm-unittest, its guards, its alerts
+	@$(PYTHON) tests/tools/install.py helm kubeconform helm-unittest helm-docs promtool
 	@$(RUN) pytest tests/chart -n $(WORKERS) $(ARGS)
 
 .PHONY: image

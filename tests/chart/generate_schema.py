@@ -223,7 +223,15 @@ def chart_values() -> dict[str, Schema]:
                 "pullPolicy": text(choices=["Always", "IfNotPresent", "Never"]),
             }
         ),
-        "replicas": whole(1, description="One, as long as the audit log is an SQLite database."),
+        "replicas": whole(1, 100, "More than one only with PostgreSQL."),
+        "database": closed(
+            {
+                "passwordSecret": closed(
+                    {"name": text(pattern=rf"({SUBDOMAIN})?"), "key": text(pattern="[-._a-zA-Z0-9]{1,253}")},
+                    "Holds the password of the PostgreSQL user.",
+                )
+            }
+        ),
         "ports": closed(
             {
                 "webhook": whole(1024, 65535),

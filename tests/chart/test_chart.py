@@ -18,7 +18,7 @@ ci_file = pytest.mark.parametrize("file", CI_FILES, ids=lambda file: file.stem)
 
 
 def test_the_ci_files() -> None:
-    names = ["custom-policies", "default", "emptydir", "enforce", "given-secret", "readers"]
+    names = ["custom-policies", "default", "emptydir", "enforce", "given-secret", "postgresql", "readers"]
     assert [file.name.removesuffix("-values.yaml") for file in CI_FILES] == names
 
 

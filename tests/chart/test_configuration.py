@@ -11,6 +11,7 @@ from chart.support import CHART, CI_FILES, NAMESPACE, configuration_of, containe
 from portcullis.decision.modes import Modes
 from portcullis.model.place import Place
 from portcullis.model.ruling import Mode, PolicyInfo
+from portcullis.server.auditfiles import journal_path
 from portcullis.server.settings import Settings, load_settings
 
 POD = "portcullis-6d4cf56db6-x2x9p"
@@ -72,7 +73,7 @@ def test_the_program_reads_it(file: Path, read: Any) -> None:
     assert settings.cluster.webhook.name == "portcullis"
     assert settings.cluster.webhook.pod == f"{NAMESPACE}/{POD}"
     assert settings.cluster.webhook.stand_down == values.get("webhook", {}).get("standDown", True)
-    assert settings.audit.database.startswith("sqlite:////var/lib/portcullis/")
+    assert journal_path(settings.audit).parent == Path("/var/lib/portcullis")
 
 
 def test_the_defaults(read: Any) -> None:

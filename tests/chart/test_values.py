@@ -113,8 +113,6 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"config": {"cluster": {"webhook": None}}}, "config.cluster.webhook is set by the chart: set webhook.standDown"),
     ({"config": {"policies": {"configMaps": None}}}, "config.policies.configMaps is set by the chart: set policies"),
     ({"webhook": {"failurePolicy": "Fail"}}, "webhook.failurePolicy is Fail, but profile audit refuses nothing"),
-    ({"replicas": 2}, "replicas is 2, but the audit log is an SQLite database"),
-    ({"replicas": 2, "config": {"audit": {"database": "sqlite:////x/a.db"}}}, "replicas is 2, but the audit log"),
     ({"ports": {"health": 8443}}, "ports.webhook and ports.health are both 8443"),
     ({"tls": {"existingSecret": "gate"}}, "tls.existingSecret needs tls.caBundle, or an annotation"),
     ({"tls": {"caBundle": PEM}}, "tls.caBundle is set, but without tls.existingSecret"),

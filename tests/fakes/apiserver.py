@@ -6,9 +6,9 @@ It keeps objects of any resource by path, numbers every change, and forgets old 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
@@ -16,6 +16,9 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 JSON = dict[str, Any]
 Fault = Callable[[web.Request], web.StreamResponse | None]
+
+
+Server = TypeVar("Server", bound="ApiServer")
 
 
 @dataclass
@@ -142,10 +145,14 @@ class ApiServer:
         return response
 
 
-@asynccontextmanager
-async def api_server() -> AsyncIterator[tuple[ApiServer, ApiClient]]:
+def api_server() -> AbstractAsyncContextManager[tuple[ApiServer, ApiClient]]:
     """The server, and a client of it."""
-    server = ApiServer()
+    return serving(ApiServer())
+
+
+@asynccontextmanager
+async def serving(server: Server) -> AsyncIterator[tuple[Server, ApiClient]]:
+    """``server``, and a client of it."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)

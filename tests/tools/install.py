@@ -35,9 +35,8 @@ class Program:
     """One pinned program.
 
     ``module`` is the folder beside this file whose go.mod pins it, by the version of ``pins`` where the program itself
-    is a few lines in that folder; ``stamp`` the variables that hold its version,
-    which a build from a module leaves empty; ``releases`` maps ``uname -m`` to (address, sha256) of an official
-    binary.
+    is a few lines in that folder; ``stamp`` the variables that hold its version, which a build from a module leaves
+    empty; ``tags`` are Go's build tags; ``releases`` maps ``uname -m`` to (address, sha256) of an official binary.
     """
 
     name: str
@@ -47,6 +46,7 @@ class Program:
     module: str
     stamp: tuple[str, ...] = ()
     pins: str = ""
+    tags: str = ""
     releases: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
@@ -148,6 +148,30 @@ PROGRAMS = (
         stamp=("main.version=v0.8.0",),
     ),
     Program(
+        name="helm-unittest",
+        version="1.1.2",
+        package="github.com/helm-unittest/helm-unittest/cmd/helm-unittest",
+        version_command=("--help",),  # it does not tell its version, so one on PATH is never taken
+        module="helmunittest",
+    ),
+    Program(
+        name="helm-docs",
+        version="1.14.2",
+        package="github.com/norwoodj/helm-docs/cmd/helm-docs",
+        version_command=("--version",),
+        module="helmdocs",
+        stamp=("main.version=1.14.2",),
+    ),
+    Program(
+        name="promtool",
+        version="0.316.0",
+        package="github.com/prometheus/prometheus/cmd/promtool",
+        version_command=("--version",),
+        module="promtool",
+        stamp=("github.com/prometheus/common/version.Version=0.316.0",),
+        tags="remove_all_sd",  # the clients of every cloud would take most of the time
+    ),
+    Program(
         name="cosign",
         version="3.1.3",
         package="github.com/sigstore/cosign/v3/cmd/cosign",
@@ -220,7 +244,8 @@ def build(program: Program, target: Path) -> None:
             "and there is no Go to build it with. Install Go 1.26 or newer, or put the program on PATH."
         )
     say(f"{program.name} {program.version}: building with Go (a few minutes the first time)")
-    command = [go, "build", "-trimpath", "-ldflags", program.ldflags, "-o", str(target), program.package]
+    command = [go, "build", "-trimpath", "-tags", program.tags, "-ldflags", program.ldflags]
+    command += ["-o", str(target), program.package]
     started = time.monotonic()
     done = threading.Event()
 

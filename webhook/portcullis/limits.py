@@ -308,6 +308,15 @@ class Limits:
     """Objects of ``data.inventory``."""
     inventory_bytes: int = 16 * MIB
     """These, as JSON; each OPA takes about ten times as much for them, and while policies change there are two."""
+    event_objects: int = 1000
+    """Objects of which refusals wait to be told by an Event, or were told lately; and those whose owner's owner is
+    known. One takes 1.5 KiB for each cause that waits."""
+    event_causes: int = 5
+    """Different causes that wait to be told of one object; what is refused for others meanwhile is counted."""
+    event_seconds: float = 10.0
+    """Between two writes about one object: a controller tries again after 10 ms, 20 ms, and so on."""
+    events_per_second: float = 5.0
+    """Writes in all, each two requests: of a cluster of which everything is refused the API server notices little."""
 
     # -- connections of the webhook port -------------------------------------------------------------------
     head_bytes: int = 32 * KIB

@@ -3,6 +3,7 @@
 {{- include "portcullis.guards.owned" . -}}
 {{- include "portcullis.guards.webhook" . -}}
 {{- include "portcullis.guards.pages" . -}}
+{{- include "portcullis.guards.store" . -}}
 {{- $taken := dict -}}
 {{- range $name := list "webhook" "health" "pages" -}}
 {{- $port := index $.Values.ports $name | int | toString -}}
@@ -10,9 +11,6 @@
 {{- fail (printf "ports.%s and ports.%s are both %s" (index $taken $port) $name $port) -}}
 {{- end -}}
 {{- $_ := set $taken $port $name -}}
-{{- end -}}
-{{- if and (gt (int .Values.replicas) 1) (hasPrefix "sqlite:" (dig "audit" "database" "sqlite:" .Values.config)) -}}
-{{- fail (printf "replicas is %d, but the audit log is an SQLite database, which belongs to one process: set replicas to 1" (int .Values.replicas)) -}}
 {{- end -}}
 {{- if eq (dig "audit" "checkpoints" "configMap" "" .Values.config) (include "portcullis.fullname" .) -}}
 {{- fail (printf "config.audit.checkpoints.configMap is %s, which is the ConfigMap of the configuration: take another name" (include "portcullis.fullname" .)) -}}
@@ -53,6 +51,7 @@
       "server.tls" "set tls.existingSecret instead"
       "server.pathSegment" "the webhook calls /validate"
       "cluster.webhook" "set webhook.standDown instead"
+      "cluster.events" "set events.enabled instead"
       "audit.pages.address" "set pages.service.enabled instead"
       "audit.pages.port" "set ports.pages instead"
       "policies.configMaps" "set policies.configMaps of the chart instead" -}}

@@ -105,9 +105,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- $own := dict
       "server" (dict "address" "0.0.0.0" "port" (int .Values.ports.webhook) "healthAddress" "0.0.0.0" "healthPort" (int .Values.ports.health) "tls" $tls)
-      "cluster" (dict "webhook" (dict "name" $name "standDown" .Values.webhook.standDown))
+      "cluster" (dict "webhook" (dict "name" $name "standDown" .Values.webhook.standDown) "events" .Values.events.enabled)
       "audit" (dict "pages" $pages) -}}
-{{- $config = mergeOverwrite (dict "audit" (dict "database" "sqlite:////var/lib/portcullis/audit.db")) $config $own -}}
+{{- $config = mergeOverwrite (dict "audit" (include "portcullis.store" . | fromYaml)) $config $own -}}
 {{- $policies := $config.policies | default dict -}}
 {{- if eq .Values.profile "audit" -}}
 {{- $overrides := list -}}

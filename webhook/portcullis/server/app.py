@@ -19,6 +19,7 @@ from portcullis.errors import ConfigError, PortcullisError
 from portcullis.server.checks import checks, observe
 from portcullis.server.clock import SystemClock
 from portcullis.server.compose import Parts, compose
+from portcullis.server.events import Refusals, told
 from portcullis.server.health import create_health_app, examine
 from portcullis.server.http import Receive, Scope, Send, failure
 from portcullis.server.lifecycle import address_of, background, bound, on_hangup, on_stop_signal, running, server
@@ -68,7 +69,7 @@ class Webhook:
             await self.api(scope, receive, send)
 
 
-def create_app(parts: Parts, metrics: Metrics, sinks: Sinks) -> Webhook:
+def create_app(parts: Parts, metrics: Metrics, sinks: Sinks, refusals: Refusals) -> Webhook:
     """The webhook over composed parts, which must record."""
     assert parts.records is not None
     recorder = Recorder(
@@ -84,6 +85,7 @@ def create_app(parts: Parts, metrics: Metrics, sinks: Sinks) -> Webhook:
             metrics=metrics,
         ),
         also=sinks.offer,
+        answered=refusals.offer,
     )
     reviews = ReviewHandler(
         gate=parts.gate,
@@ -139,14 +141,16 @@ async def _run(settings: Settings) -> None:
             compose(settings, with_audit=True) as parts,
             open_sinks(settings.audit.sinks, parts.limits) as sinks,
             registered(settings, parts.clock) as registrar,
+            told(settings, parts.clock, parts.limits) as refusals,
         ):
-            webhook = create_app(parts, metrics, sinks)
+            webhook = create_app(parts, metrics, sinks, refusals)
             sinks.observe(metrics)
+            refusals.observe(metrics)
             if sinks.have_files:
                 # They notice by themselves that theirs is gone; what the signal would do is to end the program.
                 on_hangup(lambda: log.info("moved files are made anew"))
             pages = Pages(settings.audit.pages)
-            looked_at = [*checks(parts, tls, webhook.reviews, registrar), *pages.checks()]
+            looked_at = [*checks(parts, tls, webhook.reviews, registrar), *refusals.checks(), *pages.checks()]
             observe(parts, tls, registrar, metrics)
             main = server(webhook, tls.context, drain_seconds=section.drain_seconds, limits=parts.limits)
             health_app = create_health_app(checks=looked_at, metrics=metrics, when_ready=registrar.reported)

@@ -45,6 +45,8 @@ class Cluster(Section):
     """In a cluster: the webhook configuration that gets the CA of ``server.tls.selfManaged``."""
     watch: WatchSection = WatchSection()
     """Only where ``webhook`` says that there is a cluster."""
+    events: bool = True
+    """Whether refusals are told by Events, likewise."""
     inventory: tuple[InventoryResource, ...] = ()
     """In a cluster: objects that policies see under ``data.inventory``."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -36,6 +37,7 @@ class Recorder:
         text: takes secrets out of a name or a message that is kept beside the document.
         sampling: says what is recorded of reviews that anybody may have sent.
         also: is told of every record that is kept, or lost.
+        answered: is told of every decision as the API server gets it; of none that anybody else may have asked for.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Recorder:
         text: Callable[[str], str],
         sampling: Sampling,
         also: Callable[[AuditRecord], None],
+        answered: Callable[[AdmissionRequest, Decision], None] = lambda *_: None,
     ) -> None:
         self._records = records
         self._clock = clock
@@ -56,6 +59,7 @@ class Recorder:
         self._text = text
         self._sampling = sampling
         self._also = also
+        self._answered = answered
 
     async def keep(self, request: AdmissionRequest, decision: Decision, deadline: float) -> None:
         """Returns once the decision is durable, and logs it.
@@ -64,12 +68,15 @@ class Recorder:
             RecordsError: it is not, or not by ``deadline``.
         """
         record = _record(request, decision, self._text)
-        if self._sampling.is_sketched(request.caller):
+        sketched = self._sampling.is_sketched(request.caller)
+        if sketched:
             if not self._sampling.takes():
                 return
             record = sketch(record)
         await self._append(record, deadline)
         self._also(record)
+        if not sketched:
+            self._answered(request, decision)
         log.info("decision", **_line(record))
 
     async def keep_refusal(
@@ -96,6 +103,8 @@ class Recorder:
         record = _record(request, decision, self._text)
         if self._sampling.is_sketched(request.caller):
             record = sketch(record)
+        else:
+            self._answered(request, decision if answered else _withheld(decision, error))
         self._also(record)
         images = [clean(f"{image.written} {image.digest}", NAME_CHARS * 2) for image in record.decision.images[:20]]
         log.error(
@@ -135,6 +144,21 @@ class Recorder:
             timings={},
             document=b"",
         )
+
+
+def _withheld(decision: Decision, error: RecordsError) -> Decision:
+    """What is answered in the place of a decision that could not be recorded."""
+    problem = Problem(Stage.AUDIT, error.reason, retryable=True, msg=error.message)
+    said = f"[{error.reason}] the decision could not be recorded, so it is not given: {error.message}"
+    return replace(
+        decision,
+        verdict=Verdict.UNDECIDED,
+        code=503,
+        message=f"{said}\nDecision {decision.id}",
+        violations=(),
+        undecided=(),
+        problems=(problem,),
+    )
 
 
 def _record(request: AdmissionRequest, decision: Decision, text: Callable[[str], str]) -> AuditRecord:
