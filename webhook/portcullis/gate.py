@@ -20,7 +20,7 @@ from portcullis.limits import Limits
 from portcullis.model.decision import Because, Decision, Problem, Stage
 from portcullis.model.image import Access
 from portcullis.model.place import NamespaceFacts, Place, texts_of
-from portcullis.model.request import AdmissionRequest
+from portcullis.model.request import AdmissionRequest, Caller
 from portcullis.model.ruling import Mode, Need, PolicyInfo
 from portcullis.model.workload import Unchanged, Workload
 from portcullis.policy.document import build_document
@@ -44,6 +44,11 @@ def no_inventory() -> Problem | None:
     return Problem(Stage.INVENTORY, "inventory-unavailable", retryable=False, msg=message)
 
 
+def _withheld(stage: Stage, reason: str) -> Problem:
+    message = "nothing of the cluster is shown to whoever did not show that it is the API server (cluster.caller)"
+    return Problem(stage, reason, retryable=False, msg=message)
+
+
 class Gate:
     """Decides requests by the policies that stand when it is asked.
 
@@ -57,6 +62,8 @@ class Gate:
         remembering: takes note of the scans that were seen; None for what remembers nothing.
         redactor: takes secrets out of requests; by default without rules of an operator.
         collector: tells of images in the place of registry, gatherer and inspector, where facts were recorded.
+        callers_told_apart: whether the API server can be told from others, so that an unverified caller is a stranger:
+            such a one is shown what anybody could see for himself.
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class Gate:
         default_registry: str = "docker.io",
         redactor: Redactor | None = None,
         collector: Collector | None = None,
+        callers_told_apart: bool = False,
     ) -> None:
         parse = functools.partial(parse_reference, default_registry=default_registry, limits=limits)
         self._redactor = redactor or Redactor(limits=limits)
@@ -98,6 +106,7 @@ class Gate:
         self._namespaces = namespaces
         self._inventory = inventory
         self._remembering = remembering
+        self._callers_told_apart = callers_told_apart
 
     async def decide(self, request: AdmissionRequest, deadline: float) -> Decision:
         """The decision on ``request``, before ``deadline`` (a Clock.monotonic instant).
@@ -157,21 +166,32 @@ class Gate:
         with case.timed(Stage.REGISTRY):
             remaining = deadline - self._clock.monotonic()
             needs = frozenset().union(*(policy.needs for policy in late))
-            access = _access(request, workload)
             facts_by = deadline - remaining * EVALUATION_SHARE
-            case.images = await self._collector.collect(written, needs, access, facts_by, request)
+            if self._is_stranger(request):
+                case.images = await self._collector.collect(written, needs, Access(stranger=True), facts_by)
+            else:
+                access = _access(request, workload)
+                case.images = await self._collector.collect(written, needs, access, facts_by, request)
         await self._evaluate(case, standing, request, workload, late, deadline)
 
     async def _look_around(self, case: Case, request: AdmissionRequest, standing: Standing, deadline: float) -> None:
         """What somebody needs of the cluster around the request; what cannot be had is a problem."""
+        stranger = self._is_stranger(request)
         if case.request.namespace and (Need.NAMESPACE in standing.needs or standing.by_labels):
             if case.request.creates_namespace:
                 case.described = _described_namespace(request)
+            elif stranger:
+                case.around.append(_withheld(Stage.NAMESPACE, "namespace-unknown"))
             else:
                 with case.timed(Stage.NAMESPACE):
                     await self._find_namespace(case, deadline)
-        if Need.INVENTORY in standing.needs and (problem := self._inventory()) is not None:
-            case.around.append(problem)
+        if Need.INVENTORY in standing.needs:
+            problem = _withheld(Stage.INVENTORY, "inventory-unavailable") if stranger else self._inventory()
+            if problem is not None:
+                case.around.append(problem)
+
+    def _is_stranger(self, request: AdmissionRequest) -> bool:
+        return self._callers_told_apart and request.caller is Caller.UNVERIFIED
 
     async def _find_namespace(self, case: Case, deadline: float) -> None:
         if self._namespaces is None:

@@ -116,6 +116,11 @@ class Limits:
     stale_wait_seconds: float = 3.0
     """How long a registry is waited for where a stale fact may be used in its place: an image has two of them, and both
     waits must end before the deadline of a usual request."""
+    stranger_seconds: float = 30.0
+    """Whole of a fetch, or of a look into an image, that an unverified review began; it may ask for the slowest."""
+    stranger_fetches: int = 120
+    """Fetches a minute that unverified reviews may begin: registries count what is asked for from one address, Docker
+    Hub some hundred an hour."""
     flights: int = 2000
     """Fetches under way at once, those included whose requester has given up: each may last ``flight_seconds``."""
     flights_per_host: int = 500

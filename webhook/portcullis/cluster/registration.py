@@ -1,16 +1,21 @@
 """Looks after the ValidatingWebhookConfiguration by which the cluster calls this gate.
 
-The object belongs to whoever installed it (the chart). What the gate writes into it are two fields that the installer
+The object belongs to whoever installed it (the chart). What the gate writes into it are fields that the installer
 leaves out, by server-side apply under a field manager of its own, so that neither ever fights for the other's:
 
-* ``webhooks[].clientConfig.caBundle``: the CA of the self-managed certificate;
+* ``webhooks[].clientConfig.caBundle``: the CAs of the self-managed certificate;
+* ``webhooks[].clientConfig.service.path``: the unguessable path by which the API server is told apart;
+* ``metadata.ownerReferences``: the namespace of the release, so that who deletes that has no webhook left which
+  nobody answers;
 * one entry of ``webhooks[].matchConditions``, named STOPPED: while it is there, the API server does not call the
   webhook. It stands from the deletion of the gate's pod to the next start, where there is one replica only; otherwise
   a webhook that fails closed would refuse every pod of the cluster meanwhile. A gate that crashes, or whose container
   is restarted, leaves no such entry.
 
+Each change names the resourceVersion that was read: of two replicas that change it at once, one is refused.
+
 Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/; lists of type map (``webhooks`` and
-``matchConditions`` by name) are merged item by item.
+``matchConditions`` by name) are merged item by item. A field that a manager owned and leaves out is taken away.
 """
 
 import asyncio
@@ -19,19 +24,24 @@ import binascii
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from kubernetes.aio.client import (
     AdmissionregistrationV1Api,
+    AdmissionregistrationV1WebhookClientConfig,
     ApiClient,
+    AppsV1Api,
     CoreV1Api,
+    V1ValidatingWebhook,
     V1ValidatingWebhookConfiguration,
 )
 from kubernetes.aio.client.exceptions import ApiException
 
 from portcullis.cluster.client import FAULTS, REQUEST_SECONDS, in_cluster, reason_of
+from portcullis.cluster.ownpod import Namespace, OwnPod
 from portcullis.errors import ClusterError
 from portcullis.times import rfc3339
 
@@ -47,11 +57,33 @@ _APPLY = "application/apply-patch+yaml"
 _SINCE = re.compile(r"false // .* at (\S+)")
 
 
+_NAME_LABEL = "kubernetes.io/metadata.name"
+_PATHS = {POLICY_WEBHOOK: "validate-policies"}
+_PATH = "validate"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What one webhook is called for, of namespaces, and what becomes of a request that it cannot be asked about."""
+
+    failure_policy: str = "Fail"
+    only: frozenset[str] | None = None
+    """Names of the only namespaces; None where all are meant."""
+    exempt: frozenset[str] = frozenset()
+    """Names of namespaces that are left out."""
+
+    def closed_for(self, namespace: str) -> bool:
+        """Whether nothing can be created in this namespace while nobody answers."""
+        within = self.only is None or namespace in self.only
+        return self.failure_policy != "Ignore" and within and namespace not in self.exempt
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
     """What the cluster has: for each webhook of the object its name, its CA bundle, and since when it is stopped.
 
-    ``uid`` is that of the object, which is named in each change, so that none makes a deleted object anew.
+    ``uid`` and ``version`` are those of the object, which are named in each change, so that none makes a deleted object
+    anew, or undoes what somebody else wrote meanwhile.
     """
 
     uid: str
@@ -60,9 +92,49 @@ class Registration:
     """By webhook: the time at which it was stopped, in RFC 3339, "" where that cannot be read."""
     rules: tuple[Mapping[str, Any], ...] = ()
     """What is sent to the webhooks that judge, each {apiGroups, resources}."""
+    version: str = ""
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """By webhook, of those that are called through a Service."""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """By webhook: the name that the API server expects in the certificate."""
+    owners: frozenset[str] = frozenset()
+    """The uids of the objects with which this one goes."""
+    reaches: Mapping[str, Reach] = field(default_factory=dict)
+    """By webhook, of those that judge."""
 
     def covered_by(self, ca_bundle: bytes) -> bool:
         return all(found == ca_bundle for found in self.ca_bundles.values())
+
+    def called_by(self, segment: str) -> bool:
+        """Whether each webhook has the path with this word."""
+        return all(path == path_of(webhook, segment) for webhook, path in self.paths.items())
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The words in the paths."""
+        found = (path.split("/") for path in self.paths.values())
+        return tuple(dict.fromkeys(words[1] for words in found if len(words) == 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the gate owns of the object.
+
+    Args:
+        ca_bundle: PEM; None leaves it to others.
+        segment: the word of the paths; "" leaves them to others.
+        owner: with whose end the object goes; None: with nobody's.
+        stopped_at: since when the webhooks are not to be called; None means that they are.
+    """
+
+    ca_bundle: bytes | None = None
+    segment: str = field(default="", repr=False)
+    owner: Namespace | None = None
+    stopped_at: datetime | None = None
+
+
+def path_of(webhook: str, segment: str) -> str:
+    return f"/{segment}/{_PATHS.get(webhook, _PATH)}"
 
 
 class WebhookConfigurations:
@@ -87,103 +159,125 @@ class WebhookConfigurations:
             raise self._error("read", error) from error
         return _registration(found)
 
-    async def write(self, found: Registration, *, ca_bundle: bytes | None, stopped_at: datetime | None) -> None:
-        """Sets what the gate owns of it.
+    async def write(self, found: Registration, written: Written) -> Registration | None:
+        """Sets what the gate owns of the object that was read as ``found``.
 
-        Args:
-            found: the object as it was read.
-            ca_bundle: PEM; None leaves it to others.
-            stopped_at: since when the webhooks are not to be called; None means that they are.
+        Returns:
+            The object as it is then; None where somebody else changed it meanwhile, and this changed nothing.
         """
-        webhooks = [_webhook(name, ca_bundle, stopped_at) for name in found.ca_bundles]
+        metadata: dict[str, Any] = {"name": self._name, "uid": found.uid, "resourceVersion": found.version}
+        if written.owner is not None:
+            owner = {"apiVersion": "v1", "kind": "Namespace", "name": written.owner.name, "uid": written.owner.uid}
+            metadata["ownerReferences"] = [owner]
         body = {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": self._name, "uid": found.uid},
-            "webhooks": webhooks,
+            "metadata": metadata,
+            "webhooks": [_webhook(name, found, written) for name in found.ca_bundles],
         }
         try:
             async with asyncio.timeout(self._seconds):
-                await self._api.patch_validating_webhook_configuration(
+                changed = await self._api.patch_validating_webhook_configuration(
                     self._name, body, field_manager=FIELD_MANAGER, force=True, _content_type=_APPLY
                 )
         except FAULTS as error:
+            if isinstance(error, ApiException) and error.status == 409:
+                return None
             raise self._error("changed", error) from error
+        return _registration(changed)
 
     def _error(self, verb: str, error: Exception) -> ClusterError:
         reason = reason_of(error, self._seconds)
         return ClusterError(f"the ValidatingWebhookConfiguration {self._name} cannot be {verb}: {reason}")
 
 
-class OwnPod:
-    """The pod that this program runs in, ``namespace/name``."""
-
-    def __init__(self, *, api: CoreV1Api, pod: str, seconds: float = REQUEST_SECONDS) -> None:
-        self._api = api
-        self._namespace, _, self._name = pod.partition("/")
-        self._seconds = seconds
-
-    async def leaving(self) -> bool:
-        """Whether it is being deleted: by an upgrade, an eviction, or somebody's hand. A container that is only
-        restarted, because it does not answer or uses too much memory, is no reason to open anything.
-
-        Raises:
-            ClusterError: that is not known.
-        """
-        try:
-            async with asyncio.timeout(self._seconds):
-                pod = await self._api.read_namespaced_pod(self._name, self._namespace)
-        except FAULTS as error:
-            reason = reason_of(error, self._seconds)
-            raise ClusterError(f"the pod {self._namespace}/{self._name} cannot be read: {reason}") from error
-        return pod.metadata is not None and pod.metadata.deletion_timestamp is not None
-
-
 @asynccontextmanager
-async def connected(name: str, pod: str) -> AsyncIterator[tuple[WebhookConfigurations, OwnPod]]:
-    """Both, with the service account of the pod; its token is read again as the kubelet renews it.
+async def connected(
+    name: str, pod: str, deployment: str = ""
+) -> AsyncIterator[tuple[ApiClient, WebhookConfigurations, OwnPod]]:
+    """A client with the service account of the pod, whose token is read again as the kubelet renews it; the
+    configuration, and the pod.
 
     Args:
         name: of the ValidatingWebhookConfiguration.
         pod: ``namespace/name``.
+        deployment: of the pod, "" where it is the only one.
 
     Raises:
         ClusterError: this is no pod, or its service account is not mounted.
     """
     async with ApiClient(in_cluster("cluster.webhook")) as client:
         configurations = WebhookConfigurations(api=AdmissionregistrationV1Api(client), name=name)
-        yield configurations, OwnPod(api=CoreV1Api(client), pod=pod)
+        own = OwnPod(api=CoreV1Api(client), apps=AppsV1Api(client), pod=pod, deployment=deployment)
+        yield client, configurations, own
 
 
-def _webhook(name: str, ca_bundle: bytes | None, stopped_at: datetime | None) -> dict[str, Any]:
+def _webhook(name: str, found: Registration, written: Written) -> dict[str, Any]:
     webhook: dict[str, Any] = {"name": name}
-    if ca_bundle is not None:
-        webhook["clientConfig"] = {"caBundle": base64.b64encode(ca_bundle).decode()}
-    if stopped_at is not None:
-        words = f"false // portcullis was stopped in good order at {rfc3339(stopped_at, 'seconds')}"
+    client: dict[str, Any] = {}
+    if written.ca_bundle is not None:
+        client["caBundle"] = base64.b64encode(written.ca_bundle).decode()
+    if written.segment and name in found.paths:
+        client["service"] = {"path": path_of(name, written.segment)}
+    if client:
+        webhook["clientConfig"] = client
+    if written.stopped_at is not None:
+        words = f"false // portcullis was stopped in good order at {rfc3339(written.stopped_at, 'seconds')}"
         webhook["matchConditions"] = [{"name": STOPPED, "expression": words}]
     return webhook
 
 
 def _registration(found: V1ValidatingWebhookConfiguration) -> Registration:
-    webhooks = found.webhooks or []
+    webhooks, metadata = found.webhooks or [], found.metadata
     stopped = {}
     for webhook in webhooks:
         for condition in webhook.match_conditions or []:
             if condition.name == STOPPED:
                 since = _SINCE.fullmatch(condition.expression)
                 stopped[webhook.name] = since[1] if since else ""
+    judging = [webhook for webhook in webhooks if webhook.name != POLICY_WEBHOOK]
     return Registration(
-        uid=str(found.metadata.uid) if found.metadata is not None else "",
+        uid=str(metadata.uid) if metadata is not None else "",
         ca_bundles={webhook.name: _decoded(webhook.client_config.ca_bundle) for webhook in webhooks},
         stopped=stopped,
         rules=tuple(
             {"apiGroups": tuple(rule.api_groups or ()), "resources": tuple(rule.resources or ())}
-            for webhook in webhooks
-            if webhook.name != POLICY_WEBHOOK
+            for webhook in judging
             for rule in webhook.rules or ()
         ),
+        version=str(metadata.resource_version or "") if metadata is not None else "",
+        paths={
+            webhook.name: webhook.client_config.service.path or ""
+            for webhook in webhooks
+            if webhook.client_config.service is not None
+        },
+        hosts={webhook.name: _host(webhook.client_config) for webhook in webhooks},
+        owners=frozenset(str(owner.uid) for owner in metadata.owner_references or ()) if metadata else frozenset(),
+        reaches={webhook.name: _reach(webhook) for webhook in judging},
     )
+
+
+def _host(client: AdmissionregistrationV1WebhookClientConfig) -> str:
+    if client.service is not None:
+        return f"{client.service.name}.{client.service.namespace}.svc"
+    try:
+        return urlsplit(client.url or "").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _reach(webhook: V1ValidatingWebhook) -> Reach:
+    """Only what is said by name counts: another label may be on any namespace tomorrow."""
+    selector = webhook.namespace_selector
+    only: frozenset[str] | None = None
+    exempt: frozenset[str] = frozenset()
+    for expression in (selector.match_expressions or []) if selector is not None else []:
+        names = frozenset(expression.values or ())
+        if expression.key == _NAME_LABEL and expression.operator == "NotIn":
+            exempt |= names
+        elif expression.key == _NAME_LABEL and expression.operator == "In":
+            only = names if only is None else only & names
+    return Reach(webhook.failure_policy or "Fail", only, exempt)
 
 
 def _decoded(bundle: object) -> bytes:

@@ -9,18 +9,21 @@ The keys, and what they rest on:
 
 Facts are handed out by digest to whoever resolved an image that names them, and so has fetched its manifest with his
 own credential (design rule 6). Work under way is shared only by those with the same credential: what one may not
-fetch must not fail for another, nor the other way round.
+fetch must not fail for another, nor the other way round. A stranger's work (design rule 13) is apart from all other: he
+is shown no facts that others' images brought, also none of a layer whose digest he knows, his own are not stored, he
+has the turns of a single namespace, and his work ends after ``stranger_seconds``.
 
 A look into an image is a task of its own. Its callers wait for it as long as they like; it goes on without them, for
 ``inspection_seconds`` at most.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Hashable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -31,7 +34,6 @@ from portcullis.errors import (
     LayerMalformed,
     LayerUnsupported,
     PortcullisError,
-    RecordsError,
     TooLarge,
 )
 from portcullis.inspection import layerfacts
@@ -40,6 +42,7 @@ from portcullis.inspection.contents import CONTENTS_VERSION, decode_contents
 from portcullis.inspection.layer import is_readable
 from portcullis.inspection.pool import WorkerPool
 from portcullis.inspection.reading import reading_revision
+from portcullis.inspection.shelf import Shelf
 from portcullis.inspection.wire import Answer, Done, Failed, ImageJob, LayerJob, Missing
 from portcullis.limits import Limits
 from portcullis.model.contents import Contents
@@ -92,10 +95,11 @@ class LayerInspector:
     Args:
         registry: where blobs come from.
         facts: keeps what was found. Where it fails, the work is done again.
+        strangers: keeps what was found for strangers; None: nobody does.
         pool: the processes that read.
         identify: tells credentials apart.
         limits: ``image_layers``, ``layer_bytes``, ``image_layer_bytes``, ``inspections``, ``inspected_bytes``,
-            ``inspection_seconds``, ``inspection_failure_seconds``.
+            ``inspection_seconds``, ``inspection_failure_seconds``, ``stranger_seconds``.
     """
 
     def __init__(
@@ -107,10 +111,10 @@ class LayerInspector:
         catalogue: Catalogue,
         identify: Identify,
         limits: Limits,
+        strangers: Facts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
-        self._facts = facts
         self._pool = pool
         self._revision = catalogue.revision
         self._reading = reading_revision(catalogue, limits)
@@ -122,6 +126,9 @@ class LayerInspector:
         self._progress: set[_Progress] = set()
         self._rate = _FIRST_RATE
         self.counters = InspectorCounters()
+        failures = self.counters.failures
+        self._kept = {False: Shelf(facts, failures), True: Shelf(strangers, failures)}
+        """By whether a stranger asks."""
 
     @property
     def under_way(self) -> int:
@@ -160,7 +167,7 @@ class LayerInspector:
         key = f"contents/{CONTENTS_VERSION}/{self._revision}/{self._reading}/{platform.digest}"
         flight_key = (key, image.reference.repository, who)
         if flight_key not in self._flights:
-            content = await self._known(key)
+            content = await self._known(key, access)
             if content is not None:
                 self.counters.known_images += 1
                 return content
@@ -168,8 +175,8 @@ class LayerInspector:
             self._check(image, platform, access.namespace)
         return await self._fly(flight_key, lambda: self._look(key, image, platform, access, who))
 
-    async def _known(self, key: str) -> Contents | None:
-        content = await self._get(key)
+    async def _known(self, key: str, access: Access) -> Contents | None:
+        content = await self._kept[access.stranger].get(key)
         if content is None:
             return None
         try:
@@ -219,21 +226,28 @@ class LayerInspector:
         progress = _Progress(platform.digest, access.namespace, platform.compressed_bytes)
         self._progress.add(progress)
         try:
-            async with asyncio.timeout(self._limits.inspection_seconds):
+            async with self._in_time(_shown(image, platform), self._limits.inspection_seconds, access):
                 content = await self._merged(image, platform, access, who, progress)
             contents = decode_contents(content)
-        except TimeoutError as error:
-            raise InspectionError(
-                f"{_shown(image, platform)} was not inspected within the limit inspectionSeconds of "
-                f"{self._limits.inspection_seconds:g}"
-            ) from error
         except ValueError as error:
             raise InspectionError(f"what was found in {_shown(image, platform)} cannot be read: {error}") from error
         finally:
             self._progress.discard(progress)
         self.counters.images += 1
-        await self._put(key, content)
+        await self._kept[access.stranger].put(key, content)
         return contents
+
+    @contextlib.asynccontextmanager
+    async def _in_time(self, what: str, seconds: float | None, access: Access) -> AsyncIterator[None]:
+        """``seconds`` for the block, as long as it takes for None, and for a stranger no more than his."""
+        named = "inspectionSeconds"
+        if access.stranger and (seconds is None or seconds > self._limits.stranger_seconds):
+            seconds, named = self._limits.stranger_seconds, "strangerSeconds"
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError as error:
+            raise InspectionError(f"{what} was not inspected within the limit {named} of {seconds:g}") from error
 
     async def _merged(
         self, image: ResolvedImage, platform: PlatformImage, access: Access, who: str, progress: _Progress
@@ -290,7 +304,7 @@ class LayerInspector:
             key += f"/{hashlib.sha256(names).hexdigest()}"
         flight_key = (key, image.reference.repository, who)
         if flight_key not in self._flights:
-            known = await self._get(key)
+            known = await self._kept[access.stranger].get(key)
             if known is not None:
                 self.counters.known_layers += 1
                 return known
@@ -322,13 +336,15 @@ class LayerInspector:
             async for piece in self._registry.blob(repository, layer.digest, layer.size, access):
                 yield piece
 
-        answer = await self._pool.layer(job, pieces(), namespace=access.namespace)
+        # A layer goes on when the time of its image is over, for others may wait for it.
+        async with self._in_time(job.what, None, access):
+            answer = await self._pool.layer(job, pieces(), namespace=access.namespace)
         if not isinstance(answer, Done):
             raise _error(answer)
         self._measure(layer.size, self._clock() - started)
         self.counters.layers += 1
         self.counters.bytes += layer.size
-        await self._put(key, answer.content)
+        await self._kept[access.stranger].put(key, answer.content)
         return answer.content
 
     def _measure(self, size: int, seconds: float) -> None:
@@ -365,20 +381,6 @@ class LayerInspector:
         until, error = self._failures.get(key, (0.0, None))
         if error is not None and until > self._clock():
             raise error.with_traceback(None)
-
-    # -- the store -------------------------------------------------------------------------------------------
-
-    async def _get(self, key: str) -> bytes | None:
-        try:
-            return await self._facts.get(key)
-        except RecordsError:
-            return None
-
-    async def _put(self, key: str, content: bytes) -> None:
-        try:
-            await self._facts.put(key, content)
-        except RecordsError:
-            self.counters.failures[RecordsError.reason] += 1
 
 
 _ERRORS: Final = {

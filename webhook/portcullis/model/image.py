@@ -60,11 +60,16 @@ class ImageReference:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """On whose behalf a registry is asked; part of every cache key that is not a digest (design rule 6)."""
+    """On whose behalf a registry is asked; part of every cache key that is not a digest (design rule 6).
+
+    ``stranger``: on nobody's (design rule 13). No credential is used, no host with a private address is asked, nothing
+    is shared with others, and no work goes on for long.
+    """
 
     namespace: str = ""
     service_account: str = ""
     pull_secrets: tuple[str, ...] = ()
+    stranger: bool = False
 
 
 @dataclass(frozen=True, slots=True)

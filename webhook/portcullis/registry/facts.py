@@ -5,7 +5,7 @@ The keys, and why nothing passes from one tenant to another:
 
 * Every key holds the repository and the fingerprint of the credential that is used for it. What one credential
   fetched is never shown to another, nor is a denial, nor a fetch that is under way. Two service accounts with the
-  same credential share, which is what the registry itself would do.
+  same credential share, which is what the registry itself would do. Strangers share with strangers alone.
 * ``(resolved, repository, digest, fingerprint)`` -> ResolvedImage, ``(manifest, …)`` and ``(blob, …)`` -> bytes.
   They cannot change, so they stay until the room is needed (least recently used first, by bytes). A fact gets
   there only by a fetch of that very credential, digests checked.
@@ -161,7 +161,7 @@ class CachingRegistry:
             known = self._resolved(repository, tag.value, who)
             return None if known is None else replace(known, stale_since=tag.since)
 
-        return replace(await self._fly(key, self._tags, repository, fetch, then), reference=reference)
+        return replace(await self._fly(key, self._tags, repository, access, fetch, then), reference=reference)
 
     async def referrers(
         self, image: ResolvedImage, artifact_type: str | None, access: Access
@@ -182,7 +182,7 @@ class CachingRegistry:
             kind, descriptors = list_.value
             return kind, StaleDescriptors(descriptors, list_.since)
 
-        return await self._fly(key, self._lists, repository, fetch, then)
+        return await self._fly(key, self._lists, repository, access, fetch, then)
 
     async def tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
         """As the port says. It is a :class:`StaleManifest`, or NotFound has a ``stale_since``, where that could not be
@@ -190,9 +190,8 @@ class CachingRegistry:
         key: Key = ("tagged", repository, tag, await self._known.who(repository, access))
         known = self._tagged.get(key)
         if known is None:
-            found = await self._fly(
-                key, self._tagged, repository, self._tag_fetch(key, repository, tag, access), _stale
-            )
+            fetch = self._tag_fetch(key, repository, tag, access)
+            found = await self._fly(key, self._tagged, repository, access, fetch, _stale)
         else:
             found = known.value
         if found.manifest is None:
@@ -246,7 +245,8 @@ class CachingRegistry:
             self._keep(image, who)
             return image
 
-        return await self._flights.fly(("resolved", repository, digest, who), repository.registry, fetch)
+        key: Key = ("resolved", repository, digest, who)
+        return await self._flights.fly(key, repository.registry, fetch, stranger=access.stranger)
 
     def _resolved(self, repository: Repository, digest: Digest, who: str) -> ResolvedImage | None:
         return self._facts.get(("resolved", repository, digest, who), ResolvedImage)
@@ -259,6 +259,7 @@ class CachingRegistry:
         key: Key,
         recent: Recent[_Value],
         repository: Repository,
+        access: Access,
         fetch: Callable[[], Awaitable[_Made]],
         then: Callable[[Remembered[_Value]], _Made | None],
     ) -> _Made:
@@ -278,7 +279,9 @@ class CachingRegistry:
 
         patience = None if stale() is None else self._limits.stale_wait_seconds
         try:
-            return await self._flights.fly(key, repository.registry, watched, patience=patience)
+            return await self._flights.fly(
+                key, repository.registry, watched, patience=patience, stranger=access.stranger
+            )
         except OutOfRoom:
             raise
         except Unreachable:

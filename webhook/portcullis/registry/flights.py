@@ -18,7 +18,7 @@ import copy
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from portcullis.errors import Denied, Malformed, NotAllowed, NotFound, RegistryError, Throttled, TooLarge, Unreachable
 from portcullis.limits import Limits
@@ -26,6 +26,8 @@ from portcullis.ports import Clock
 from portcullis.registry.caches import Key, Recent, weight
 
 _Value = TypeVar("_Value")
+
+MINUTE: Final = 60.0
 
 
 class OutOfRoom(Unreachable):
@@ -58,9 +60,10 @@ class Flights:
     """One fetch per key at a time.
 
     Args:
-        limits: ``flight_seconds``, ``flights``, ``flights_per_host``, ``remembered_entries``, ``remembered_bytes``,
-            ``failure_seconds``, ``missing_failure_seconds``, ``denied_failure_seconds``,
-            ``throttled_failure_seconds``, ``throttle_seconds``, ``malformed_failure_seconds``.
+        limits: ``flight_seconds``, ``flights``, ``flights_per_host``, ``stranger_seconds``, ``stranger_fetches``,
+            ``remembered_entries``, ``remembered_bytes``, ``failure_seconds``, ``missing_failure_seconds``,
+            ``denied_failure_seconds``, ``throttled_failure_seconds``, ``throttle_seconds``,
+            ``malformed_failure_seconds``.
     """
 
     def __init__(self, *, clock: Clock, limits: Limits) -> None:
@@ -68,6 +71,10 @@ class Flights:
         self._limits = limits
         self._flights: dict[Key, _Flight] = {}
         self._to: Counter[str] = Counter()
+        self._strangers: Counter[str] = Counter()
+        """Those of them that strangers asked for."""
+        self._minute = (clock.monotonic(), 0)
+        """When the minute began, and how many fetches strangers have begun since."""
         self.failures: Recent[RegistryError] = Recent(
             clock=clock, entries=limits.remembered_entries, room=limits.remembered_bytes
         )
@@ -93,6 +100,7 @@ class Flights:
         *,
         patience: float | None = None,
         part: bool = False,
+        stranger: bool = False,
     ) -> _Value:
         """The outcome of the flight for ``key``, started here if there is none, or its failure of just now.
 
@@ -100,6 +108,8 @@ class Flights:
             registry: the host that is asked.
             patience: seconds from the begin of the flight that are waited; None: until it ends.
             part: the fetch is part of another flight, by which it is bounded: it has its place already.
+            stranger: on behalf of a stranger, with whom nobody shares a key: he has half of the places, and the flight
+                ends after ``stranger_seconds``.
 
         Raises:
             RegistryError: that of ``fetch``; OutOfRoom; StillUnderWay.
@@ -109,7 +119,7 @@ class Flights:
             raise _remembered(failed.value, failed.remaining)
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._take_off(key, registry, fetch, part=part)
+            flight = self._take_off(key, registry, fetch, part=part, stranger=stranger)
         else:
             self.counters.joined += 1
         timeout = None if patience is None else max(flight.began + patience - self._clock.monotonic(), 0.0)
@@ -123,44 +133,70 @@ class Flights:
             raise copy.copy(outcome)
         return outcome  # type: ignore[no-any-return]  # the key says which kind of fetch it is
 
-    def _take_off(self, key: Key, registry: str, fetch: Callable[[], Awaitable[_Value]], *, part: bool) -> _Flight:
+    def _take_off(
+        self, key: Key, registry: str, fetch: Callable[[], Awaitable[_Value]], *, part: bool, stranger: bool
+    ) -> _Flight:
         """A new flight, where there is room for it: in all, and to its registry."""
+        places = [self._to, self._strangers] if stranger else [self._to]
         if not part:
-            self._check_room(registry)
-            self._to[registry] += 1
+            self._check_room(registry, self._to)
+            if stranger:
+                self._check_room(registry, self._strangers, share=2)
+                self._check_pace()
+            for taken in places:
+                taken[registry] += 1
         self.counters.started += 1
-        task = asyncio.create_task(self._fetch(key, registry, fetch))
+        seconds = self._limits.flight_seconds
+        if stranger:
+            seconds = min(seconds, self._limits.stranger_seconds)
+        task = asyncio.create_task(self._fetch(key, registry, fetch, seconds))
         flight = self._flights[key] = _Flight(task, self._clock.monotonic())
 
         def land(_: object) -> None:
             self._flights.pop(key, None)
             if not part:
-                self._to[registry] -= 1
-                if not self._to[registry]:
-                    del self._to[registry]
+                for taken in places:
+                    taken[registry] -= 1
+                    if not taken[registry]:
+                        del taken[registry]
 
         task.add_done_callback(land)
         return flight
 
-    def _check_room(self, registry: str) -> None:
-        count, there = self._to.total(), self._to[registry]
-        if count >= self._limits.flights:
+    def _check_room(self, registry: str, taken: Counter[str], share: int = 1) -> None:
+        count, there = taken.total(), taken[registry]
+        if count >= self._limits.flights // share:
             self.counters.refused += 1
             raise OutOfRoom(f"{count} fetches from registries are under way, as many as may be (the limit flights)")
-        if there >= self._limits.flights_per_host:
+        if there >= self._limits.flights_per_host // share:
             self.counters.refused += 1
             raise OutOfRoom(
                 f"{there} fetches from {registry} are under way, as many as may be (the limit flightsPerHost)"
             )
 
-    async def _fetch(self, key: Key, registry: str, fetch: Callable[[], Awaitable[_Value]]) -> _Value | RegistryError:
+    def _check_pace(self) -> None:
+        """Counts one more fetch for a stranger, where this minute has room for it."""
+        now, (began, count) = self._clock.monotonic(), self._minute
+        if now - began >= MINUTE:
+            began, count = now, 0
+        if count >= self._limits.stranger_fetches:
+            self.counters.refused += 1
+            raise OutOfRoom(
+                f"{count} fetches were begun within a minute for reviews whose caller is not verified, as many as may "
+                "be (the limit strangerFetches)"
+            )
+        self._minute = (began, count + 1)
+
+    async def _fetch(
+        self, key: Key, registry: str, fetch: Callable[[], Awaitable[_Value]], seconds: float
+    ) -> _Value | RegistryError:
         """An error is handed over as a value: several may wait, or nobody any more."""
         try:
-            async with asyncio.timeout(self._limits.flight_seconds):
+            async with asyncio.timeout(seconds):
                 return await fetch()
         except TimeoutError:
-            late = f"{registry} did not answer within the limit flightSeconds of {self._limits.flight_seconds:g}"
-            error: RegistryError = Unreachable(late)
+            named = "flightSeconds" if seconds == self._limits.flight_seconds else "strangerSeconds"
+            error: RegistryError = Unreachable(f"{registry} did not answer within the limit {named} of {seconds:g}")
         except RegistryError as raised:
             error = raised
         self.counters.failed += 1

@@ -51,6 +51,20 @@ class HostRules:
                 "(registries.allowed in the configuration)"
             )
 
+    def require_public(self, registry: str) -> None:
+        """Raises:
+        NotAllowed: the registry is one of those that may have an address that is not public.
+        """
+        if self.is_private(registry):
+            raise NotAllowed(
+                f"the registry {clean(registry, 100)} may have a private address (registries.hosts), and the review did "
+                "not show that it comes from the API server (cluster.caller)"
+            )
+
+    def is_private(self, registry: str) -> bool:
+        """Whether the registry may have an address that is not public."""
+        return self.may_be_private(self.origin(registry))
+
     def origin(self, registry: str) -> URL:
         """Where the API of that registry is: scheme, host and port."""
         host = api_host(registry)

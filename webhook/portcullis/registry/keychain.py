@@ -24,6 +24,9 @@ from portcullis.tasks import aside, together
 _Value = TypeVar("_Value")
 
 ANONYMOUS = "anonymous"
+STRANGER = "stranger"
+"""Who asks on nobody's behalf shares nothing, not even with others that have no credential: what is remembered would
+tell him what runs here."""
 
 
 class StaticKeychain:
@@ -155,13 +158,15 @@ class PrefixKeychain:
 
 class FirstKeychain:
     """Several keychains in order: the first that has a credential counts. One that fails ends the search, so that
-    an outage never shows as the credential of somebody else."""
+    an outage never shows as the credential of somebody else. For a stranger none of them is asked."""
 
     def __init__(self, *, keychains: Sequence[Keychain]) -> None:
         self._keychains = tuple(keychains)
 
     async def credential(self, repository: Repository, access: Access) -> RegistryCredential | Anonymous:
         """As the port says."""
+        if access.stranger:
+            return Anonymous()
         for keychain in self._keychains:
             found = await keychain.credential(repository, access)
             if not isinstance(found, Anonymous):

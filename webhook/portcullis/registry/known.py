@@ -13,7 +13,7 @@ from portcullis.model.image import Access, Descriptor, Digest, Manifest, Reposit
 from portcullis.ports import Clock, Keychain
 from portcullis.registry.caches import LARGEST_SHARE, FactCache, Key
 from portcullis.registry.flights import Flights
-from portcullis.registry.keychain import fingerprint
+from portcullis.registry.keychain import STRANGER, fingerprint
 from portcullis.registry.resolving import Content
 from portcullis.text import clean
 
@@ -38,6 +38,8 @@ class KnownContent:
 
     async def who(self, repository: Repository, access: Access) -> str:
         """The fingerprint of the credential that is used. Raises RegistryError."""
+        if access.stranger:
+            return STRANGER
         return fingerprint(await self._keychain.credential(repository, access))
 
     def may_keep(self, size: int) -> bool:
@@ -73,7 +75,7 @@ class KnownContent:
             self.facts.put(key, found, len(found.content))
             return found
 
-        return await self.flights.fly(key, repository.registry, fetched, part=part)
+        return await self.flights.fly(key, repository.registry, fetched, part=part, stranger=access.stranger)
 
     async def blob(
         self,
@@ -102,7 +104,9 @@ class KnownContent:
 
         if content is None:
             # The limit is part of the key: who asks with a small one must not fail who asks with a large one.
-            content = await self.flights.fly((*key, limit), repository.registry, fetched, part=part)
+            content = await self.flights.fly(
+                (*key, limit), repository.registry, fetched, part=part, stranger=access.stranger
+            )
         if len(content) > limit:
             where = clean(str(repository), 300)
             raise TooLarge(f"the blob {digest} of {where} has {len(content)} bytes, more than the {limit} read")

@@ -13,6 +13,8 @@ What a mirror may do, and what not:
 3. Whatever fails at a mirror, the next is asked, and the registry itself at last: its error is the one that counts.
 4. The credential for a mirror is that of the mirror's own name. The registry's is never sent there.
 5. A mirror does not open what is closed: whether a registry may be asked is decided by its own name.
+6. Where a host is listed as private, so that it may have an address that is not public, it is asked for nothing on
+   behalf of a stranger: he may be kept from it by the cluster's network, and it may ask nobody for a credential.
 """
 
 import asyncio
@@ -140,7 +142,7 @@ class MirroringRegistry:
             image = await registry.resolve(replace(reference, repository=repository), access)
             return replace(image, reference=reference)
 
-        return await self._first(reference.repository, at, changes=reference.digest is None)
+        return await self._first(reference.repository, access, at, changes=reference.digest is None)
 
     async def referrers(
         self, image: ResolvedImage, artifact_type: str | None, access: Access
@@ -155,15 +157,17 @@ class MirroringRegistry:
                 raise NotFound(f"{repository.registry} has no referrers of {image.digest}")
             return kind, found
 
-        return await self._first(origin, at, changes=True)
+        return await self._first(origin, access, at, changes=True)
 
     async def tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
         """As the port says. A tag that a mirror does not have says nothing, as an empty list of referrers does not."""
-        return await self._first(repository, lambda registry, place: registry.tagged(place, tag, access), changes=True)
+        return await self._first(
+            repository, access, lambda registry, place: registry.tagged(place, tag, access), changes=True
+        )
 
     async def manifest(self, repository: Repository, digest: Digest, access: Access) -> Manifest:
         """As the port says."""
-        return await self._first(repository, lambda registry, place: registry.manifest(place, digest, access))
+        return await self._first(repository, access, lambda registry, place: registry.manifest(place, digest, access))
 
     async def blob(self, repository: Repository, digest: Digest, limit: int, access: Access) -> AsyncIterator[bytes]:
         """As the port says. A large blob is passed on as it comes: where a mirror fails in the midst of one, this
@@ -173,7 +177,7 @@ class MirroringRegistry:
             async def whole(registry: Registry, place: Repository) -> Sequence[bytes]:
                 return [piece async for piece in registry.blob(place, digest, limit, access)]
 
-            for piece in await self._first(repository, whole):
+            for piece in await self._first(repository, access, whole):
                 yield piece
             return
         async for piece in self._streamed(repository, digest, limit, access):
@@ -184,8 +188,8 @@ class MirroringRegistry:
     ) -> AsyncIterator[bytes]:
         failures: list[str] = []
         failure: RegistryError | None = None
-        awake = self._awake(repository, changes=False)
-        passed_over = [one for one in self._places(repository, changes=False) if one not in awake]
+        awake = self._awake(repository, access, changes=False)
+        passed_over = [one for one in self._places(repository, access, changes=False) if one not in awake]
         for place in (*awake, repository, *passed_over):
             at_mirror, begun = place is not repository, False
             try:
@@ -211,6 +215,7 @@ class MirroringRegistry:
     async def _first(
         self,
         repository: Repository,
+        access: Access,
         work: Callable[[Registry, Repository], Awaitable[_Made]],
         *,
         changes: bool = False,
@@ -221,7 +226,7 @@ class MirroringRegistry:
             changes: whether what is asked for may change, so that only mirrors with ``tags`` are asked.
         """
         failures: list[str] = []
-        awake = self._awake(repository, changes=changes)
+        awake = self._awake(repository, access, changes=changes)
         for place in awake:
             try:
                 return await self._at_mirror(place, work, share=len(awake))
@@ -232,7 +237,7 @@ class MirroringRegistry:
         except RegistryError as error:
             failure = error
         if isinstance(failure, Unreachable):  # then a mirror that was passed over is better than nothing
-            listed = self._places(repository, changes=changes)
+            listed = self._places(repository, access, changes=changes)
             for place in (one for one in listed if one not in awake):
                 try:
                     return await self._at_mirror(place, work, share=len(listed))
@@ -257,13 +262,17 @@ class MirroringRegistry:
             self._failed(place, error)
             raise
 
-    def _places(self, repository: Repository, *, changes: bool) -> Sequence[Repository]:
+    def _places(self, repository: Repository, access: Access, *, changes: bool) -> Sequence[Repository]:
         self._hosts.require_allowed(repository.registry)  # 5
-        return [place.repository for place in self._mirrors.places(repository) if place.tags or not changes]
+        places = [place.repository for place in self._mirrors.places(repository) if place.tags or not changes]
+        if access.stranger:  # 6
+            self._hosts.require_public(repository.registry)
+            return [place for place in places if not self._hosts.is_private(place.registry)]
+        return places
 
-    def _awake(self, repository: Repository, *, changes: bool) -> Sequence[Repository]:
+    def _awake(self, repository: Repository, access: Access, *, changes: bool) -> Sequence[Repository]:
         now = self._clock()
-        listed = self._places(repository, changes=changes)
+        listed = self._places(repository, access, changes=changes)
         return [place for place in listed if self._resting.get(place.registry, 0.0) <= now]
 
     def _failed(self, place: Repository, error: RegistryError, *, lied: bool = False) -> None:

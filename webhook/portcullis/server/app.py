@@ -30,9 +30,9 @@ from portcullis.server.review.serving import Pages
 from portcullis.server.sampling import Sampling
 from portcullis.server.sections import Server as ServerSection
 from portcullis.server.settings import Settings
+from portcullis.server.sharing import sharing_of, tls_of
 from portcullis.server.sinks import Sinks, open_sinks
 from portcullis.server.telemetry import Metrics, configure_logging
-from portcullis.server.tls import ServerTls, pair_source
 from portcullis.server.validate import ReviewHandler
 from portcullis.standing import Standing
 from portcullis.text import clean
@@ -136,11 +136,12 @@ async def _run(settings: Settings) -> None:
     assert starting is not None
     on_stop_signal(starting.cancel)
     with bound(section.address, section.port) as port, bound(section.health_address, section.health_port) as health:
-        tls = ServerTls(source=pair_source(section), clock=SystemClock())
+        sharing = sharing_of(settings, SystemClock())
+        tls = tls_of(settings, sharing, SystemClock())
         async with (
             compose(settings, with_audit=True) as parts,
             open_sinks(settings.audit.sinks, parts.limits) as sinks,
-            registered(settings, parts.clock) as registrar,
+            registered(settings, sharing, parts.clock) as registrar,
             told(settings, parts.clock, parts.limits) as refusals,
         ):
             webhook = create_app(parts, metrics, sinks, refusals)

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from portcullis.audit.facts import FactCounters, SqlFacts
 from portcullis.audit.marks import LayeredMarks, SqlMarks
@@ -15,12 +16,18 @@ from portcullis.remembering import Remembering
 from portcullis.server.telemetry import Metrics
 
 
+STRANGERS_SHARE: Final = 8
+"""What is kept for strangers beside what is kept for others: an eighth of its bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeptFacts:
-    """Facts that were derived from images, and marks of scans that were seen. All but ``memory`` is None for commands
-    that record nothing, where facts end with the program."""
+    """Facts that were derived from images, and marks of scans that were seen. All but what is in memory is None for
+    commands that record nothing, where facts end with the program."""
 
     memory: MemoryFacts
+    strangers: MemoryFacts
+    """Facts for reviews of strangers; they are never stored."""
     stored: SqlFacts | None = None
     layers: LayeredFacts | None = None
     marks: Marks | None = None
@@ -41,8 +48,9 @@ async def keeping(store: SqlRecords | None, *, clock: Clock, limits: Limits) -> 
             is not kept.
     """
     memory = MemoryFacts(limits=limits)
+    strangers = MemoryFacts(limits=replace(limits, memory_fact_bytes=limits.memory_fact_bytes // STRANGERS_SHARE))
     if store is None:
-        yield KeptFacts(memory)
+        yield KeptFacts(memory, strangers)
         return
     stored = SqlFacts(records=store, clock=clock, limits=limits)
     layers = LayeredFacts(memory=memory, store=stored, limits=limits)
@@ -51,7 +59,7 @@ async def keeping(store: SqlRecords | None, *, clock: Clock, limits: Limits) -> 
     )
     remembering = Remembering(marks=marks, limits=limits)
     try:
-        yield KeptFacts(memory, stored, layers, marks, remembering)
+        yield KeptFacts(memory, strangers, stored, layers, marks, remembering)
     finally:
         await remembering.aclose()
         await layers.aclose()
@@ -99,7 +107,7 @@ def observe_registry_cache(registry: CachingRegistry, metrics: Metrics) -> None:
 
 def observe_facts(kept: KeptFacts, metrics: Metrics) -> None:
     """Binds metrics to kept facts; they are read when Prometheus asks."""
-    places: dict[str, MemoryFacts | SqlFacts] = {"memory": kept.memory}
+    places: dict[str, MemoryFacts | SqlFacts] = {"memory": kept.memory, "strangers": kept.strangers}
     if kept.stored is not None:
         places["store"] = kept.stored
     counted: dict[str, tuple[str, Callable[[FactCounters], int]]] = {

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from portcullis.server.livesections import InventoryResource, WatchSection
-from portcullis.server.sectionbase import Section
+from portcullis.server.sectionbase import OBJECT_NAME, ConfigPath, Section
 
 
 class PodSpecPath(Section):
@@ -26,15 +26,42 @@ class WebhookRegistration(Section):
     """Of the object; each webhook in it is looked after."""
     pod: Annotated[str, Field(pattern=r"^([a-z0-9-]{1,63}/[a-z0-9.-]{1,253})?$")] = ""
     """The pod that the program runs in, ``namespace/name``."""
+    deployment: Annotated[str, Field(pattern=OBJECT_NAME)] = ""
+    """Makes the pods of the gate, where there are several: only the last one switches the webhooks off."""
     stand_down: bool = False
     """Whether the webhooks are switched off from the deletion of that pod to the next start, so that pods can be
-    created meanwhile. Only right where there is one replica."""
+    created meanwhile. Where there are several replicas, only with ``deployment``, and then when that is deleted, is
+    scaled to nothing, or goes with its namespace."""
 
     @model_validator(mode="after")
     def _whose_deletion(self) -> "WebhookRegistration":
         if self.stand_down and not self.pod:
             raise ValueError("standDown needs pod: only its deletion switches the webhooks off")
         return self
+
+
+class ClientCertificate(Section):
+    """The client certificate by which the API server is known, where it has one for this webhook
+    (``--admission-control-config-file``)."""
+
+    ca_file: ConfigPath
+    """The authorities that sign it, in PEM; read again when the file changes."""
+    common_names: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(min_length=1)]
+    """Its common name is one of these, letter by letter: the authority may sign certificates of others as well."""
+
+
+class CallerSection(Section):
+    """How the API server is told from everybody else in the cluster who reaches the webhook's port."""
+
+    client_certificate: ClientCertificate | None = None
+    path_secret: Annotated[str, Field(pattern=OBJECT_NAME)] = ""
+    """A Secret of the pod's namespace: the gate keeps an unguessable word in it, and writes it into the paths of the
+    webhook configuration."""
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether it can be told apart by anything that stands here."""
+        return self.client_certificate is not None or bool(self.path_secret)
 
 
 class Cluster(Section):
@@ -45,6 +72,7 @@ class Cluster(Section):
     """In a cluster: the webhook configuration that gets the CA of ``server.tls.selfManaged``."""
     watch: WatchSection = WatchSection()
     """Only where ``webhook`` says that there is a cluster."""
+    caller: CallerSection = CallerSection()
     events: bool = True
     """Whether refusals are told by Events, likewise."""
     inventory: tuple[InventoryResource, ...] = ()
@@ -54,4 +82,6 @@ class Cluster(Section):
     def _in_a_cluster(self) -> "Cluster":
         if self.inventory and self.webhook is None:
             raise ValueError("inventory needs webhook, which says that there is a cluster")
+        if self.caller.path_secret and self.webhook is None:
+            raise ValueError("caller.pathSecret needs webhook, which says whose path it is")
         return self

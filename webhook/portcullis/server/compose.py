@@ -147,6 +147,7 @@ async def compose(
                 registry=registry,
                 identify=opened.identify,
                 facts=kept.facts,
+                strangers=kept.strangers,
                 limits=limits,
             )
         )
@@ -179,6 +180,7 @@ async def compose(
             remembering=kept.remembering,
             redactor=redactor,
             default_registry=settings.registries.default,
+            callers_told_apart=settings.tells_callers_apart,
         )
         if bundles is not None:
             await _keep(bundles, keeper, {settings.revision: (CONFIGURATION_KIND, settings.document)}, stack)

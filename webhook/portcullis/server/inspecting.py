@@ -24,7 +24,14 @@ def catalogue_of(settings: Settings, limits: Limits) -> Catalogue:
 
 @asynccontextmanager
 async def inspecting(
-    settings: Settings, *, catalogue: Catalogue, registry: Registry, identify: Identify, facts: Facts, limits: Limits
+    settings: Settings,
+    *,
+    catalogue: Catalogue,
+    registry: Registry,
+    identify: Identify,
+    facts: Facts,
+    strangers: Facts | None = None,
+    limits: Limits,
 ) -> AsyncIterator[LayerInspector | None]:
     """An inspector, and its end with that of the block; None where the configuration wants none. No process is
     started before there is a layer to read.
@@ -32,6 +39,7 @@ async def inspecting(
     Args:
         identify: tells the credentials apart that ``registry`` uses.
         facts: keeps what is found.
+        strangers: the same for strangers, so that they are shown nothing of others' and fill no store.
     """
     if not settings.inspection.enabled:
         yield None
@@ -40,6 +48,7 @@ async def inspecting(
     inspector = LayerInspector(
         registry=registry,
         facts=facts,
+        strangers=strangers,
         pool=WorkerPool(workers=settings.inspection.workers, setup=Setup(limits=limits, catalogues=files)),
         catalogue=catalogue,
         identify=identify,

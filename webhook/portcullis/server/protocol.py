@@ -1,4 +1,5 @@
-"""uvicorn's HTTP/1.1 protocol with the bounds that it lacks: bytes of a request's head, time for it, connections."""
+"""uvicorn's HTTP/1.1 protocol with what it lacks: bounds of a request's head in bytes and time, and of connections;
+and the certificate that a client showed, which handlers find in the scope of each request."""
 
 import asyncio
 from typing import Any, ClassVar
@@ -8,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from portcullis.limits import DEFAULT_LIMITS, Limits
+from portcullis.server.clientcertificates import PEER, PeerCertificate, peer_certificate
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -29,9 +31,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._got_body = False
         self._head_timer: asyncio.TimerHandle | None = None
+        self._peer: PeerCertificate | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._peer = peer_certificate(transport.get_extra_info("ssl_object"))
         if len(self.connections) > self.limits.connections:
             transport.close()
             return
@@ -59,6 +63,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        if self._peer is not None:
+            self.scope[PEER] = self._peer  # type: ignore[typeddict-unknown-key]
         self._head_bytes, self._silent_bytes, self._in_head = 0, 0, True
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(self.limits.head_seconds, self._too_slow)

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 from portcullis.inspection.inspector import Identify
 from portcullis.limits import Limits
-from portcullis.model.image import Access, Repository
 from portcullis.ports import Clock, Keychain
 from portcullis.registry.facts import CachingRegistry
 from portcullis.registry.hosts import HostRules
 from portcullis.registry.http import HttpRegistry
-from portcullis.registry.keychain import fingerprint
 from portcullis.registry.known import KnownContent
 from portcullis.registry.mirrors import MirrorFingerprints, MirroringRegistry
 from portcullis.server.lifecycle import background
@@ -55,12 +53,9 @@ async def open_registry(
         stale_seconds=settings.registries.stale_seconds,
     )
 
-    async def identify(repository: Repository, access: Access) -> str:
-        return fingerprint(await prints.credential(repository, access))
-
     try:
         async with background(watch_platforms(settings, judged, registry.forget_images)):
-            yield OpenRegistry(registry, identify)
+            yield OpenRegistry(registry, known.who)
     finally:
         await registry.aclose()
         await http.aclose()

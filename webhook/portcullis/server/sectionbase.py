@@ -1,10 +1,13 @@
 """What every section of portcullis.yaml is made of."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from pydantic.alias_generators import to_camel
+
+OBJECT_NAME: Final = r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$"
+"""Of a Secret or another object, or nothing."""
 
 
 class Section(BaseModel):

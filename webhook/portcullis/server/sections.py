@@ -21,9 +21,9 @@ from portcullis.model.ruling import Mode
 from portcullis.reference.parse import parse_registry
 from portcullis.server.livesections import PolicyBundleSource, PolicyConfigMaps
 from portcullis.server.scoping import OverrideSection
-from portcullis.server.sectionbase import ConfigPath, Section
+from portcullis.server.sectionbase import OBJECT_NAME, ConfigPath, Section
+from portcullis.server.segments import SEGMENT
 
-_SEGMENT = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _PATH = re.compile(r"[a-z0-9._-]+(/[a-z0-9._-]+)*")
 _PLATFORM = re.compile(r"[a-z0-9]+(/[a-z0-9_.-]+){1,2}")
 
@@ -35,10 +35,24 @@ Seconds = Annotated[float, Field(ge=0, le=3600)]
 class SelfManaged(Section):
     """The webhook makes its own CA and certificate, and renews both."""
 
-    directory: ConfigPath
+    directory: ConfigPath | None = None
     """Where they are kept; ``ca.crt`` in it is what clients trust."""
+    secret: Annotated[str, Field(pattern=OBJECT_NAME)] = ""
+    """In a cluster: the Secret of the pod's namespace in which replicas keep them together."""
     names: tuple[str, ...] = ()
     """DNS names and addresses beside localhost and the address that is served."""
+    ca_days: Annotated[int, Field(ge=2, le=3650)] = 365
+    """How long a CA holds; the next one is made when a third of that is left."""
+    leaf_days: Annotated[int, Field(ge=1, le=825)] = 90
+    """How long a certificate holds; it is renewed when a third of that is left."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "SelfManaged":
+        if (self.directory is None) == (not self.secret):
+            raise ValueError("either directory or secret")
+        if self.leaf_days >= self.ca_days:
+            raise ValueError("leafDays is less than caDays")
+        return self
 
 
 class Tls(Section):
@@ -83,7 +97,7 @@ class Server(Section):
     @classmethod
     def _unguessable(cls, segment: SecretStr) -> SecretStr:
         text = segment.get_secret_value()
-        if text and not _SEGMENT.fullmatch(text):
+        if text and not SEGMENT.fullmatch(text):
             raise ValueError("16 to 128 letters, digits, '-' or '_' are expected")
         return segment
 

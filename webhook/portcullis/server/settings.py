@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from portcullis.audit.databaseurl import without_password
@@ -61,6 +61,21 @@ class Settings(Section):
         distinct_ids(exceptions)
         return exceptions
 
+    @model_validator(mode="after")
+    def _one_shared_secret(self) -> "Settings":
+        managed, path = self.server.tls.self_managed, self.cluster.caller.path_secret
+        if managed is not None and managed.secret and self.cluster.webhook is None:
+            raise ValueError("server.tls.selfManaged.secret needs cluster.webhook, which gets the CA")
+        if managed is not None and path and managed.secret != path:
+            raise ValueError("cluster.caller.pathSecret and server.tls.selfManaged.secret name one Secret")
+        return self
+
+    @property
+    def shared_secret(self) -> str:
+        """The Secret that replicas share; "" if there is none."""
+        managed = self.server.tls.self_managed
+        return self.cluster.caller.path_secret or (managed.secret if managed is not None else "")
+
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> "Settings":
         """Those that ``tree`` says, in the keys of the file. Relative paths are relative to the working directory.
@@ -69,6 +84,11 @@ class Settings(Section):
             ConfigError: as :func:`load_settings`.
         """
         return _validated(dict(tree), Path.cwd(), None, None, {})
+
+    @property
+    def tells_callers_apart(self) -> bool:
+        """Whether the API server can be told from whoever else reaches the webhook's port."""
+        return bool(self.server.path_segment.get_secret_value()) or self.cluster.caller.told_apart
 
     def bounds(self) -> Limits:
         """The limits as the rest of the program takes them."""
@@ -107,6 +127,7 @@ class Settings(Section):
         """
         tree = self.model_dump(mode="json", by_alias=True)
         tree["server"].pop("pathSegment")
+        tree["cluster"].pop("caller")  # nor does a decision hang on how its caller was known
         if tree["cluster"]["webhook"] is not None:
             # No decision hangs on it, and each pod has another.
             tree["cluster"]["webhook"].pop("pod")

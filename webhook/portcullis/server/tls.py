@@ -6,20 +6,22 @@ without any usable pair.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
 from cryptography import x509
 
-from portcullis.cluster.certificate import Pair, SelfManagedCertificate
+from portcullis.cluster.certificate import SelfManagedCertificate
+from portcullis.cluster.certificateissuing import Lives, Pair
 from portcullis.errors import ConfigError
 from portcullis.ports import Clock
 from portcullis.server.files import read_bounded
@@ -29,6 +31,8 @@ from portcullis.text import clean
 FILE_BYTES = 256 * 1024
 POLL_SECONDS = 5.0
 """Mounted Secrets are swapped by a symbolic link, which file watches miss: the content is compared."""
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 _WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared, not listened on
 
@@ -45,6 +49,8 @@ class CertificateState:
     not_before: datetime
     not_after: datetime
     problem: str = ""
+    missing: bool = False
+    """Whether there is none to serve with yet; the times say nothing then."""
 
 
 def files_source(cert_file: Path, key_file: Path, section: str = "server.tls") -> PairSource:
@@ -59,8 +65,23 @@ def files_source(cert_file: Path, key_file: Path, section: str = "server.tls") -
     return read
 
 
+def names_of(section: ServerSection) -> tuple[str, ...]:
+    """What a self-managed certificate is for."""
+    managed = section.tls.self_managed
+    served = () if section.address in _WILDCARDS else (section.address,)
+    return ("localhost", "127.0.0.1", "::1", *served, *(managed.names if managed is not None else ()))
+
+
+def lives_of(section: ServerSection) -> Lives:
+    """How long what is made holds."""
+    managed = section.tls.self_managed
+    if managed is None:
+        return Lives()
+    return Lives(timedelta(days=managed.ca_days), timedelta(days=managed.leaf_days))
+
+
 def pair_source(section: ServerSection) -> PairSource:
-    """Where the configuration says that the pair comes from.
+    """Where the configuration says that the pair comes from, where no cluster has to be asked.
 
     Raises:
         ConfigError: it does not say.
@@ -68,32 +89,48 @@ def pair_source(section: ServerSection) -> PairSource:
     tls = section.tls
     if tls.cert_file is not None and tls.key_file is not None:
         return files_source(tls.cert_file, tls.key_file)
-    if tls.self_managed is None:
+    if tls.self_managed is None or tls.self_managed.directory is None:
         raise ConfigError("server.tls is missing: set certFile and keyFile, or selfManaged.directory")
-    served = () if section.address in _WILDCARDS else (section.address,)
-    names = ("localhost", "127.0.0.1", "::1", *served, *tls.self_managed.names)
-    return SelfManagedCertificate(directory=tls.self_managed.directory, names=names).ensure
+    return SelfManagedCertificate(
+        directory=tls.self_managed.directory, names=names_of(section), lives=lives_of(section)
+    ).ensure
 
 
 class ServerTls:
     """An SSL context whose pair follows its source.
 
+    Args:
+        patient: whether it may begin without a pair, which comes later; until then no handshake succeeds.
+
     Raises:
-        ConfigError: there is no usable pair at the start.
+        ConfigError: there is no usable pair at the start, and it may not begin without.
     """
 
-    def __init__(self, *, source: PairSource, clock: Clock) -> None:
+    def __init__(self, *, source: PairSource, clock: Clock, patient: bool = False) -> None:
         self._source = source
         self._clock = clock
+        self._changed = asyncio.Event()
+        self._served = b""
         self.context = _new_context()
-        pair = source(clock.now())
-        self._served = _hash(pair)
-        self.state = _load(self.context, pair)
+        """The same object as long as the program runs: client certificates are asked for on it (app.py)."""
+        try:
+            pair = source(clock.now())
+            self._served, self.state = _hash(pair), _load(self.context, pair)
+        except ConfigError as error:
+            if not patient:
+                raise
+            self.state = CertificateState(_NEVER, _NEVER, error.message, missing=True)
+
+    def changed(self) -> None:
+        """The source has something new."""
+        self._changed.set()
 
     async def watch(self, interval: float = POLL_SECONDS) -> None:
         """Follows the source until cancelled."""
         while True:
-            await asyncio.sleep(interval)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), interval)
+            self._changed.clear()
             await self.refresh()
 
     async def refresh(self) -> None:
@@ -117,7 +154,8 @@ class ServerTls:
         """Raises ConfigError unless the pair works and is no step back."""
         state = _load(_new_context(), pair)
         now = self._clock.now()
-        if not state.not_before <= now < state.not_after and now < self.state.not_after:
+        served = self.state
+        if not served.missing and not state.not_before <= now < state.not_after and now < served.not_after:
             raise ConfigError(
                 f"the new certificate holds from {state.not_before.isoformat()} to {state.not_after.isoformat()}, "
                 "which is not now"
@@ -127,7 +165,7 @@ class ServerTls:
     def _report(self, problem: str) -> None:
         if problem and problem != self.state.problem:
             log.error("certificate not changed", problem=problem)
-        self.state = CertificateState(self.state.not_before, self.state.not_after, problem)
+        self.state = replace(self.state, problem=problem)
 
 
 def _new_context() -> ssl.SSLContext:
