@@ -5,10 +5,28 @@ program's own configuration without what the chart sets by itself.
 """
 
 import json
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from chart.schemaparts import (
+    LABEL,
+    LABELS,
+    PORT_REFERENCE,
+    SUBDOMAIN,
+    Schema,
+    anything,
+    closed,
+    flag,
+    listed,
+    network_peers,
+    resources,
+    text,
+    whole,
+    words,
+)
 from portcullis.server.settings import configuration_schema
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "portcullis"
@@ -16,80 +34,11 @@ TARGET = CHART / "values.schema.json"
 
 OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
-    "Cluster": ("webhook",),
+    "Cluster": ("webhook", "events"),
     "Policies": ("configMaps",),
     "PagesSection": ("address", "port"),
 }
 """By definition of the configuration's schema: the keys that the chart sets. templates/_guards.tpl names them too."""
-
-Schema = dict[str, Any]
-
-LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-SUBDOMAIN = rf"{LABEL}(\.{LABEL})*"
-
-
-def closed(properties: dict[str, Schema], description: str = "", required: Sequence[str] = ()) -> Schema:
-    schema: Schema = {"type": "object", "additionalProperties": False, "properties": properties}
-    if required:
-        schema["required"] = list(required)
-    return described(schema, description)
-
-
-def described(schema: Schema, description: str) -> Schema:
-    return {"description": description, **schema} if description else schema
-
-
-def text(description: str = "", pattern: str = "", *, choices: Sequence[str] = ()) -> Schema:
-    schema: Schema = {"type": "string"}
-    if pattern:
-        schema["pattern"] = f"^({pattern})$"
-    if choices:
-        schema["enum"] = list(choices)
-    return described(schema, description)
-
-
-def flag(description: str = "") -> Schema:
-    return described({"type": "boolean"}, description)
-
-
-def whole(minimum: int, maximum: int | None = None, description: str = "") -> Schema:
-    schema: Schema = {"type": "integer", "minimum": minimum}
-    if maximum is not None:
-        schema["maximum"] = maximum
-    return described(schema, description)
-
-
-def listed(items: Schema, description: str = "", *, least: int = 0) -> Schema:
-    schema: Schema = {"type": "array", "items": items, "uniqueItems": True}
-    if least:
-        schema["minItems"] = least
-    return described(schema, description)
-
-
-def words(description: str = "", *, but: Sequence[str] = ()) -> Schema:
-    """Labels or annotations."""
-    schema: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
-    if but:
-        schema["properties"] = dict.fromkeys(but, False)
-    return described(schema, description)
-
-
-def anything(description: str = "", required: Sequence[str] = ()) -> Schema:
-    """A map of Kubernetes' own, which the API server checks."""
-    schema: Schema = {"type": "object"}
-    if required:
-        schema["required"] = list(required)
-    return described(schema, description)
-
-
-QUANTITY: Schema = {"type": ["string", "number"]}
-PORT_REFERENCE: Schema = {"type": ["string", "integer"]}
-
-
-def network_peers(description: str = "") -> Schema:
-    block = closed({"cidr": text(), "except": listed(text())}, required=["cidr"])
-    peer = closed({"podSelector": anything(), "namespaceSelector": anything(), "ipBlock": block})
-    return listed({**peer, "minProperties": 1}, description)
 
 
 def webhook() -> Schema:
@@ -146,21 +95,86 @@ def pod() -> dict[str, Schema]:
             "tolerationSeconds": {"type": "integer"},
         }
     )
-    quantities = {"type": "object", "additionalProperties": QUANTITY}
     selected_by = ("app.kubernetes.io/name", "app.kubernetes.io/instance")
     return {
-        "resources": closed({"requests": quantities, "limits": quantities}, "Of the container."),
+        "resources": resources("Of the gate's container."),
+        "extraLabels": words("Of every object.", but=(*selected_by, *LABELS)),
         "podAnnotations": words(but=["checksum/config"]),
         "podLabels": words("Beside those by which the Deployment knows its pod.", but=selected_by),
         "nodeSelector": words(),
         "tolerations": listed(toleration),
         "affinity": anything(),
-        "priorityClassName": text(pattern=rf"({SUBDOMAIN})?"),
+        **scheduling(),
         "extraEnv": listed(variable, "EnvVars of the container."),
         "extraVolumes": listed(anything(required=["name"]), "Volumes of the pod."),
         "extraVolumeMounts": listed(mount, "VolumeMounts of the container."),
         "imagePullSecrets": listed(closed({"name": text(pattern=SUBDOMAIN)}, required=["name"])),
     }
+
+
+def scheduling() -> dict[str, Schema]:
+    """How many pods there are, where they are, and what goes before them."""
+    policy = text(choices=["Honor", "Ignore"])
+    spread = closed(
+        {
+            "maxSkew": whole(1),
+            "minDomains": whole(1),
+            "topologyKey": text(pattern=r"[-._/a-zA-Z0-9]+"),
+            "whenUnsatisfiable": text(choices=["DoNotSchedule", "ScheduleAnyway"]),
+            "labelSelector": anything(),
+            "matchLabelKeys": listed(text()),
+            "nodeAffinityPolicy": policy,
+            "nodeTaintsPolicy": policy,
+        },
+        required=["maxSkew", "topologyKey", "whenUnsatisfiable"],
+    )
+    autoscaling = {
+        "enabled": flag("Needs PostgreSQL."),
+        "minReplicas": whole(1, 100),
+        "maxReplicas": whole(1, 100),
+        "targetCPUUtilizationPercentage": whole(1, 1000),
+        "behavior": anything("As the API has it."),
+    }
+    # With 0, or with more than there are, a budget keeps every node or nothing.
+    away = {"type": ["integer", "string"], "minimum": 1, "maximum": 100, "pattern": "^[1-9][0-9]?%$"}
+    flows = {
+        "enabled": flag(),
+        "priorityLevel": text(pattern=SUBDOMAIN),
+        "matchingPrecedence": whole(1, 10000, "The smallest number wins."),
+    }
+    return {
+        "replicas": whole(1, 100, "More than one only with PostgreSQL."),
+        "autoscaling": closed(autoscaling),
+        "podDisruptionBudget": closed({"enabled": flag("Made for two replicas and more."), "maxUnavailable": away}),
+        "topologySpreadConstraints": listed(spread, "Of two replicas and more."),
+        "priorityClassName": text(pattern=rf"({SUBDOMAIN})?"),
+        "resourceQuota": closed(
+            {"enabled": flag(), "pods": whole(1)}, "Lets pods of a system class into the namespace."
+        ),
+        "flowSchema": closed(flows, "Of what the gate asks the API server."),
+    }
+
+
+def certificate() -> Schema:
+    issuer = closed(
+        {"name": text(pattern=rf"({SUBDOMAIN})?"), "kind": text(), "group": text(pattern=rf"({SUBDOMAIN})?")},
+        "Empty: a CA of its own.",
+        ["name"],
+    )
+    duration = r"([0-9]+(\.[0-9]+)?(h|m|s))+"
+    manager = {
+        "enabled": flag("Whether cert-manager makes the certificate."),
+        "issuerRef": {"anyOf": [issuer, {"type": "object", "maxProperties": 0}]},
+        "duration": text(pattern=duration),
+        "renewBefore": text(pattern=duration),
+    }
+    return closed(
+        {
+            "existingSecret": text("Empty: self-managed.", rf"({SUBDOMAIN})?"),
+            "caBundle": text("PEM in base64, as the API wants it.", r"[A-Za-z0-9+/=\s]*"),
+            "certManager": closed(manager),
+        }
+    )
 
 
 def network_policy() -> Schema:
@@ -209,12 +223,7 @@ def chart_values() -> dict[str, Schema]:
             }
         ),
         "webhook": webhook(),
-        "tls": closed(
-            {
-                "existingSecret": text("Empty: self-managed.", rf"({SUBDOMAIN})?"),
-                "caBundle": text("PEM in base64, as the API wants it.", r"[A-Za-z0-9+/=\s]*"),
-            }
-        ),
+        "tls": certificate(),
         "image": closed(
             {
                 "repository": text(pattern=r"[^\s@]+"),
@@ -223,7 +232,12 @@ def chart_values() -> dict[str, Schema]:
                 "pullPolicy": text(choices=["Always", "IfNotPresent", "Never"]),
             }
         ),
-        "replicas": whole(1, 100, "More than one only with PostgreSQL."),
+        "opa": closed(
+            {
+                "mode": text("Who runs it.", choices=["supervised", "sidecar", "remote"]),
+                "resources": resources("Of the sidecar."),
+            }
+        ),
         "database": closed(
             {
                 "passwordSecret": closed(
@@ -237,6 +251,7 @@ def chart_values() -> dict[str, Schema]:
                 "webhook": whole(1024, 65535),
                 "health": whole(1024, 65535, "Probes and metrics."),
                 "pages": whole(1024, 65535, "The audit pages."),
+                "opa": whole(1024, 65535, "Probes of OPA where it is a sidecar."),
             }
         ),
         "persistence": persistence(),
@@ -254,6 +269,7 @@ def chart_values() -> dict[str, Schema]:
             }
         ),
         "networkPolicy": network_policy(),
+        "events": closed({"enabled": flag("Whether objects whose pods are refused get an Event.")}),
         **pod(),
         "nameOverride": text(pattern=r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?"),
         "fullnameOverride": text(pattern=r"([a-z]([-a-z0-9]{0,61}[a-z0-9])?)?"),

@@ -1,17 +1,18 @@
 """The chart as a whole: it lints, renders the same twice, is valid Kubernetes, and its papers agree with it."""
 
+import functools
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 import portcullis
 from chart.generate_schema import TARGET, render
-from chart.support import CHART, CI_FILES, helm, kubeconform, objects, rendered, template, values_of
+from chart.support import CHART, CI_FILES, helm, kubeconform, objects, rendered, run, template, tool, values_of
 
+DOCUMENT = "helm-docs --chart-search-root charts/portcullis --sort-values-order file"
 GENERATE = "uv run --frozen --no-sync python tests/chart/generate_schema.py"
 
 ci_file = pytest.mark.parametrize("file", CI_FILES, ids=lambda file: file.stem)
@@ -66,7 +67,7 @@ def test_kubeconform_sees_a_slip(right: str, wrong: str, complaint: str) -> None
 
 
 def test_every_object_is_in_its_place() -> None:
-    cluster_wide = {"ClusterRole", "ClusterRoleBinding", "ValidatingWebhookConfiguration"}
+    cluster_wide = {"ClusterRole", "ClusterRoleBinding", "FlowSchema", "ValidatingWebhookConfiguration"}
     found = objects()
     for kind, item in found.items():
         assert ("namespace" in item["metadata"]) == (kind not in cluster_wide), kind
@@ -76,6 +77,7 @@ def test_every_object_is_in_its_place() -> None:
         "Deployment",
         "NetworkPolicy",
         "PersistentVolumeClaim",
+        "ResourceQuota",
         "Role",
         "RoleBinding",
         "Service",
@@ -92,21 +94,23 @@ def test_the_schema_is_the_one_that_is_made() -> None:
     assert TARGET.read_text("utf-8") == render(), f"values.schema.json is stale: {GENERATE}"
 
 
-def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted keys down to what is no map or an empty one."""
-    if not isinstance(node, dict) or not node:
-        return {prefix: node}
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        found |= leaves(value, f"{prefix}.{key}" if prefix else key)
-    return found
+def test_the_page_is_made_of_the_values() -> None:
+    """README.md as helm-docs makes it, which leaves it where it is."""
+    made = run(tool("helm-docs"), "--chart-search-root", str(CHART), "--sort-values-order", "file", "--dry-run")
+    assert made.returncode == 0, made.stderr
+    assert (CHART / "README.md").read_text("utf-8").strip() == made.stdout.strip(), f"README.md is stale: {DOCUMENT}"
 
 
-def test_the_table_of_values_is_complete_and_right() -> None:
+def test_every_value_is_described() -> None:
     readme = (CHART / "README.md").read_text("utf-8").partition("\n## Values\n")[2]
-    rows = re.findall(r"^\| `([\w.]+)` \| `(.*?)` \|", readme, flags=re.MULTILINE)
-    assert {key: json.loads(default) for key, default in rows} == leaves(values_of(CHART / "values.yaml"))
-    assert len(rows) == len(dict(rows))
+    rows = re.findall(r"^\| `([\w.]+)` \| `(.*?)` \| (.*) \|$", readme, flags=re.MULTILINE)
+    assert len(rows) == readme.count("\n|") - 1
+    assert [key for key, _, words in rows if len(words) < 8] == []
+    values = values_of(CHART / "values.yaml")
+    assert {key.partition(".")[0] for key, _, _ in rows} == values.keys()
+    for key, default, _ in rows:
+        found = functools.reduce(lambda node, part: node[part], key.split("."), values)
+        assert found == json.loads(default), key
 
 
 def test_the_schema_knows_every_value_and_no_other() -> None:

@@ -4,8 +4,12 @@
 {{- include "portcullis.guards.webhook" . -}}
 {{- include "portcullis.guards.pages" . -}}
 {{- include "portcullis.guards.store" . -}}
+{{- include "portcullis.guards.opa" . -}}
+{{- include "portcullis.guards.circles" . -}}
+{{- include "portcullis.guards.replicas" . -}}
+{{- include "portcullis.guards.certificate" . -}}
 {{- $taken := dict -}}
-{{- range $name := list "webhook" "health" "pages" -}}
+{{- range $name := list "webhook" "health" "pages" "opa" -}}
 {{- $port := index $.Values.ports $name | int | toString -}}
 {{- if hasKey $taken $port -}}
 {{- fail (printf "ports.%s and ports.%s are both %s" (index $taken $port) $name $port) -}}
@@ -14,15 +18,6 @@
 {{- end -}}
 {{- if eq (dig "audit" "checkpoints" "configMap" "" .Values.config) (include "portcullis.fullname" .) -}}
 {{- fail (printf "config.audit.checkpoints.configMap is %s, which is the ConfigMap of the configuration: take another name" (include "portcullis.fullname" .)) -}}
-{{- end -}}
-{{- if and .Values.tls.existingSecret (not .Values.tls.caBundle) (not .Values.webhook.annotations) -}}
-{{- fail "tls.existingSecret needs tls.caBundle, or an annotation in webhook.annotations by which an injector writes it: without it the API server trusts no such certificate" -}}
-{{- end -}}
-{{- if and .Values.tls.caBundle (not .Values.tls.existingSecret) -}}
-{{- fail "tls.caBundle is set, but without tls.existingSecret the gate makes a CA of its own and writes that one" -}}
-{{- end -}}
-{{- if and .Values.tls.caBundle (not (contains "-----BEGIN CERTIFICATE-----" (b64dec (nospace .Values.tls.caBundle)))) -}}
-{{- fail "tls.caBundle is not a PEM certificate in base64" -}}
 {{- end -}}
 {{- end -}}
 
@@ -36,8 +31,8 @@
 {{- fail "pages.service.enabled is true, but config.audit.pages.enabled is false" -}}
 {{- end -}}
 {{- end -}}
-{{- if and (gt (int .Values.replicas) 1) (hasKey $pages "tokens") (not ($pages.tokens | default dict).sessionKeyFile) -}}
-{{- fail (printf "replicas is %d, but config.audit.pages.tokens has no sessionKeyFile: each replica would know its own sessions only" (int .Values.replicas)) -}}
+{{- if and (include "portcullis.replicated" .) (hasKey $pages "tokens") (not ($pages.tokens | default dict).sessionKeyFile) -}}
+{{- fail (printf "%s, but config.audit.pages.tokens has no sessionKeyFile: each replica would know its own sessions only" (include "portcullis.replicasSaid" .)) -}}
 {{- end -}}
 {{- end -}}
 
@@ -48,7 +43,7 @@
       "server.port" "set ports.webhook instead"
       "server.healthAddress" "it is always 0.0.0.0"
       "server.healthPort" "set ports.health instead"
-      "server.tls" "set tls.existingSecret instead"
+      "server.tls" "set tls.existingSecret or tls.certManager instead"
       "server.pathSegment" "the webhook calls /validate"
       "cluster.webhook" "set webhook.standDown instead"
       "cluster.events" "set events.enabled instead"
@@ -64,7 +59,7 @@
 {{- fail (printf "config.%s is set by the chart: %s" $key $instead) -}}
 {{- end -}}
 {{- end -}}
-{{- $elsewhere := merge $owned (dict "audit.database" "set config.audit.database instead") -}}
+{{- $elsewhere := merge $owned (dict "audit.database" "set config.audit.database instead" "opa.address" "set opa.mode and config.opa.address instead") -}}
 {{- range $name := list "stopDelaySeconds" "drainSeconds" -}}
 {{- $_ := set $elsewhere (printf "server.%s" $name) (printf "set config.server.%s instead" $name) -}}
 {{- end -}}
@@ -89,11 +84,6 @@
 {{- define "portcullis.guards.webhook" -}}
 {{- if and (eq .Values.profile "audit") (eq .Values.webhook.failurePolicy "Fail") -}}
 {{- fail "webhook.failurePolicy is Fail, but profile audit refuses nothing: set profile to enforce" -}}
-{{- end -}}
-{{- range $name, $_ := .Values.webhook.annotations -}}
-{{- if and (hasPrefix "cert-manager.io/inject-" $name) (not $.Values.tls.existingSecret) -}}
-{{- fail (printf "webhook.annotations has %s, but without tls.existingSecret the gate writes the CA itself" $name) -}}
-{{- end -}}
 {{- end -}}
 {{- $groups := list -}}
 {{- range dig "cluster" "podSpecPaths" list .Values.config -}}

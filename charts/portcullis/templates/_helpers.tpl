@@ -24,6 +24,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+{{- with .Values.extraLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "portcullis.serviceAccountName" -}}
@@ -33,6 +36,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- define "portcullis.image" -}}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- with .Values.image.digest }}@{{ . }}{{ end -}}
+{{- end -}}
+
+{{/* Of every container: the standard `restricted`, and nothing to write to but volumes. */}}
+{{- define "portcullis.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+readOnlyRootFilesystem: true
 {{- end -}}
 
 {{- define "portcullis.failurePolicy" -}}
@@ -88,19 +99,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- define "portcullis.configuration" -}}
 {{- $name := include "portcullis.fullname" . -}}
 {{- $config := deepCopy .Values.config -}}
-{{- $service := printf "%s.%s.svc" $name .Release.Namespace -}}
-{{- $tls := dict "selfManaged" (dict "directory" "/var/lib/portcullis/tls" "names" (list $service (printf "%s.cluster.local" $service))) -}}
+{{- $tls := dict "selfManaged" (dict "directory" "/var/lib/portcullis/tls" "names" (include "portcullis.certificateNames" . | fromJsonArray)) -}}
 {{- $pages := dict "port" (int .Values.ports.pages) -}}
 {{- $given := (.Values.config.audit | default dict).pages | default dict -}}
 {{- if .Values.pages.service.enabled -}}
 {{- $names := include "portcullis.pagesNames" . | fromJsonArray -}}
-{{- $_ := set $tls.selfManaged "names" (concat $tls.selfManaged.names $names) -}}
 {{- $pages = merge $pages (dict "address" "0.0.0.0" "allowedHosts" (concat $names ($given.allowedHosts | default list) | uniq)) -}}
 {{- if not (or $given.tls $given.insecure) -}}
 {{- $_ := set $pages "tls" (dict "webhook" true) -}}
 {{- end -}}
 {{- end -}}
-{{- if .Values.tls.existingSecret -}}
+{{- if include "portcullis.certificateSecret" . -}}
 {{- $tls = dict "certFile" "/etc/portcullis/tls/tls.crt" "keyFile" "/etc/portcullis/tls/tls.key" -}}
 {{- end -}}
 {{- $own := dict
@@ -108,6 +117,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
       "cluster" (dict "webhook" (dict "name" $name "standDown" .Values.webhook.standDown) "events" .Values.events.enabled)
       "audit" (dict "pages" $pages) -}}
 {{- $config = mergeOverwrite (dict "audit" (include "portcullis.store" . | fromYaml)) $config $own -}}
+{{- if eq .Values.opa.mode "sidecar" -}}
+{{- $config = mergeOverwrite $config (dict "opa" (dict "address" (include "portcullis.opaSocket" .))) -}}
+{{- end -}}
 {{- $policies := $config.policies | default dict -}}
 {{- if eq .Values.profile "audit" -}}
 {{- $overrides := list -}}

@@ -3,11 +3,6 @@
 {{- if hasPrefix "postgresql" (dig "audit" "database" "" .Values.config) -}}true{{- end -}}
 {{- end -}}
 
-{{/* Whether there may be more than one replica: "true" or "". */}}
-{{- define "portcullis.replicated" -}}
-{{- if gt (int .Values.replicas) 1 -}}true{{- end -}}
-{{- end -}}
-
 {{/*
 The section audit, where config does not say otherwise. The journal takes records while the database is down; it lies on
 the pod's own disk, and is told to the database before the pod ends.
@@ -39,10 +34,10 @@ emptyDir:
 {{- $database := $audit.database | default "" -}}
 {{- $shared := include "portcullis.storeShared" . -}}
 {{- if and (include "portcullis.replicated" .) (not $shared) -}}
-{{- fail (printf "replicas is %d, but the audit log is an SQLite database, which belongs to one process: set replicas to 1, or config.audit.database to a PostgreSQL database" (int .Values.replicas)) -}}
+{{- fail (printf "%s, but the audit log is an SQLite database, which belongs to one process: set replicas to 1, or config.audit.database to a PostgreSQL database" (include "portcullis.replicasSaid" .)) -}}
 {{- end -}}
 {{- if and (include "portcullis.replicated" .) $audit.replica -}}
-{{- fail (printf "replicas is %d, but config.audit.replica gives them one name, and each writes a chain of records of its own: leave it out, and they are called as their pods" (int .Values.replicas)) -}}
+{{- fail (printf "%s, but config.audit.replica gives them one name, and each writes a chain of records of its own: leave it out, and they are called as their pods" (include "portcullis.replicasSaid" .)) -}}
 {{- end -}}
 {{- if and $shared .Values.persistence.existingClaim -}}
 {{- fail "persistence.existingClaim is set, but the audit log is a PostgreSQL database: nothing would be kept there" -}}
