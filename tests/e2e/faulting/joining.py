@@ -124,7 +124,7 @@ def _fate(event: JSON, by_id: Mapping[str, JSON]) -> Fate:
     code, message = status.get("code"), status.get("message", "")
     if UNANSWERED in message:
         return Fate.UNANSWERED
-    if code == 503 and message.startswith(f"{DENIED}the decision could not be recorded"):
+    if code == 503 and message.startswith(f"{DENIED}[audit-unavailable] "):
         return Fate.UNRECORDED
     if code == 504 and WEBHOOK not in message:
         return Fate.LATE
