@@ -4,27 +4,25 @@ One replica with SQLite, profile enforce. After all of it, the API server's audi
 request was decided and recorded, or refused because nobody decided, and those are counted.
 """
 
-import base64
 import contextlib
-import http.client
 import os
 import resource
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trustme
 
-from e2e.cluster.gate import NAMESPACE, RELEASE, Installed
+from e2e.cluster.gate import Installed
 from e2e.cluster.programs import until
+from e2e.faulting.certificates import Issuer
 from e2e.faulting.joining import Fate, joined, sqlite_records
 from e2e.faulting.processes import children, named
 from e2e.faulting.stream import Sent, Stream
+from e2e.faulting.watching import metric, readyz
 
 SHOP = "shop"
 DISK_BYTES = 64 * 1024 * 1024
@@ -132,16 +130,15 @@ def full(claims: Path, process: int) -> Iterator[None]:
         ballast.unlink()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_restart_of_the_api_server(gate: Installed, number: signal.Signals) -> None:
+def test_a_crash_of_the_api_server(gate: Installed) -> None:
     """The gate outlives it, and looks at it again as soon as it is there."""
     (pod,) = gate.kubelet.alive
     restarts = pod.restarts
     with Stream(gate, SHOP).running() as stream:
         stream.settle()
-        gate.cluster.stop("kube-apiserver", number)
+        gate.cluster.stop("kube-apiserver", signal.SIGKILL)
         stream.see("no API server")
-        ready, said = gate_says(gate)
+        ready, said = readyz(pod)
         assert ready, f"a replica that decides is no worse without it: {said}"
         gate.cluster.start("kube-apiserver")
         stream.settle()
@@ -151,65 +148,26 @@ def test_a_restart_of_the_api_server(gate: Installed, number: signal.Signals) ->
 
 def test_an_expired_certificate(gate: Installed) -> None:
     """The gate says so and is not ready; a new one in the Secret is taken up without a restart."""
-    authority = trustme.CA()
-    bundle = base64.b64encode(authority.cert_pem.bytes()).decode()
-    gate.cluster.apply(tls_secret(authority, timedelta(hours=1)))
-    values = {**gate.values("enforce"), "tls": {"existingSecret": TLS, "caBundle": bundle}}
-    gate.helm("upgrade", values=values)
+    issuer = Issuer()
+    gate.cluster.apply(issuer.secret())
+    gate.helm("upgrade", values={**gate.values("enforce"), "tls": issuer.values})
     until(lambda: "matchConditions" not in gate.webhook(), "the webhook to be called again")
-    pod = gate.kubelet.alive[-1]
+    (pod,) = gate.kubelet.alive
+
+    def ends_in() -> float:
+        return metric(pod, "certificate_not_after_seconds") - time.time()
+
     with Stream(gate, SHOP).running() as stream:
         stream.settle()
-        assert metric(gate, "certificate_not_after_seconds") > time.time() + 3000
-        gate.cluster.apply(tls_secret(authority, timedelta(seconds=15)))
-        until(lambda: metric(gate, "certificate_not_after_seconds") < time.time() + 15, "the short-lived certificate")
-        stream.settle(4)
-        until(lambda: metric(gate, "certificate_not_after_seconds") < time.time(), "its end")
-        ready, said = gate_says(gate)
+        assert ends_in() > 3000
+        gate.cluster.apply(issuer.secret(timedelta(seconds=15)))
+        until(lambda: ends_in() < 15, "the short-lived certificate")
+        until(lambda: ends_in() < 0, "its end")
+        ready, said = readyz(pod)
         assert not ready
         assert "[-]certificate failed: the certificate expired at " in said
-        gate.cluster.apply(tls_secret(authority, timedelta(hours=1)))
-        until(lambda: gate_says(gate)[0], "the new certificate")
-        until(lambda: pod.ready, "the pod to be ready")
+        gate.cluster.apply(issuer.secret())
+        until(lambda: readyz(pod)[0] and pod.ready, "the new certificate")
         stream.settle()
     assert pod.restarts == 0
     assert stream.of("undecided") == []
-
-
-TLS = "gate-tls"
-
-
-def tls_secret(authority: trustme.CA, life: timedelta) -> dict[str, Any]:
-    leaf = authority.issue_cert(f"{RELEASE}.{NAMESPACE}.svc", not_after=datetime.now(UTC) + life)
-    chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
-    pair = {"tls.crt": chain, "tls.key": leaf.private_key_pem.bytes()}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/tls",
-        "metadata": {"name": TLS, "namespace": NAMESPACE},
-        "data": {name: base64.b64encode(content).decode() for name, content in pair.items()},
-    }
-
-
-def gate_says(gate: Installed) -> tuple[bool, str]:
-    """Whether it is ready, and what it says of itself."""
-    code, text = asked(gate, "/readyz?verbose")
-    return code == 200, text
-
-
-def metric(gate: Installed, name: str) -> float:
-    _, text = asked(gate, "/metrics")
-    (line,) = [line for line in text.splitlines() if line.startswith(f"portcullis_{name} ")]
-    return float(line.rpartition(" ")[2])
-
-
-def asked(gate: Installed, path: str) -> tuple[int, str]:
-    """On the health port of the newest pod."""
-    connection = http.client.HTTPConnection("127.0.0.1", gate.kubelet.alive[-1].named["health"], timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
