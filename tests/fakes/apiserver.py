@@ -36,6 +36,8 @@ class ApiServer:
     """Versions below are forgotten."""
     history: list[tuple[int, str, str, JSON]] = field(default_factory=list)
     watches: list[tuple[str, asyncio.Queue[bytes | None]]] = field(default_factory=list)
+    forbidden: Callable[[web.Request], bool] = lambda _: False
+    """What RBAC does not allow."""
 
     def put(self, path: str, name: str, **content: Any) -> JSON:
         """Makes or changes an object; ``content`` beside its metadata, which may be given too."""
@@ -86,6 +88,8 @@ class ApiServer:
         if self.faults and (found := self.faults.pop(0)(request)) is not None:
             return found
         path = request.path
+        if self.forbidden(request):
+            return web.json_response({"kind": "Status", "code": 403}, status=403)
         if request.method == "POST":
             self.made.append((path, await request.json()))
             return web.json_response(self.made[-1][1], status=201)
@@ -114,7 +118,8 @@ class ApiServer:
         self.put(path, name, **{**found, "metadata": metadata})
 
     def _list(self, request: web.Request) -> web.Response:
-        items = [found for _, found in sorted(self.objects.get(request.path, {}).items())]
+        kept = sorted(self.objects.get(request.path, {}).items())
+        items = [found for _, found in kept if _selected(request, found)]
         start, limit = int(request.query.get("continue", "0")), int(request.query.get("limit", "500"))
         metadata = {"resourceVersion": str(self.version)}
         if start + limit < len(items):
@@ -134,15 +139,28 @@ class ApiServer:
         self.watches.append(watch)
         try:
             for number, path, kind, found in self.history:
-                if number > version and path == request.path:
+                if number > version and path == request.path and _selected(request, found):
                     await response.write(json.dumps({"type": kind, "object": found}).encode() + b"\n")
             while (line := await queue.get()) is not None:
-                await response.write(line)
+                if "fieldSelector" not in request.query or _selected(request, json.loads(line)["object"]):
+                    await response.write(line)
         finally:
             self.watches.remove(watch)
         if request.transport is not None:
             request.transport.abort()
         return response
+
+
+def _selected(request: web.Request, found: JSON) -> bool:
+    """By fields, as ``type=a`` and ``metadata.name=b``."""
+    wanted = request.query.get("fieldSelector", "")
+    if not wanted:
+        return True
+    path, _, value = wanted.partition("=")
+    place: Any = found
+    for word in path.split("."):
+        place = place.get(word, {})
+    return bool(place == value)
 
 
 def api_server() -> AbstractAsyncContextManager[tuple[ApiServer, ApiClient]]:

@@ -309,6 +309,23 @@ class Limits:
     """Namespaces whose labels and annotations are kept; clusters of 10,000 exist."""
     watched_namespace_bytes: int = 64 * MIB
     """These, as JSON."""
+    watched_nodes: int = 20_000
+    """Nodes; Kubernetes is built for 5,000. Of each its two labels are kept."""
+    pull_secret_watches: int = 200
+    """Watches for ``cluster.pullSecrets``: of each namespace one for its service accounts, and one for its pull secrets
+    or one for each that is named. Each is a connection to the API server, which takes about 0.4 MiB."""
+    watched_pull_secrets: int = 1000
+    """Pull secrets of one namespace that are kept; what a namespace has beyond that is asked for by name."""
+    watched_pull_secret_bytes: int = 1 * MIB
+    """These, in base64, and as many that were asked for by name; a login takes about 200 bytes. Of each namespace, so
+    that no tenant can drive out what another has."""
+    watched_service_accounts: int = 5000
+    """Service accounts of one namespace that name pull secrets; the others are not kept."""
+    watched_service_account_bytes: int = 1 * MIB
+    """The names of these pull secrets, likewise."""
+    lookup_seconds: float = 5.0
+    """How long it is believed what the API server said of a pull secret or a service account by name, also that there
+    is none. A watch that learns otherwise is believed at once."""
     inventory_objects: int = 20_000
     """Objects of ``data.inventory``."""
     inventory_bytes: int = 16 * MIB

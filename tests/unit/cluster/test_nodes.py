@@ -1,87 +1,124 @@
-"""The platforms of nodes, read by the real client from a server on loopback; tests/e2e asks a real API server."""
+"""The platforms of nodes, watched by the real client on a server on loopback; tests/e2e asks a real API server."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
-from kubernetes.aio.client import ApiClient, Configuration, CoreV1Api
 
-from portcullis.cluster.nodes import Nodes
+from fakes.apiserver import ApiServer, api_server, watched
+from portcullis.cluster.nodes import NODES, WatchedNodes, node_platform
 from portcullis.errors import ClusterError
+from portcullis.limits import Limits
 from portcullis.model.image import Platform
 
 pytestmark = pytest.mark.anyio
+PATH = NODES.path
+AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 
 
-def node(**labels: Any) -> dict[str, Any]:
-    named = {f"kubernetes.io/{key}": value for key, value in labels.items()}
-    return {"metadata": {"name": "n", "labels": named}}
+def node(server: ApiServer, name: str, architecture: str, **more: str) -> None:
+    labels = {"kubernetes.io/os": "linux", "kubernetes.io/arch": architecture, **more}
+    server.put(PATH, name, metadata={"labels": labels})
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
-async def listed(pages: Sequence[Any], status: int = 200) -> AsyncIterator[tuple[Nodes, list[web.Request]]]:
-    """The API server that answers with these pages, one after the other."""
-    asked: list[web.Request] = []
-
-    async def answer(request: web.Request) -> web.Response:
-        asked.append(request)
-        place = int(request.query.get("continue", "0"))
-        more = {"continue": str(place + 1)} if place + 1 < len(pages) else {}
-        content = pages[place]
-        return web.json_response(
-            {"metadata": more, "items": content} if isinstance(content, list) else content, status=status
-        )
-
-    app = web.Application()
-    app.router.add_get("/api/v1/nodes", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
+async def watching(client: Any, limits: Limits = Limits()) -> AsyncIterator[tuple[WatchedNodes, list[Any]]]:  # noqa: B008
+    """The nodes, and their platforms each time that they changed."""
+    nodes, seen = WatchedNodes(client=client, limits=limits), []
+    nodes.changed = lambda: seen.append(nodes.platforms)
+    task = asyncio.create_task(nodes.watch.run())
     try:
-        async with ApiClient(Configuration(host=f"http://{host}:{port}")) as client:
-            yield Nodes(api=CoreV1Api(client), seconds=5), asked
+        yield nodes, seen
     finally:
-        await runner.cleanup()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_each_platform_once_over_all_pages() -> None:
-    first = [node(os="linux", arch="arm64"), node(os="linux", arch="amd64"), node(os="linux", arch="amd64")]
-    async with listed([first, [node(os="windows", arch="amd64")]]) as (nodes, asked):
-        assert await nodes.platforms() == (
-            Platform("linux", "amd64"),
-            Platform("linux", "arm64"),
-            Platform("windows", "amd64"),
-        )
-    assert [request.query.get("continue") for request in asked] == [None, "1"]
-    assert all("as=PartialObjectMetadataList" in request.headers["Accept"] for request in asked)
+async def test_each_platform_once_over_all_pages_and_only_metadata_is_asked_for() -> None:
+    async with api_server() as (server, client):
+        for number in range(1100):
+            node(server, f"n{number}", ("amd64", "arm64")[number % 2])
+        async with watching(client) as (nodes, seen):
+            assert await nodes.known() == (AMD64, ARM64)
+            await until(lambda: server.watches)
+            assert seen == [(AMD64, ARM64)]
+            kinds = [request.headers["Accept"] for request in server.asked]
+            assert kinds == ["application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"] * 3 + [
+                "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+            ]
+            assert nodes.watch.bytes < 1100 * 50
 
 
-async def test_nodes_that_do_not_say_count_for_nothing() -> None:
-    odd = [node(), node(os="linux"), node(os="", arch=""), node(os=1, arch=2), {}, {"metadata": None}, None]
-    async with listed([odd]) as (nodes, _):
-        assert await nodes.platforms() == ()
+async def test_another_platform_is_taken_up_and_heartbeats_are_nothing() -> None:
+    async with api_server() as (server, client):
+        node(server, "a", "amd64")
+        async with watching(client) as (_, seen):
+            await until(lambda: server.watches)
+            for number in range(200):
+                node(server, "a", "amd64", beat=str(number))
+            node(server, "b", "amd64")
+            node(server, "c", "arm64")
+            await until(lambda: len(seen) == 2)
+            server.remove(PATH, "c")
+            await until(lambda: len(seen) == 3)
+            assert seen == [(AMD64,), (AMD64, ARM64), (AMD64,)]
+            assert sum(not watched(request) for request in server.asked) == 1
 
 
 @pytest.mark.parametrize(
-    ("pages", "status", "words"),
+    "metadata",
     [
-        ([[]], 403, "403"),
-        ([{"kind": "Status"}], 200, "no list"),
-        ([["x" * 17_000_000]], 200, "bytes"),
-        ([[]] * 41, 200, "more than 20000"),
+        {},
+        None,
+        {"labels": None},
+        {"labels": {"kubernetes.io/os": "linux"}},
+        {"labels": {"kubernetes.io/os": "", "kubernetes.io/arch": ""}},
+        {"labels": {"kubernetes.io/os": 1, "kubernetes.io/arch": 2}},
     ],
 )
-async def test_what_is_no_list_of_nodes(pages: Sequence[Any], status: int, words: str) -> None:
-    async with listed(pages, status) as (nodes, _):
-        with pytest.raises(ClusterError, match=words):
-            await nodes.platforms()
+def test_a_node_that_does_not_say_counts_for_nothing(metadata: Any) -> None:
+    assert node_platform({"metadata": metadata}) is None
 
 
-async def test_nobody_there() -> None:
-    async with ApiClient(Configuration(host="http://127.0.0.1:9")) as client:
-        with pytest.raises(ClusterError, match="cannot be listed"):
-            await Nodes(api=CoreV1Api(client), seconds=2).platforms()
+async def test_a_forgotten_version_and_more_nodes_than_any_cluster_has() -> None:
+    async with api_server() as (server, client):
+        node(server, "a", "amd64")
+        async with watching(client, Limits(watched_nodes=2)) as (nodes, seen):
+            await until(lambda: server.watches)
+            server.cut()
+            await until(lambda: not server.watches)
+            node(server, "b", "arm64")
+            server.forget()
+            await until(lambda: nodes.platforms == (AMD64, ARM64))
+            await until(lambda: server.watches)
+            node(server, "c", "s390x")
+            await until(lambda: nodes.watch.over)
+            assert "nodes exceed the limit watchedNodes (2)" in nodes.watch.problem
+            assert nodes.platforms == (AMD64, ARM64)  # what was known last
+            assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda: web.Response(status=403), "403"),
+        (lambda: web.json_response({"kind": "Status"}), "no list"),
+        (lambda: web.json_response({"metadata": {}, "items": ["x"]}), "no name"),
+    ],
+)
+async def test_what_is_no_list_of_nodes(answer: Callable[[], web.Response], words: str) -> None:
+    async with api_server() as (server, client):
+        server.faults += [lambda _: answer()] * 50
+        async with watching(client) as (nodes, _):
+            with pytest.raises(ClusterError, match=words):
+                await nodes.known(0.3)
+            assert nodes.platforms is None

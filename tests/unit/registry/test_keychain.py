@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from portcullis.model.image import (
     Anonymous,
     Credential,
     IdentityToken,
+    NoPullSecret,
     RegistryCredential,
     RegistryToken,
     Repository,
@@ -163,11 +165,14 @@ class Cluster:
         self.read: list[tuple[str, str]] = []
         self.down = False
 
-    async def secret(self, namespace: str, name: str) -> bytes | None:
+    def unread(self, namespace: str) -> str:
+        return "the namespace is not listed" if namespace == "unlisted" else ""
+
+    async def secret(self, namespace: str, name: str) -> bytes | NoPullSecret:
         if self.down:
             raise CredentialUnavailable("the API server does not answer")
         self.read.append((namespace, name))
-        return self.secrets.get((namespace, name))
+        return self.secrets.get((namespace, name), NoPullSecret(f"there is no Secret {name}"))
 
     async def of_service_account(self, namespace: str, name: str) -> Sequence[str]:
         return self.accounts.get((namespace, name), [])
@@ -179,6 +184,8 @@ CLUSTER = {
     ("shop", "broken"): b"{",
     ("shop", "huge"): config(registry__example___acme___web="huge") + b" " * 1000,
     ("bank", "pull"): config(registry__example="bank"),
+    ("farm", "pull"): config(registry__example="farm"),
+    ("unlisted", "pull"): config(registry__example="unlisted"),
 }
 
 
@@ -196,14 +203,45 @@ CLUSTER = {
         (Access("shop", "robot", ()), "deep"),
         (Access("shop", "robot", ("pull",)), "shop"),
         (Access("bank", "robot", ()), None),
+        (Access("farm", "", ()), "farm"),
+        (Access("farm", "other", ()), None),
+        (Access("unlisted", "", ("pull",)), None),
     ],
 )
 async def test_pull_secrets_of_the_tenant_and_of_no_other(access: Access, password: str | None) -> None:
-    cluster = Cluster(CLUSTER, {("shop", "robot"): ["deep"]})
+    cluster = Cluster(CLUSTER, {("shop", "robot"): ["deep"], ("farm", "default"): ["pull"]})
     keychain = PullSecretKeychain(secrets=cluster, limits=Limits(docker_config_bytes=1000))
     found = await keychain.credential(WEB, access)
     assert found == (Anonymous() if password is None else Credential("ci", password))
     assert {namespace for namespace, _ in cluster.read} <= {access.namespace}
+
+
+@pytest.mark.parametrize(
+    ("access", "why"),
+    [
+        (Access("", "", ("pull",)), ""),
+        (Access("unlisted", "", ("pull",)), "the namespace is not listed"),
+        (Access("shop", "", ("missing", "pull")), 'the login of the pull secret "pull" was used'),
+        (Access("shop", "", ("missing",)), "there is no Secret missing"),
+        (
+            Access("shop", "", ("broken", "missing")),
+            'the Secret "broken" is not JSON: .*; there is no Secret missing',
+        ),
+        (Access("shop", "", ("huge",)), 'the Secret "huge" has more bytes than the limit dockerConfigBytes of 1000'),
+        (Access("shop", "robot"), "no pull secret of the service account robot has a login for other.example"),
+        (Access("shop", "", ("elsewhere",)), "no pull secret of the pod has a login for registry.example"),
+        (Access("shop", ""), "the service account default names no pull secret"),
+        (Access("shop", "", tuple("abcdefg")), "there is no Secret a; .*; there is no Secret e; …"),
+        (Access("shop", "", tuple("abcdefghi")), "the workload names 9 pull secrets, more than the limit pullSecrets"),
+    ],
+)
+async def test_what_is_told_to_who_was_denied(access: Access, why: str) -> None:
+    """Names of his own, and no part of what they hold."""
+    secrets = {**CLUSTER, ("shop", "elsewhere"): config(elsewhere__example="x")}
+    cluster = Cluster(secrets, {("shop", "robot"): ["elsewhere"]})
+    keychain = PullSecretKeychain(secrets=cluster, limits=Limits(docker_config_bytes=1000, pull_secrets=8))
+    place = Repository("other.example", "a") if access.service_account else WEB
+    assert re.match(f"{why}$" if not why.endswith("pullSecrets") else why, await keychain.explain(place, access))
 
 
 async def test_a_cluster_that_is_down_is_an_outage() -> None:
@@ -214,6 +252,7 @@ async def test_a_cluster_that_is_down_is_an_outage() -> None:
     with pytest.raises(CredentialUnavailable) as caught:
         await keychain.credential(WEB, Access("shop", "", ("pull",)))
     assert caught.value.retryable
+    assert await keychain.explain(WEB, Access("shop", "", ("pull",))) == "the API server does not answer"
 
 
 async def test_too_many_pull_secrets() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from fakes import opa
 from fakes.asgi import call
+from fakes.callers import by_path
 from fakes.live import Life, MemoryMaps, living
 from fakes.reviews import UID, review
 from portcullis.errors import ClusterError, CompileProblem, PolicyCompileError
@@ -240,7 +241,7 @@ def handler(life: Life, **changes: Any) -> PolicyMapHandler:
         standing=lambda: life.reloader.stands,
         namespaces=["gate"],
         limits=changes.pop("limits", DEFAULT_LIMITS),
-        path_segment="0123456789abcdef",
+        callers=by_path(changes.pop("segment", "")),
     )
 
 
@@ -249,9 +250,11 @@ def config_map(text: str, labels: Any = None) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"team.rego": text}}
 
 
-async def asked(found: PolicyMapHandler, made: Any, query: bytes = b"timeout=10s", **request: Any) -> Any:
+async def asked(
+    found: PolicyMapHandler, made: Any, query: bytes = b"timeout=10s", path: str = "/validate-policies", **request: Any
+) -> Any:
     body = json.dumps(review(made, **{"name": "m", "namespace": "gate", **request})).encode()
-    return (await call(found, "/validate-policies", [body], query=query)).response
+    return (await call(found, path, [body], query=query)).response
 
 
 async def test_a_config_map_is_refused_if_it_does_not_compile_with_what_stands(
@@ -287,6 +290,17 @@ async def test_a_config_map_is_refused_if_it_does_not_compile_with_what_stands(
         assert await asked(gate, good) == {"uid": UID, "allowed": True}  # the fault of another is not its own
 
 
+async def test_for_a_stranger_nothing_is_compiled(opa_binary: Path, tmp_path: Path) -> None:
+    broken = config_map(rego("team", "deny contains input.x if {"))
+    async with living(opa_binary, tmp_path) as life:
+        gate = handler(life, segment="0123456789abcdef")
+        for path in ("/validate-policies", "/fedcba9876543210/validate-policies"):
+            answer = await asked(gate, broken, path=path)
+            assert answer["allowed"]
+            assert "did not come the API server's way" in answer["warnings"][0]
+        assert not (await asked(gate, broken, path="/0123456789abcdef/validate-policies"))["allowed"]
+
+
 async def test_what_is_no_review_and_what_is_too_much(opa_binary: Path, tmp_path: Path) -> None:
     async with living(opa_binary, tmp_path) as life:
         gate = handler(life, limits=replace(DEFAULT_LIMITS, review_bytes=20_000))
@@ -300,7 +314,8 @@ async def test_what_is_no_review_and_what_is_too_much(opa_binary: Path, tmp_path
     for path, ours in {
         "/validate-policies": True,
         "/0123456789abcdef/validate-policies": True,
-        "/fedcba9876543210/validate-policies": False,
+        "/fedcba9876543210/validate-policies": True,
+        "//validate-policies": False,
         "/a/b/validate-policies": False,
         "/validate": False,
     }.items():

@@ -3,7 +3,7 @@
 
     {"apiVersion": "portcullis.dev/v1", "kind": "AuditRecord", "sequence": 7,
      "request": {"uid", "username", "groups", "operation", "kind", "apiVersion", "resource", …},
-     "caller", "webhookVersion",
+     "caller", "webhookVersion", "sampled": true where the record is a sketch of what a stranger sent,
      "decision": {"id", "verdict", …, "violations": [], "undecided": [], "problems": [], "images": [], "inputHash"},
      "input": the judged policy input, byte for byte}
 
@@ -35,6 +35,9 @@ from portcullis.model.record import AuditRecord
 
 API_VERSION = "portcullis.dev/v1"
 KIND = "AuditRecord"
+
+SAMPLED_BODY = f'{{"apiVersion":"{API_VERSION}","kind":"{KIND}","sampled":true,'
+"""How the body of a sampled record begins, and no other."""
 
 _SEPARATOR = b"\0"
 """Between body and document in a packed record; the body, being ASCII JSON, cannot hold it."""
@@ -202,6 +205,7 @@ def _body(record: AuditRecord) -> dict[str, Any]:
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
+        **({"sampled": True} if record.sampled else {}),
         "request": _tree(record, _REQUEST),
         **_tree(record, _RECORD),
         "decision": decision_json(record.decision),
@@ -332,6 +336,7 @@ def _record(tree: Any, document: bytes, sequence: Any) -> AuditRecord:
         fields = {
             **_attributes(tree["request"], _REQUEST),
             **_attributes(tree, _RECORD),
+            "sampled": tree.get("sampled", False),
             "decision": decision,
             "sequence": sequence,
         }

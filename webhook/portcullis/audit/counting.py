@@ -38,8 +38,12 @@ class Counts:
         self._hours: dict[int, dict[str, int]] = {}
 
     def add(self, record: AuditRecord, sequence: int) -> None:
-        """Counts a record that was given ``sequence``."""
+        """Counts a record that was given ``sequence``. What is a sample of what anybody sent counts for nothing: the
+        figures are those of what the API server asked."""
         decision = record.decision
+        self._add_hour(decision.decided_at, sequence)
+        if record.sampled:
+            return
         namespace = key(record.namespace)
         outcomes = () if record.dry_run else {(key(policy), *rest) for policy, *rest in _outcomes(record)}
         verdict = (decision.verdict.value, decision.code, decision.because.value, record.dry_run)
@@ -49,7 +53,9 @@ class Counts:
                 self._policies[(*span, *outcome)] += 1
         if not record.dry_run:
             self._add_images(record, namespace, sequence)
-        hour = start_of(decision.decided_at, HOUR)
+
+    def _add_hour(self, decided_at: datetime, sequence: int) -> None:
+        hour = start_of(decided_at, HOUR)
         known = self._hours.setdefault(
             hour, {"start": hour, "chain": self._chain, "first_sequence": sequence, "last_sequence": sequence}
         )

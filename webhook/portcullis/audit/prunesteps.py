@@ -5,8 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, bindparam, delete, exists, select, text, update
+from sqlalchemy import Connection, Table, and_, bindparam, delete, exists, func, select, text, update
 
+from portcullis.audit.codec import SAMPLED_BODY
 from portcullis.audit.counting import spans_of
 from portcullis.audit.tables import (
     bundles,
@@ -50,6 +51,7 @@ def remove_step(connection: Connection, chain: int | None, through: int, most: i
     rows = connection.execute(
         select(
             place.label("place"),
+            (func.substr(decisions.c.body, 1, len(SAMPLED_BODY)) == SAMPLED_BODY).label("sampled"),
             *(
                 decisions.c[name]
                 for name in (
@@ -147,6 +149,8 @@ def _uncount(connection: Connection, chain: int, rows: Sequence[Any], sequences:
     uses: Counter[tuple[Any, ...]] = Counter()
     refused: Counter[tuple[Any, ...]] = Counter()
     for row in rows:
+        if row.sampled:
+            continue
         for width, start, namespace in spans_of(row.decided_at, row.namespace):
             span = (width, start, chain, namespace)
             verdicts[(*span, row.verdict, row.code, row.because, row.dry_run)] += 1

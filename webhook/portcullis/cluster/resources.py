@@ -12,13 +12,20 @@ from portcullis.model.json import JSONObject
 
 CONNECT_SECONDS: Final = 3.0
 _WRITTEN: Final = frozenset({"POST", "PATCH"})
+_JSON: Final = "application/json"
+_METADATA: Final = "application/json;as={};g=meta.k8s.io;v=v1"
+"""Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One resource, in all namespaces or in one.
 
-    ``plural`` is its name in paths (``configmaps``), ``group`` is "" for the core; ``labels`` is a label selector.
+    Args:
+        group: "" for the core.
+        plural: its name in paths (``configmaps``).
+        labels, fields: selectors of labels and fields.
+        metadata_only: whether no more than the metadata of objects is asked for.
     """
 
     group: str
@@ -26,6 +33,8 @@ class Resource:
     plural: str
     namespace: str = ""
     labels: str = ""
+    fields: str = ""
+    metadata_only: bool = False
 
     @property
     def path(self) -> str:
@@ -37,9 +46,26 @@ class Resource:
     def group_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
 
+    @property
+    def kind(self) -> str:
+        """Its name without its place, for labels of metrics: ``ingresses.networking.k8s.io``."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def selectors(self) -> Mapping[str, str]:
+        """What a query says of labels and fields."""
+        found = {"labelSelector": self.labels, "fieldSelector": self.fields}
+        return {key: text for key, text in found.items() if text}
+
+    def accept(self, *, listed: bool) -> str:
+        """What a list is asked for as, or one object or its changes."""
+        if not self.metadata_only:
+            return _JSON
+        return _METADATA.format("PartialObjectMetadataList" if listed else "PartialObjectMetadata")
+
     def __str__(self) -> str:
-        name = f"{self.plural}.{self.group}" if self.group else self.plural
-        return f"{name} in {self.namespace}" if self.namespace else name
+        selected = f" ({self.fields})" if self.fields else ""
+        return f"{self.kind} in {self.namespace}{selected}" if self.namespace else f"{self.kind}{selected}"
 
 
 async def ask(
@@ -49,7 +75,8 @@ async def ask(
     *,
     query: Mapping[str, str | int] | None = None,
     body: Any = None,
-    content_type: str = "application/json",
+    content_type: str = _JSON,
+    accept: str = _JSON,
     silence_seconds: float,
 ) -> aiohttp.ClientResponse:
     """The answer, whose body is still to be read; the caller releases it.
@@ -61,7 +88,7 @@ async def ask(
         aiohttp.ClientError, OSError, TimeoutError: there is no answer.
     """
     url = f"{path}?{urlencode(query)}" if query else path
-    headers = {"Accept": "application/json"}
+    headers = {"Accept": accept}
     if method in _WRITTEN:
         headers["Content-Type"] = content_type
     serialized = await client.param_serialize(

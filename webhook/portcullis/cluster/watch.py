@@ -91,7 +91,7 @@ class Watch:
     Args:
         changed: is called with what changed, after :attr:`objects` has it. The first call is made when the first list
             is whole, also where it is empty.
-        keep: what is kept of an object; managedFields never are.
+        keep: what is kept of an object; managedFields never are. None: it is as if the object were not there.
         bounds: over them nothing at all is kept, and :attr:`problem` says so.
     """
 
@@ -102,7 +102,7 @@ class Watch:
         resource: Resource,
         bounds: Bounds,
         changed: Callable[[Sequence[Change]], None] = lambda _: None,
-        keep: Callable[[JSONObject], JSONObject] = lambda found: found,
+        keep: Callable[[JSONObject], JSONObject | None] = lambda found: found,
         first_delay: float = FIRST_DELAY_SECONDS,
         silence: float = SILENCE_SECONDS,
     ) -> None:
@@ -203,6 +203,8 @@ class Watch:
                 size = size if page is not None else max(1, size // 4)
             for item in page["items"]:
                 key, kept, length = self._take(item)
+                if kept is None:
+                    continue
                 total += length
                 found[key], sizes[key] = kept, length
                 self._check(len(found), total)
@@ -293,7 +295,7 @@ class Watch:
         key, kept, length = self._take(found)
         before = self._objects.get(key)
         total = self.bytes - self._sizes.get(key, 0)
-        if kind == "DELETED":
+        if kind == "DELETED" or kept is None:
             if self._objects.pop(key, None) is not None:
                 del self._sizes[key]
                 self.bytes = total
@@ -304,15 +306,15 @@ class Watch:
         if kept != before:
             self._changed([Change(key, kept)])
 
-    def _take(self, found: Any) -> tuple[Key, JSONObject, int]:
-        """What is kept of an object, with its key and its length as JSON."""
+    def _take(self, found: Any) -> tuple[Key, JSONObject | None, int]:
+        """What is kept of an object, if anything, with its key and its length as JSON."""
         metadata = found.get("metadata") if isinstance(found, dict) else None
         name = metadata.get("name") if isinstance(metadata, dict) else None
         if not isinstance(name, str) or not name:
             raise ValueError("an object has no name")
         namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
         kept = self._keep(without_managed_fields(found))
-        length = len(json.dumps(kept, separators=(",", ":")))
+        length = 0 if kept is None else len(json.dumps(kept, separators=(",", ":")))
         return (namespace if isinstance(namespace, str) else "", name), kept, length
 
     def _check(self, objects: int, size: int) -> None:
@@ -323,9 +325,14 @@ class Watch:
                 raise _TooMuch(f"{self.resource} exceed the limit {name} ({limit})")
 
     async def _ask(self, query: Mapping[str, str | int]) -> aiohttp.ClientResponse:
-        if self.resource.labels:
-            query = {**query, "labelSelector": self.resource.labels}
-        response = await ask(self._client, "GET", self.resource.path, query=query, silence_seconds=self._silence)
+        response = await ask(
+            self._client,
+            "GET",
+            self.resource.path,
+            query={**query, **self.resource.selectors},
+            accept=self.resource.accept(listed="watch" not in query),
+            silence_seconds=self._silence,
+        )
         if response.status in (429, 503) and (asked := response.headers.get("Retry-After", "")).isdecimal():
             response.release()
             raise _Busy(response.status, response.reason, float(asked[:6]))

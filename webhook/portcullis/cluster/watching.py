@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from kubernetes.aio.client import ApiClient
 
@@ -11,10 +12,16 @@ from portcullis.cluster.client import in_cluster
 from portcullis.cluster.inventory import WatchedKind
 from portcullis.cluster.keys import own_namespace
 from portcullis.cluster.namespaces import NAMESPACES, WatchedNamespaces, namespace_facts
+from portcullis.cluster.nodes import WatchedNodes
 from portcullis.cluster.policymaps import PolicyMaps
+from portcullis.cluster.pullsecrets import PullSecretPlace, WatchedPullSecrets, watches_needed
 from portcullis.cluster.resources import Resource
 from portcullis.cluster.watch import Bounds, Change, Watch
+from portcullis.errors import ConfigError
 from portcullis.limits import Limits
+
+_CONNECTIONS: Final = 200
+"""For what else is watched, and for all that is asked for by name."""
 
 ObjectsChanged = Callable[[str, str, Sequence[Change]], None]
 """Group and version, kind, and what changed of such objects."""
@@ -28,11 +35,15 @@ class Wanted:
         namespaces: their labels and annotations.
         maps: namespaces whose ConfigMaps may hold policies, beside our own; None for none at all.
         kinds: resources for the inventory.
+        nodes: their platforms.
+        pull_secrets: namespaces with those that may be read.
     """
 
     namespaces: bool = False
     maps: Sequence[str] | None = None
     kinds: Sequence[Resource] = ()
+    nodes: bool = False
+    pull_secrets: Sequence[PullSecretPlace] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,8 @@ class Watched:
     maps: PolicyMaps | None
     kinds: tuple[WatchedKind, ...]
     watches: tuple[Watch, ...]
+    nodes: WatchedNodes | None = None
+    pull_secrets: WatchedPullSecrets | None = None
 
 
 @asynccontextmanager
@@ -52,9 +65,19 @@ async def watching(
     """Watches, with the service account of the pod, until the end of the block.
 
     Raises:
+        ConfigError: ``pull_secrets`` take more watches than the limit.
         ClusterError: this is no pod, or its service account is not mounted.
     """
-    async with ApiClient(in_cluster("cluster.watch")) as client:
+    needed = watches_needed(wanted.pull_secrets)
+    if needed > limits.pull_secret_watches:
+        raise ConfigError(
+            f"cluster.pullSecrets takes {needed} watches, more than the limit pullSecretWatches of "
+            f"{limits.pull_secret_watches}; a namespace without names takes two, whatever it holds"
+        )
+    configuration = in_cluster("cluster.watch")
+    # Each watch keeps its connection: what is asked for by name must not wait for one.
+    configuration.connection_pool_maxsize = needed + _CONNECTIONS
+    async with ApiClient(configuration) as client:
         watched = _watched(client, wanted, limits, maps_changed, objects_changed)
         loops = [kind.run() for kind in watched.kinds]
         inner = {kind.watch for kind in watched.kinds}
@@ -89,9 +112,13 @@ def _watched(
         places = [own_namespace(who="policies.configMaps"), *wanted.maps]
         maps = PolicyMaps(client=client, namespaces=places, limits=limits, changed=maps_changed)
         watches += maps.watches
+    nodes = WatchedNodes(client=client, limits=limits) if wanted.nodes else None
+    watches += [nodes.watch] if nodes is not None else []
+    pull_secrets = WatchedPullSecrets(client=client, places=wanted.pull_secrets, limits=limits)
+    watches += pull_secrets.watches
     kinds = tuple(_kind(client, resource, limits, objects_changed) for resource in wanted.kinds)
     watches += [kind.watch for kind in kinds]
-    return Watched(namespaces, maps, kinds, tuple(watches))
+    return Watched(namespaces, maps, kinds, tuple(watches), nodes, pull_secrets)
 
 
 def _kind(client: ApiClient, resource: Resource, limits: Limits, changed: ObjectsChanged) -> WatchedKind:

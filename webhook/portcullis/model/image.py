@@ -104,6 +104,13 @@ class Anonymous:
     """No credential is configured for that repository."""
 
 
+@dataclass(frozen=True, slots=True)
+class NoPullSecret:
+    """A pull secret that gives nothing. ``why`` is a clause for people that names it, and holds no part of it."""
+
+    why: str
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Platform:
     os: str

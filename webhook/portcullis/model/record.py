@@ -29,6 +29,8 @@ class AuditRecord:
     webhook_version: str
     decision: Decision
     sequence: int = 0
+    sampled: bool = False
+    """A sketch of what a stranger sent (design rule 13), one of many: it counts for no figure."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ The keys, and why nothing passes from one tenant to another:
   ``tag_seconds`` as well. Most images lack the tags that are asked for, so that lack is no failure.
 * the key of any fetch -> its failure, as it was: by class (flights.py).
 
+The credential of the key is the one that the whole fetch uses (pinning.py). What a failure has to do with the pull
+secrets of who asks is said to him alone, and not kept.
+
 **Stale facts.** Off unless the operator allows it. Where a registry cannot be reached or throttles, a tag's digest and
 a list that are older than ``tag_seconds`` and younger than ``stale_seconds`` are used in its place, and say so. Never
 after the registry denied, had no such image, or sent nonsense: any answer of that kind forgets what was known. A
@@ -22,13 +25,14 @@ registry that does not answer within ``stale_wait_seconds`` is one that cannot b
 deadline before the fetch gives up. It goes on, and what it brings is used by the next.
 """
 
+import copy
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
-from portcullis.errors import CredentialUnavailable, NotFound, RegistryError, Unreachable
+from portcullis.errors import CredentialUnavailable, Denied, NotFound, RegistryError, Unreachable
 from portcullis.limits import Limits
 from portcullis.model.evidence import CarrierKind
 from portcullis.model.image import Access, Descriptor, Digest, ImageReference, Manifest, Repository, ResolvedImage
@@ -37,9 +41,12 @@ from portcullis.ports import Clock, Keychain, Registry
 from portcullis.registry.caches import CacheCounters, FactCache, Key, Recent, Remembered, weight
 from portcullis.registry.flights import FlightCounters, OutOfRoom
 from portcullis.registry.known import KnownContent
+from portcullis.registry.pinning import pinned
 
 _Value = TypeVar("_Value")
 _Made = TypeVar("_Made")
+
+Explain = Callable[[Repository, Access], Awaitable[str]]
 
 _Listing = tuple[CarrierKind, Sequence[Descriptor]]
 
@@ -89,6 +96,7 @@ class CachingRegistry:
             :class:`KnownContent`.
         known: what ``registry`` shares by digest, if it does; closed with this.
         stale_seconds: how old a tag or a list may be that is used while its registry cannot be reached. 0: never.
+        explain: says what a denial has to do with the pull secrets of who asks, "" for nothing.
     """
 
     def __init__(
@@ -100,8 +108,10 @@ class CachingRegistry:
         limits: Limits,
         known: KnownContent | None = None,
         stale_seconds: float = 0.0,
+        explain: Explain | None = None,
     ) -> None:
         self._registry = registry
+        self._explain = explain
         self._limits = limits
         self._grace = stale_seconds
         self._known = known or KnownContent(keychain=keychain, clock=clock, limits=limits)
@@ -141,6 +151,18 @@ class CachingRegistry:
     async def resolve(self, reference: ImageReference, access: Access) -> ResolvedImage:
         """As the port says. ``stale_since`` is set where the tag could not be confirmed, and its digest is that of
         then."""
+        try:
+            with pinned():
+                return await self._resolve(reference, access)
+        except (Denied, NotFound) as error:
+            why = await self._why(error, reference.repository, access)
+            if not why:
+                raise
+            told = copy.copy(error)  # that of the flight belongs to all who wait for it
+            told.message = f"{error.message}; {why}"
+        raise told
+
+    async def _resolve(self, reference: ImageReference, access: Access) -> ResolvedImage:
         repository = reference.repository
         who = await self._known.who(repository, access)
         if reference.digest is not None:
@@ -167,6 +189,10 @@ class CachingRegistry:
         self, image: ResolvedImage, artifact_type: str | None, access: Access
     ) -> tuple[CarrierKind, Sequence[Descriptor]]:
         """As the port says. The list is a :class:`StaleDescriptors` where it could not be confirmed."""
+        with pinned():
+            return await self._referrers(image, artifact_type, access)
+
+    async def _referrers(self, image: ResolvedImage, artifact_type: str | None, access: Access) -> _Listing:
         repository = image.reference.repository
         key: Key = ("referrers", repository, image.digest, artifact_type, await self._known.who(repository, access))
         known = self._lists.get(key)
@@ -187,18 +213,21 @@ class CachingRegistry:
     async def tagged(self, repository: Repository, tag: str, access: Access) -> Manifest:
         """As the port says. It is a :class:`StaleManifest`, or NotFound has a ``stale_since``, where that could not be
         confirmed."""
-        key: Key = ("tagged", repository, tag, await self._known.who(repository, access))
-        known = self._tagged.get(key)
-        if known is None:
-            fetch = self._tag_fetch(key, repository, tag, access)
-            found = await self._fly(key, self._tagged, repository, access, fetch, _stale)
-        else:
-            found = known.value
+        with pinned():
+            found = await self._find_tagged(repository, tag, access)
         if found.manifest is None:
             raise NotFound(found.problem, found.since)
         if found.since is None:
             return found.manifest
         return StaleManifest(found.manifest.media_type, found.manifest.digest, found.manifest.content, found.since)
+
+    async def _find_tagged(self, repository: Repository, tag: str, access: Access) -> _Tagged:
+        key: Key = ("tagged", repository, tag, await self._known.who(repository, access))
+        known = self._tagged.get(key)
+        if known is not None:
+            return known.value
+        fetch = self._tag_fetch(key, repository, tag, access)
+        return await self._fly(key, self._tagged, repository, access, fetch, _stale)
 
     def _tag_fetch(
         self, key: Key, repository: Repository, tag: str, access: Access
@@ -215,9 +244,10 @@ class CachingRegistry:
 
     async def manifest(self, repository: Repository, digest: Digest, access: Access) -> Manifest:
         """As the port says."""
-        return await self._known.manifest(
-            repository, digest, access, lambda: self._registry.manifest(repository, digest, access)
-        )
+        with pinned():
+            return await self._known.manifest(
+                repository, digest, access, lambda: self._registry.manifest(repository, digest, access)
+            )
 
     async def blob(self, repository: Repository, digest: Digest, limit: int, access: Access) -> AsyncIterator[bytes]:
         """As the port says. A blob that may be too large to be kept is passed through as it comes."""
@@ -232,7 +262,16 @@ class CachingRegistry:
                 whole += piece
             return bytes(whole)
 
-        yield await self._known.blob(repository, digest, limit, access, fetch)
+        with pinned():  # and not around the yield: a generator shares the context of who reads it
+            content = await self._known.blob(repository, digest, limit, access, fetch)
+        yield content
+
+    async def _why(self, error: RegistryError, repository: Repository, access: Access) -> str:
+        """What it has to do with pull secrets. Registries also deny by saying that there is no such image; whoever
+        names no pull secret has misspelt it."""
+        if self._explain is None or (isinstance(error, NotFound) and not access.pull_secrets):
+            return ""
+        return await self._explain(repository, access)
 
     async def _by_digest(self, reference: ImageReference, digest: Digest, access: Access, who: str) -> ResolvedImage:
         repository = reference.repository

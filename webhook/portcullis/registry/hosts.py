@@ -57,8 +57,8 @@ class HostRules:
         """
         if self.is_private(registry):
             raise NotAllowed(
-                f"the registry {clean(registry, 100)} may have a private address (registries.hosts), and the review did "
-                "not show that it comes from the API server (cluster.caller)"
+                f"the registry {clean(registry, 100)} may have a private address (registries.hosts), and the review "
+                "did not show that it comes from the API server (cluster.caller)"
             )
 
     def is_private(self, registry: str) -> bool:

@@ -2,16 +2,18 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from portcullis.errors import ConfigError, CredentialUnavailable, TooLarge
+from portcullis.errors import ConfigError, CredentialUnavailable, RegistryError, TooLarge
 from portcullis.limits import Limits
 from portcullis.model.image import (
     Access,
     Anonymous,
     Credential,
     IdentityToken,
+    NoPullSecret,
     RegistryCredential,
     Repository,
 )
@@ -20,6 +22,7 @@ from portcullis.registry.dockerconfig import DockerConfig, parse_docker_config
 from portcullis.registry.prefixes import Prefix, longest
 from portcullis.registry.watched import UnreadableFile, Unusable, WatchedFile
 from portcullis.tasks import aside, together
+from portcullis.text import clean
 
 _Value = TypeVar("_Value")
 
@@ -27,6 +30,10 @@ ANONYMOUS = "anonymous"
 STRANGER = "stranger"
 """Who asks on nobody's behalf shares nothing, not even with others that have no credential: what is remembered would
 tell him what runs here."""
+_DEFAULT_ACCOUNT: Final = "default"
+_NAME_CHARS: Final = 260
+_SHOWN: Final = 5
+"""Pull secrets that a message says something of."""
 
 
 class StaticKeychain:
@@ -88,9 +95,14 @@ class DockerConfigKeychain:
 class PullSecrets(Protocol):
     """Reads pull secrets of a cluster. Raises CredentialUnavailable where the cluster does not answer."""
 
-    async def secret(self, namespace: str, name: str) -> bytes | None:
-        """``.dockerconfigjson`` of a Secret of type kubernetes.io/dockerconfigjson; None where there is none, or where
-        the gate may not read it."""
+    def unread(self, namespace: str) -> str:
+        """Why the pull secrets of that namespace are not read at all, as a clause for people; "" where they are. Only
+        then the others are asked."""
+        ...
+
+    async def secret(self, namespace: str, name: str) -> bytes | NoPullSecret:
+        """``.dockerconfigjson`` of a Secret of type kubernetes.io/dockerconfigjson, or what an older one says in that
+        form."""
         ...
 
     async def of_service_account(self, namespace: str, name: str) -> Sequence[str]:
@@ -98,12 +110,20 @@ class PullSecrets(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What pull secrets have for a repository; ``why`` says where that comes from, or why there is nothing."""
+
+    credential: RegistryCredential | Anonymous
+    why: str
+
+
 class PullSecretKeychain:
     """The pull secrets of the workload, as its node will use them.
 
     Which ones: those of the pod; where it names none, those of its service account (the admission plug-in
-    ServiceAccount does the same when the pod is made). Only Secrets of the namespace that asks are read, so that no
-    tenant is served with the credential of another (design rule 6).
+    ServiceAccount does the same when the pod is made), which is ``default`` where it names none. Only Secrets of the
+    namespace that asks are read, so that no tenant is served with the credential of another (design rule 6).
 
     As the kubelet does, a Secret that is not there or holds no docker config is passed over: the image may be public.
     The kubelet tries all logins that fit one after the other; here the longest prefix counts, and of two equals that
@@ -119,29 +139,59 @@ class PullSecretKeychain:
         CredentialUnavailable: the cluster does not answer.
         TooLarge: more pull secrets than the limit pullSecrets.
         """
+        return (await self._look(repository, access)).credential
+
+    async def explain(self, repository: Repository, access: Access) -> str:
+        """Which pull secret was used, or why none was: a clause for whoever asks, who may read it as he named them.
+        "" where there is nothing to say. Raises nothing."""
+        try:
+            return (await self._look(repository, access)).why
+        except RegistryError as error:
+            return error.message
+
+    async def _look(self, repository: Repository, access: Access) -> _Look:
         if not access.namespace:
-            return Anonymous()
-        names: Sequence[str] = access.pull_secrets
-        if not names and access.service_account:
-            names = await self._secrets.of_service_account(access.namespace, access.service_account)
-        names = tuple(dict.fromkeys(names))
+            return _Look(Anonymous(), "")
+        if unread := self._secrets.unread(access.namespace):
+            return _Look(Anonymous(), unread)
+        names, of_whom = await self._names(access)
+        if not names:
+            return _Look(Anonymous(), f"{of_whom} names no pull secret")
         if len(names) > self._limits.pull_secrets:
             raise TooLarge(
                 f"the workload names {len(names)} pull secrets, more than the limit pullSecrets of "
                 f"{self._limits.pull_secrets}"
             )
+        read = await together(names, lambda name: self._read(access.namespace, name))
+        logins = [
+            (prefix, (name, login))
+            for name, found in zip(names, read, strict=True)
+            if isinstance(found, DockerConfig)
+            for prefix, login in found.logins
+        ]
+        if (used := longest(logins, repository)) is not None:
+            return _Look(used[1], f'the login of the pull secret "{clean(used[0], _NAME_CHARS)}" was used')
+        missing = [found.why for found in read if isinstance(found, NoPullSecret)]
+        if len(missing) < len(names):
+            missing.append(f"no pull secret of {of_whom} has a login for {clean(repository.registry, 100)}")
+        return _Look(Anonymous(), "; ".join(missing[:_SHOWN]) + ("; …" if len(missing) > _SHOWN else ""))
 
-        async def read(name: str) -> DockerConfig:
-            content = await self._secrets.secret(access.namespace, name)
-            if content is None:
-                return DockerConfig()
-            try:
-                return await aside(len(content), lambda: parse_docker_config(content, self._limits))
-            except Unusable:
-                return DockerConfig()
+    async def _names(self, access: Access) -> tuple[Sequence[str], str]:
+        """The pull secrets that count, each once, and whose they are."""
+        if access.pull_secrets:
+            return tuple(dict.fromkeys(access.pull_secrets)), "the pod"
+        account = access.service_account or _DEFAULT_ACCOUNT
+        names = await self._secrets.of_service_account(access.namespace, account)
+        return tuple(dict.fromkeys(names)), f"the service account {clean(account, _NAME_CHARS)}"
 
-        configs = await together(names, read)
-        return longest((login for config in configs for login in config.logins), repository) or Anonymous()
+    async def _read(self, namespace: str, name: str) -> DockerConfig | NoPullSecret:
+        content = await self._secrets.secret(namespace, name)
+        if isinstance(content, NoPullSecret):
+            return content
+        try:
+            return await aside(len(content), lambda: parse_docker_config(content, self._limits))
+        except Unusable as error:
+            return NoPullSecret(f'the Secret "{clean(name, _NAME_CHARS)}" {error.problem}')
 
 
 class PrefixKeychain:

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from portcullis import __version__
 from portcullis.errors import ConfigError, PortcullisError
+from portcullis.server.callers import Callers, callers_of
 from portcullis.server.checks import checks, observe
 from portcullis.server.clock import SystemClock
 from portcullis.server.compose import Parts, compose
@@ -69,7 +70,7 @@ class Webhook:
             await self.api(scope, receive, send)
 
 
-def create_app(parts: Parts, metrics: Metrics, sinks: Sinks, refusals: Refusals) -> Webhook:
+def create_app(parts: Parts, metrics: Metrics, sinks: Sinks, callers: Callers, refusals: Refusals) -> Webhook:
     """The webhook over composed parts, which must record."""
     assert parts.records is not None
     recorder = Recorder(
@@ -79,7 +80,7 @@ def create_app(parts: Parts, metrics: Metrics, sinks: Sinks, refusals: Refusals)
         standing=parts.current,
         text=parts.redactor.text,
         sampling=Sampling(
-            verifying=bool(parts.settings.server.path_segment.get_secret_value()),
+            verifying=callers.told_apart,
             per_minute=parts.settings.audit.unverified_per_minute,
             clock=parts.clock,
             metrics=metrics,
@@ -93,12 +94,12 @@ def create_app(parts: Parts, metrics: Metrics, sinks: Sinks, refusals: Refusals)
         clock=parts.clock,
         limits=parts.limits,
         metrics=metrics,
-        path_segment=parts.settings.server.path_segment.get_secret_value(),
+        callers=callers,
     )
-    return Webhook(reviews=reviews, maps=_map_handler(parts), standing=parts.current)
+    return Webhook(reviews=reviews, maps=_map_handler(parts, callers), standing=parts.current)
 
 
-def _map_handler(parts: Parts) -> PolicyMapHandler | None:
+def _map_handler(parts: Parts, callers: Callers) -> PolicyMapHandler | None:
     """What checks ConfigMaps with policies; None where none are watched."""
     maps, reloader = parts.watched.maps, parts.live.reloader
     if maps is None:
@@ -109,7 +110,7 @@ def _map_handler(parts: Parts) -> PolicyMapHandler | None:
         standing=lambda: reloader.stands,
         namespaces=maps.namespaces,
         limits=parts.limits,
-        path_segment=parts.settings.server.path_segment.get_secret_value(),
+        callers=callers,
     )
 
 
@@ -138,27 +139,35 @@ async def _run(settings: Settings) -> None:
     with bound(section.address, section.port) as port, bound(section.health_address, section.health_port) as health:
         sharing = sharing_of(settings, SystemClock())
         tls = tls_of(settings, sharing, SystemClock())
+        callers = callers_of(settings, sharing.segments, tls, SystemClock())
         async with (
             compose(settings, with_audit=True) as parts,
             open_sinks(settings.audit.sinks, parts.limits) as sinks,
             registered(settings, sharing, parts.clock) as registrar,
             told(settings, parts.clock, parts.limits) as refusals,
         ):
-            webhook = create_app(parts, metrics, sinks, refusals)
+            webhook = create_app(parts, metrics, sinks, callers, refusals)
             sinks.observe(metrics)
             refusals.observe(metrics)
             if sinks.have_files:
                 # They notice by themselves that theirs is gone; what the signal would do is to end the program.
                 on_hangup(lambda: log.info("moved files are made anew"))
             pages = Pages(settings.audit.pages)
-            looked_at = [*checks(parts, tls, webhook.reviews, registrar), *refusals.checks(), *pages.checks()]
+            looked_at = [
+                *checks(parts, tls, webhook.reviews, registrar),
+                *callers.checks(),
+                *refusals.checks(),
+                *pages.checks(),
+            ]
             observe(parts, tls, registrar, metrics)
+            callers.observe(metrics)
             main = server(webhook, tls.context, drain_seconds=section.drain_seconds, limits=parts.limits)
             health_app = create_health_app(checks=looked_at, metrics=metrics, when_ready=registrar.reported)
             side = server(health_app, None, drain_seconds=1, limits=parts.limits)
             watching = registrar.watch(functools.partial(examine, looked_at))
             async with (
                 background(tls.watch()),
+                background(callers.watch()),
                 background(watching),
                 running(side, health),
                 running(main, port) as ended,

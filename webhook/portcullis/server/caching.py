@@ -15,7 +15,6 @@ from portcullis.registry.facts import CachingRegistry
 from portcullis.remembering import Remembering
 from portcullis.server.telemetry import Metrics
 
-
 STRANGERS_SHARE: Final = 8
 """What is kept for strangers beside what is kept for others: an eighth of its bytes."""
 

@@ -30,6 +30,7 @@ from cryptography.x509.oid import NameOID
 
 from portcullis.errors import ConfigError
 from portcullis.limits import Limits
+from portcullis.ports import Clock
 from portcullis.server.files import read_bounded
 
 PEER: Final = "portcullis.peer"
@@ -80,10 +81,11 @@ class ClientCertificates:
         ConfigError: the file cannot be used at the start.
     """
 
-    def __init__(self, *, path: Path, names: Collection[str], limits: Limits) -> None:
+    def __init__(self, *, path: Path, names: Collection[str], limits: Limits, clock: Clock) -> None:
         self._path = path
         self._names = frozenset(names)
         self._limits = limits
+        self._clock = clock
         self._contexts: list[ssl.SSLContext] = []
         self._content = b""
         self._revision = b""
@@ -103,11 +105,11 @@ class ClientCertificates:
         context.verify_mode = ssl.CERT_OPTIONAL
         self._contexts.append(context)
 
-    def knows(self, peer: PeerCertificate, now: datetime) -> bool:
+    def knows(self, peer: PeerCertificate) -> bool:
         """Whether it is the API server's."""
         if peer.under != self._revision:
             peer.found, peer.under = self._judged(peer.der), self._revision
-        if peer.found is None or not peer.found.begin <= now < peer.found.end:
+        if peer.found is None or not peer.found.begin <= self._clock.now() < peer.found.end:
             return False
         self.not_after = peer.found.end
         return True

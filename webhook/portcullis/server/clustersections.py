@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from portcullis.server.livesections import InventoryResource, WatchSection
+from portcullis.server.livesections import InventoryResource, PullSecretsSection, WatchSection
 from portcullis.server.sectionbase import OBJECT_NAME, ConfigPath, Section
 
 
@@ -78,10 +78,22 @@ class Cluster(Section):
     inventory: tuple[InventoryResource, ...] = ()
     """In a cluster: objects that policies see under ``data.inventory``."""
 
+    pull_secrets: tuple[PullSecretsSection, ...] = ()
+    """In a cluster: namespaces whose pull secrets are used for the images of their workloads."""
+
     @model_validator(mode="after")
     def _in_a_cluster(self) -> "Cluster":
-        if self.inventory and self.webhook is None:
-            raise ValueError("inventory needs webhook, which says that there is a cluster")
-        if self.caller.path_secret and self.webhook is None:
-            raise ValueError("caller.pathSecret needs webhook, which says whose path it is")
+        if self.webhook is None:
+            for key, found in (("inventory", self.inventory), ("pullSecrets", self.pull_secrets)):
+                if found:
+                    raise ValueError(f"{key} needs webhook, which says that there is a cluster")
+            if self.caller.path_secret:
+                raise ValueError("caller.pathSecret needs webhook, which says whose path it is")
+        return self
+
+    @model_validator(mode="after")
+    def _each_namespace_once(self) -> "Cluster":
+        namespaces = [one.namespace for one in self.pull_secrets]
+        if twice := next((name for name in namespaces if namespaces.count(name) > 1), ""):
+            raise ValueError(f"pullSecrets lists the namespace {twice} twice")
         return self

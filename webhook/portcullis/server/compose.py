@@ -126,7 +126,10 @@ async def compose(
     redactor = Redactor(settings.audit.redaction.rules(), limits)
     catalogue = catalogue_of(settings, limits)
     async with AsyncExitStack() as stack:
-        keychain = await stack.enter_async_context(open_keychain(settings, hosts=hosts, user=user))
+        watched = await stack.enter_async_context(watching(settings, limits)) if with_audit else Watching()
+        keychain = await stack.enter_async_context(
+            open_keychain(settings, hosts=hosts, user=user, pull_secrets=watched.keychain)
+        )
         records: AuditLog | None = None
         store: SqlRecords | None = None
         keeper: Keeper | None = None
@@ -134,7 +137,7 @@ async def compose(
             records, store, keeper = await _open_audit(settings, limits, clock, stack)
         kept = await stack.enter_async_context(keeping(store, clock=clock, limits=limits))
         opened = await stack.enter_async_context(
-            open_registry(settings, keychain=keychain, hosts=hosts, clock=clock, limits=limits)
+            open_registry(settings, keychain=keychain, hosts=hosts, clock=clock, limits=limits, watched=watched)
         )
         registry = opened.registry
         gatherer = gatherer_of(
@@ -151,7 +154,6 @@ async def compose(
                 limits=limits,
             )
         )
-        watched = await stack.enter_async_context(watching(settings, limits)) if with_audit else Watching()
         supervisor = serving_of(settings, limits, watched.inventory)
         stack.push_async_callback(supervisor.aclose)
         engine = OpaEngine(supervisor=supervisor, clock=clock, limits=limits)

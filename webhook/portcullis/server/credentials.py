@@ -27,16 +27,27 @@ from portcullis.server.settings import Settings
 
 @asynccontextmanager
 async def open_keychain(
-    settings: Settings, *, hosts: HostRules, user: Mapping[str, str] | None = None
+    settings: Settings,
+    *,
+    hosts: HostRules,
+    user: Mapping[str, str] | None = None,
+    pull_secrets: Keychain | None = None,
 ) -> AsyncIterator[Keychain]:
     """The credentials of ``registries.hosts`` and ``registries.credentials``.
 
-    What has a ``match`` comes first, the longest before the others; then the sources without one, in order; then the
-    docker config of the user.
+    1. The pull secrets of the workload come before all others, as for the kubelet, which tries them before those of its
+       node. A registry may show each account other images under one name: what is judged is to be what the node pulls.
+       And what one tenant's credential fetched is kept for that one alone.
+    2. Then what has a ``match``, the longest before the others; then the sources without one, in order. They are what
+       the nodes have by themselves, or what the gate has in their place: every namespace is judged with them.
+    3. Then the docker config of the user.
+
+    Source for the order: pkg/credentialprovider/secrets/secrets.go of Kubernetes (MakeDockerKeyring).
 
     Args:
         user: the environment of who runs a command: the user's own docker config counts too, and credential helpers
             may run. None in the server, which runs none.
+        pull_secrets: those of workloads; None outside of a cluster.
 
     Raises:
         ConfigError: a file cannot be used, an extra is not installed, or two sources are for the same.
@@ -66,7 +77,8 @@ async def open_keychain(
                 others.append(keychain)
         if user is not None and (path := _user_config(user)) is not None:
             others.append(builder.user_config(path, user))
-        yield FirstKeychain(keychains=[PrefixKeychain(keychains=list(matched.items())), *others])
+        first = [pull_secrets] if pull_secrets is not None else []
+        yield FirstKeychain(keychains=[*first, PrefixKeychain(keychains=list(matched.items())), *others])
 
 
 class _Builder:

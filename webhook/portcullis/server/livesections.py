@@ -80,3 +80,11 @@ class InventoryResource(Section):
         if (self.group, self.resource) == ("", "secrets"):
             raise ValueError("Secrets are never watched: every policy could read them")
         return self
+
+
+class PullSecretsSection(Section):
+    """A namespace whose pull secrets are read for its own workloads."""
+
+    namespace: NamespaceName
+    names: tuple[Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")], ...] = ()
+    """Of the Secrets that may be read; none means every Secret of type kubernetes.io/dockerconfigjson there."""

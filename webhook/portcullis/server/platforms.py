@@ -1,9 +1,7 @@
 """The platforms that images are judged for: the configured ones, else those of the cluster's nodes, else two."""
 
-import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Final, overload
+from typing import Final, Protocol, overload
 
 import structlog
 
@@ -15,9 +13,6 @@ from portcullis.server.settings import Settings
 DEFAULT: Final = (Platform("linux", "amd64"), Platform("linux", "arm64"))
 """Where nothing says what nodes there are: what nearly all of them are."""
 
-LOOK_SECONDS: Final = 300.0
-"""How often the nodes are listed again: a pool of another architecture joins by somebody's hand, not by itself."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -26,19 +21,34 @@ def configured_platforms(settings: Settings) -> tuple[Platform, ...]:
     return tuple(platform_of(text) for text in settings.platforms) or DEFAULT
 
 
-async def node_platforms(settings: Settings) -> tuple[Platform, ...]:
+class Nodes(Protocol):
+    """The nodes of a cluster (cluster/nodes.py). ``changed`` is called when their ``platforms`` are others."""
+
+    changed: Callable[[], None]
+    platforms: tuple[Platform, ...] | None
+
+    async def known(self) -> tuple[Platform, ...]:
+        """Raises ClusterError where they are not known soon."""
+        ...
+
+
+async def node_platforms(settings: Settings, nodes: Nodes | None) -> tuple[Platform, ...]:
     """Those of the cluster's nodes; the configured ones where there are some, or no cluster is.
+
+    Args:
+        nodes: None where they are not watched, and so are asked for once.
 
     Raises:
         ClusterError: the nodes cannot be listed.
     """
     if settings.platforms or settings.cluster.webhook is None:
         return configured_platforms(settings)
+    if nodes is not None:
+        return await nodes.known() or DEFAULT
     # Kubernetes' client takes half a second and 30 MiB, which nobody else pays for.
-    from portcullis.cluster.nodes import nodes
+    from portcullis.cluster.nodes import platforms_of_nodes
 
-    async with nodes() as listed:
-        return await listed.platforms() or DEFAULT
+    return await platforms_of_nodes(settings.bounds()) or DEFAULT
 
 
 class JudgedPlatforms(Sequence[Platform]):
@@ -59,26 +69,19 @@ class JudgedPlatforms(Sequence[Platform]):
     def __getitem__(self, index: int | slice) -> Platform | Sequence[Platform]:
         return self.now[index]
 
+    def follow(self, nodes: Nodes, changed: Callable[[], None]) -> None:
+        """Takes up the platforms that the nodes have now; ``changed`` is called where they are others."""
+        found = nodes.platforms or DEFAULT
+        if found != self.now:
+            log.info("platforms of the nodes changed", judged=list(map(str, found)))
+            self.now = found
+            changed()
 
-async def first_platforms(settings: Settings) -> tuple[Platform, ...]:
+
+async def first_platforms(settings: Settings, nodes: Nodes | None) -> tuple[Platform, ...]:
     """As :func:`node_platforms`; the default where the nodes cannot be listed, which the log says."""
     try:
-        return await node_platforms(settings)
+        return await node_platforms(settings, nodes)
     except ClusterError as error:
         log.warning("platforms of the nodes not known", problem=error.message, judged=list(map(str, DEFAULT)))
         return DEFAULT
-
-
-async def watch_platforms(settings: Settings, judged: JudgedPlatforms, changed: Callable[[], None]) -> None:
-    """Lists the nodes now and then; where their platforms are others, those are judged and ``changed`` is called. Ends
-    at once where the configuration names platforms or there is no cluster; else runs until it is cancelled."""
-    if settings.platforms or settings.cluster.webhook is None:
-        return
-    while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        with suppress(ClusterError):
-            found = await node_platforms(settings)
-            if found != judged.now:
-                log.info("platforms of the nodes changed", judged=list(map(str, found)))
-                judged.now = found
-                changed()

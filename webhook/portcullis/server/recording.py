@@ -85,10 +85,14 @@ class Recorder:
         """Records a review that could not be read. Such a thing is refused whether or not it can be recorded."""
         message = self._text(message)
         decision = self._refusal(code, reason, message)
-        self._metrics.decided(decision)
-        if self._sampling.is_sketched(caller) and not self._sampling.takes():
-            return
+        self._metrics.reviewed(caller, decision.verdict)
         record = _empty_record(uid, caller, decision)
+        if self._sampling.is_sketched(caller):
+            if not self._sampling.takes():
+                return
+            record = sketch(record)
+        else:
+            self._metrics.decided(decision)
         try:
             await self._append(record, deadline)
         except RecordsError as error:

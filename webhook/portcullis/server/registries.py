@@ -12,9 +12,10 @@ from portcullis.registry.hosts import HostRules
 from portcullis.registry.http import HttpRegistry
 from portcullis.registry.known import KnownContent
 from portcullis.registry.mirrors import MirrorFingerprints, MirroringRegistry
-from portcullis.server.lifecycle import background
+from portcullis.registry.pinning import PinningKeychain
+from portcullis.server.live.watching import Watching
 from portcullis.server.network import mirrors_of
-from portcullis.server.platforms import JudgedPlatforms, first_platforms, watch_platforms
+from portcullis.server.platforms import JudgedPlatforms, first_platforms
 from portcullis.server.settings import Settings
 
 
@@ -28,17 +29,28 @@ class OpenRegistry:
 
 @asynccontextmanager
 async def open_registry(
-    settings: Settings, *, keychain: Keychain, hosts: HostRules, clock: Clock, limits: Limits
+    settings: Settings,
+    *,
+    keychain: Keychain,
+    hosts: HostRules,
+    clock: Clock,
+    limits: Limits,
+    watched: Watching,
 ) -> AsyncIterator[OpenRegistry]:
     """Registries as the configuration says, until the end of the block.
+
+    Args:
+        watched: of the cluster. Platforms of its nodes are judged, also when they change; what is denied is explained
+            by its pull secrets.
 
     Raises:
         ConfigError: a mirror cannot be used.
     """
+    keychain, nodes = PinningKeychain(keychain=keychain), watched.nodes
     mirrors = mirrors_of(settings)
     prints = MirrorFingerprints(keychain=keychain, mirrors=mirrors)
     known = KnownContent(keychain=prints, clock=clock, limits=limits)
-    judged = JudgedPlatforms(await first_platforms(settings))
+    judged = JudgedPlatforms(await first_platforms(settings, nodes))
     http = HttpRegistry(keychain=keychain, hosts=hosts, platforms=judged, limits=limits, known=known)
     await http.start()
     mirroring = MirroringRegistry(
@@ -51,11 +63,14 @@ async def open_registry(
         limits=limits,
         known=known,
         stale_seconds=settings.registries.stale_seconds,
+        explain=watched.keychain.explain if watched.keychain is not None else None,
     )
+    if nodes is not None:
+        nodes.changed = lambda: judged.follow(nodes, registry.forget_images)
+        nodes.changed()  # they may have changed since they were known
 
     try:
-        async with background(watch_platforms(settings, judged, registry.forget_images)):
-            yield OpenRegistry(registry, known.who)
+        yield OpenRegistry(registry, known.who)
     finally:
         await registry.aclose()
         await http.aclose()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import structlog
 
-from portcullis.model.decision import Decision
+from portcullis.model.decision import Decision, JudgedImage
 from portcullis.model.record import AuditRecord
 from portcullis.model.request import Caller
 from portcullis.ports import Clock
@@ -78,6 +78,7 @@ def sketch(record: AuditRecord) -> AuditRecord:
         namespace=_short(record.namespace),
         name=_short(record.name),
         decision=_sketched(decision),
+        sampled=True,
     )
 
 
@@ -103,7 +104,8 @@ def _sketched(decision: Decision) -> Decision:
             replace(problem, msg=_short(problem.msg), image=_short(problem.image))
             for problem in decision.problems[:_SHOWN]
         ),
-        images=tuple(replace(image, written=_short(image.written)) for image in decision.images[:_SHOWN]),
+        # Without digests: which image was seen where is told by what the API server asked.
+        images=tuple(JudgedImage(_short(image.written), "") for image in decision.images[:_SHOWN]),
         document=b"",
         masked=(),
         masked_places=0,

@@ -17,7 +17,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from portcullis import __version__
-from portcullis.model.decision import Decision, Problem, Stage
+from portcullis.model.decision import Decision, Problem, Stage, Verdict
+from portcullis.model.request import Caller
 
 LOGGED_CHARS = 2000
 """Longest string of a log line."""
@@ -130,6 +131,7 @@ class Metrics:
         build = Gauge("portcullis_build_info", "The running version.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
         self._decisions = self._counter("decisions", "Decisions.", "verdict", "code", "because")
+        self._reviews = self._counter("reviews", "Reviews by how their caller was known.", "caller", "verdict")
         self._problems = self._counter("problems", "Facts that could not be had.", "stage", "reason")
         self._violations = self._counter("violations", "Violations by policy.", "policy", "mode")
         self._excepted = self._counter(
@@ -177,6 +179,11 @@ class Metrics:
         """A counter ``<prefix>_<name>`` for each field of ``counters()`` that ``texts`` describes."""
         for name, text in texts.items():
             self.count_function(f"{prefix}_{name}", text, functools.partial(_field, counters, name))
+
+    def reviewed(self, caller: Caller, verdict: Verdict) -> None:
+        """One more review. Where strangers can be told apart, theirs are counted here and in :meth:`answered` alone:
+        the other figures are those of the cluster."""
+        self._reviews.labels(str(caller), str(verdict)).inc()
 
     def decided(self, decision: Decision) -> None:
         self._decisions.labels(str(decision.verdict), str(decision.code), str(decision.because)).inc()

@@ -7,7 +7,7 @@ A bare ASGI handler, since FastAPI's own way would cost more than the rest of it
 * HTTP 503 with a Status, at once, to what is over the number of reviews or bytes in flight.
 """
 
-import hmac
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,14 +20,12 @@ from portcullis.model.decision import Decision, Stage
 from portcullis.model.request import AdmissionRequest, Caller
 from portcullis.ports import Clock
 from portcullis.server.body import Body, BodyReader, Budget, Ending
+from portcullis.server.callers import Callers, is_path_of
 from portcullis.server.http import Answer, Receive, Scope, Send, failure, header, send_answer, timeout_of
 from portcullis.server.recording import Recorder
+from portcullis.server.seldom import Seldom
 from portcullis.server.telemetry import Metrics
 from portcullis.text import clean
-
-UNVERIFIED_SHARE = 0.5
-"""What reviews that did not come by the unguessable path may use of what is in flight, where there is such a path:
-whoever else in the cluster can reach the port cannot crowd the API server out."""
 
 _WORD = "validate"
 _SHOWN = 300
@@ -59,7 +57,7 @@ class ReviewHandler:
     Args:
         gate: decides.
         recorder: makes each outcome durable before it is answered.
-        path_segment: reviews to ``/<segment>/validate`` are from the API server; "" means there is no such path.
+        callers: says who sent a review.
     """
 
     def __init__(
@@ -70,16 +68,19 @@ class ReviewHandler:
         clock: Clock,
         limits: Limits,
         metrics: Metrics,
-        path_segment: str = "",
+        callers: Callers,
     ) -> None:
         self._gate = gate
         self._recorder = recorder
         self._clock = clock
         self._limits = limits
         self._metrics = metrics
-        self._segment = path_segment.encode()
+        self._callers = callers
         self._budget = Budget(limits.in_flight_bytes)
         self._judging = 0
+        self._say_crowded = Seldom(functools.partial(log.warning, "too many reviews in flight"), clock=clock)
+        gone = "the client has gone before its review was whole"
+        self._say_gone = Seldom(functools.partial(log.info, gone), clock=clock)
         self.listening = False
         """Set once the port is open."""
         self.draining = False
@@ -88,8 +89,7 @@ class ReviewHandler:
     @staticmethod
     def serves(path: str) -> bool:
         """Whether ``path`` is of the form ``/validate`` or ``/…/validate``."""
-        words = path.split("/")
-        return words == ["", _WORD] or (len(words) == 3 and words[0] == "" and words[2] == _WORD)
+        return is_path_of(path, _WORD)
 
     @property
     def in_flight(self) -> int:
@@ -111,14 +111,12 @@ class ReviewHandler:
 
     async def _answer(self, scope: Scope, receive: Receive, started: float) -> Answer | None:
         """The answer; None where nobody waits for it any more."""
-        caller = self._caller(scope["path"])
-        if caller is None:
-            return failure(404, "not-found", "there is nothing here; reviews go to /validate")
         if scope["method"] != "POST":
             return failure(405, "method-not-allowed", "reviews are sent by POST")
         if header(scope, b"content-encoding").lower() not in (b"", b"identity"):
             return failure(415, "encoding-unsupported", "reviews are sent without Content-Encoding", close=True)
-        share = UNVERIFIED_SHARE if self._segment and caller is not Caller.PATH else 1.0
+        caller = self._callers.of(scope)
+        share = self._callers.share(caller)
         if self._judging >= self._limits.in_flight * share:
             return self._crowded()
         times = self._times(started, timeout_of(scope["query_string"], self._limits))
@@ -126,7 +124,7 @@ class ReviewHandler:
         try:
             body = await reader.read(times.body)
             if body.ending is Ending.GONE:
-                log.info("the client has gone before its review was whole")
+                self._say_gone()
                 return None
             if body.ending is Ending.CROWDED or self._judging >= self._limits.in_flight * share:
                 return self._crowded(close=body.unread)
@@ -159,7 +157,9 @@ class ReviewHandler:
 
     async def _judge(self, request: AdmissionRequest, times: _Times) -> Answer:
         decision = await self._gate.decide(request, times.decide)
-        self._metrics.decided(decision)
+        self._metrics.reviewed(request.caller, decision.verdict)
+        if not self._callers.is_stranger(request.caller):
+            self._metrics.decided(decision)
         decided = self._clock.monotonic()
         try:
             await self._recorder.keep(request, decision, times.record)
@@ -197,16 +197,6 @@ class ReviewHandler:
             return Answer(200, render_error(uid, code=code, reason=reason, message=message), close)
         return failure(code, reason, message, close=close)
 
-    def _caller(self, path: str) -> Caller | None:
-        """How the sender is told apart; None where the path is not ours."""
-        words = path.split("/")
-        if words == ["", _WORD]:
-            return Caller.UNVERIFIED
-        if self._segment and self.serves(path):
-            given = words[1].encode(errors="replace")
-            return Caller.PATH if hmac.compare_digest(given, self._segment) else None
-        return None
-
     def _times(self, started: float, timeout: float) -> _Times:
         reserve = min(self._limits.deadline_reserve_seconds, timeout / 2)
         decide = started + timeout - reserve
@@ -220,7 +210,7 @@ class ReviewHandler:
 
     def _crowded(self, *, close: bool = False) -> Answer:
         self._metrics.shed()
-        log.warning("too many reviews in flight", in_flight=self._judging, bytes=self._budget.held)
+        self._say_crowded(in_flight=self._judging, bytes=self._budget.held)
         return failure(503, "too-many-reviews", "too many reviews are in flight; try again", close=close)
 
     def _count(self, change: int) -> None:

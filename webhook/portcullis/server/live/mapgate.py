@@ -3,11 +3,11 @@
 It is a kindness to authors and no part of the gate's promise: what slips through is found when it is loaded, and the
 old policies stay. So whatever cannot be checked, or not in time, is admitted with a warning; the webhook entry says
 failurePolicy Ignore for the same reason. The policies that stand now are compiled together with the ConfigMap, in
-processes that are gone afterwards, a few at a time: whoever in the cluster posts to this path costs little.
+processes that are gone afterwards, a few at a time: whoever in the cluster posts to this path costs little. Where the
+API server can be told from others, nothing is done for a stranger at all.
 """
 
 import asyncio
-import hmac
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from portcullis.model.request import AdmissionRequest, Caller, Operation
 from portcullis.policy.opa import OpaEngine
 from portcullis.policy.workspace import Workspace
 from portcullis.server.body import BodyReader, Budget, Ending
+from portcullis.server.callers import Callers, is_path_of
 from portcullis.server.http import Answer, Receive, Scope, Send, failure, send_answer, timeout_of
 from portcullis.server.live.reloading import Recipe
 from portcullis.server.live.sources import Laid, MapPlace, blamed, lay_out
@@ -43,7 +44,7 @@ class PolicyMapHandler:
         recipe, engine: load and compile, as a reload would.
         standing: what the ConfigMap is compiled with.
         namespaces: where ConfigMaps make policies.
-        path_segment: where it is set, ``/<segment>/validate-policies`` is answered as well.
+        callers: says who sent a review.
     """
 
     def __init__(
@@ -54,25 +55,20 @@ class PolicyMapHandler:
         standing: Callable[[], Laid],
         namespaces: Collection[str],
         limits: Limits,
-        path_segment: str = "",
+        callers: Callers,
     ) -> None:
         self._recipe = recipe
         self._engine = engine
         self._standing = standing
         self._namespaces = frozenset(namespaces)
         self._limits = limits
-        self._segment = path_segment.encode()
+        self._callers = callers
         self._budget = Budget(AT_ONCE * limits.review_bytes)
         self._in_hand = 0
 
     def serves(self, path: str) -> bool:
-        """Whether ``path`` is this handler's."""
-        words = path.split("/")
-        if words == ["", _WORD]:
-            return True
-        if len(words) != 3 or words[0] or words[2] != _WORD or not self._segment:
-            return False
-        return hmac.compare_digest(words[1].encode(errors="replace"), self._segment)
+        """Whether ``path`` is of the form ``/validate-policies`` or ``/…/validate-policies``."""
+        return is_path_of(path, _WORD)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = asyncio.get_running_loop().time()
@@ -80,7 +76,9 @@ class PolicyMapHandler:
             return await send_answer(failure(405, "method-not-allowed", "reviews are sent by POST"), send)
         seconds = timeout_of(scope["query_string"], self._limits)
         deadline = started + seconds - min(_RESERVE_SECONDS, seconds / 2)
-        reader = BodyReader(receive=receive, limits=self._limits, budget=self._budget, share=1.0)
+        caller = self._callers.of(scope)
+        share = self._callers.share(caller)
+        reader = BodyReader(receive=receive, limits=self._limits, budget=self._budget, share=share)
         self._in_hand += 1
         try:
             body = await reader.read(deadline)
@@ -89,7 +87,7 @@ class PolicyMapHandler:
             if body.ending is not Ending.WHOLE:
                 answer = failure(413, "too-large", "the review was not taken whole", close=True)
             else:
-                answer = await self._answer(body.content, deadline)
+                answer = await self._answer(body.content, caller, deadline)
         except Exception:
             log.exception("ConfigMap with policies not checked")
             answer = failure(503, "internal-error", "a fault in Portcullis itself; its log tells more", close=True)
@@ -98,9 +96,9 @@ class PolicyMapHandler:
             reader.release()
         return await send_answer(answer, send)
 
-    async def _answer(self, body: bytes, deadline: float) -> Answer:
+    async def _answer(self, body: bytes, caller: Caller, deadline: float) -> Answer:
         try:
-            request = parse_review(body, limits=self._limits, caller=Caller.UNVERIFIED)
+            request = parse_review(body, limits=self._limits, caller=caller)
         except ReviewError as error:
             if not error.uid:
                 return failure(400, error.reason, clean(error.message, 300))
@@ -117,6 +115,8 @@ class PolicyMapHandler:
         """Why it is refused, and what else is to be said; "" for nothing."""
         if not _concerns(request):
             return "", ""
+        if self._callers.is_stranger(request.caller):
+            return "", "portcullis: the policies were not checked: the review did not come the API server's way"
         if request.namespace not in self._namespaces:
             return "", f"portcullis reads no policies from the namespace {request.namespace} (policies.configMaps)"
         if self._in_hand > AT_ONCE:

@@ -1,33 +1,45 @@
-"""What of the cluster is watched: labels of namespaces, ConfigMaps with policies, objects for ``data.inventory``."""
+"""What of the cluster is watched: labels of namespaces, ConfigMaps with policies, objects for ``data.inventory``,
+platforms of nodes, pull secrets."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from portcullis.errors import ConfigError
-from portcullis.limits import Limits
+from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.decision import Problem, Stage
 from portcullis.policy.inventory import Inventory
 from portcullis.ports import Namespaces
+from portcullis.registry.keychain import PullSecretKeychain
 from portcullis.server.health import Check
 from portcullis.server.settings import Settings
 from portcullis.server.telemetry import Metrics
 
 if TYPE_CHECKING:
+    from portcullis.cluster.nodes import WatchedNodes
     from portcullis.cluster.policymaps import PolicyMaps
     from portcullis.cluster.watch import Change, Watch
     from portcullis.cluster.watching import Watched
+
+_SHOWN: Final = 5
+"""Problems that are shown one by one."""
 
 
 class Watching:
     """What is watched; nothing where there is no cluster, or nobody asks for it.
 
     ``maps_changed`` is called when ConfigMaps with policies may have changed; who wants to know it assigns it.
+
+    Args:
+        limits: those of pull secrets.
     """
 
-    def __init__(self, inventory: Inventory | None = None) -> None:
+    def __init__(self, inventory: Inventory | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
         self._watched: Watched | None = None
+        self._limits = limits
         self.inventory = inventory
+        self.keychain: PullSecretKeychain | None = None
+        """Of the pull secrets of workloads; None where no cluster is watched."""
         self.maps_changed: Callable[[], None] = lambda: None
 
     @property
@@ -44,6 +56,10 @@ class Watching:
     @property
     def maps(self) -> "PolicyMaps | None":
         return self._watched.maps if self._watched is not None else None
+
+    @property
+    def nodes(self) -> "WatchedNodes | None":
+        return self._watched.nodes if self._watched is not None else None
 
     def inventory_problem(self, engine_problem: str) -> Problem | None:
         """Why ``data.inventory`` cannot be counted on now; None where it can.
@@ -65,6 +81,8 @@ class Watching:
     def attach(self, watched: "Watched") -> None:
         """What was begun."""
         self._watched = watched
+        if watched.pull_secrets is not None:
+            self.keychain = PullSecretKeychain(secrets=watched.pull_secrets, limits=self._limits)
 
     def check(self) -> Check | None:
         """Shown, not decisive: other replicas see the same; None where nothing is watched."""
@@ -73,29 +91,52 @@ class Watching:
             return None
 
         async def problems() -> str:
-            return "; ".join([watch.problem for watch in watched.watches if watch.problem])
+            found = [watch.problem for watch in watched.watches if watch.problem]
+            more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+            return "; ".join(found[:_SHOWN] + more)
 
         def remark() -> str:
-            return ", ".join(f"{watch.resource} {len(watch.objects)}" for watch in watched.watches)
+            counts = _by_kind(watched.watches, lambda watch: len(watch.objects), sum)
+            return ", ".join(f"{kind} {count:.0f}" for kind, count in counts.items())
 
         return Check("watching", problems, decisive=False, remark=remark)
 
     def observe(self, metrics: Metrics) -> None:
-        """Binds metrics to the watches; the label holds resources that the operator names."""
+        """Binds metrics to the watches. The label is a resource, of those that the program and the operator name:
+        several watches of one resource, by namespace or by name, make one series, so that nobody who makes namespaces
+        makes series. It shows the one that is silent for longest, and else what there is in all."""
         watched = self._watched
         if watched is None or not watched.watches:
             return
 
-        def by(read: "Callable[[Watch], float]") -> Callable[[], Mapping[str, float]]:
-            return lambda: {str(watch.resource): float(read(watch)) for watch in watched.watches}
+        def by(
+            read: "Callable[[Watch], float]", of: Callable[[Iterable[float]], float] = sum
+        ) -> Callable[[], Mapping[str, float]]:
+            return lambda: _by_kind(watched.watches, read, of)
 
-        silent = by(lambda watch: watch.silent_seconds())
+        silent = by(lambda watch: watch.silent_seconds(), max)
         metrics.gauge_by("watch_silent_seconds", "Since the API server was last heard of.", "resource", silent)
         kept = by(lambda watch: len(watch.objects))
         metrics.gauge_by("watch_objects", "Watched objects that are kept.", "resource", kept)
         metrics.gauge_by("watch_bytes", "These, as JSON.", "resource", by(lambda watch: watch.bytes))
+        broken = by(lambda watch: bool(watch.problem))
+        metrics.gauge_by("watch_broken", "Watches that do not work now.", "resource", broken)
         metrics.count_by("watch_lists", "Lists that were read whole.", "resource", by(lambda watch: watch.lists))
         metrics.count_by("watch_failures", "Watches that broke.", "resource", by(lambda watch: watch.cuts))
+        if watched.pull_secrets is not None:
+            asked = watched.pull_secrets
+            text = "Pull secrets and service accounts that were asked for by name."
+            metrics.count_function("pull_secret_lookups", text, lambda: asked.asked)
+
+
+def _by_kind(
+    watches: "Sequence[Watch]", read: "Callable[[Watch], float]", of: Callable[[Iterable[float]], float]
+) -> dict[str, float]:
+    """What ``of`` makes of the figures of all watches of one resource."""
+    found: dict[str, list[float]] = {}
+    for watch in watches:
+        found.setdefault(watch.resource.kind, []).append(float(read(watch)))
+    return {kind: of(figures) for kind, figures in found.items()}
 
 
 @asynccontextmanager
@@ -103,21 +144,22 @@ async def watching(settings: Settings, limits: Limits) -> AsyncIterator[Watching
     """Watches what the configuration asks for.
 
     Raises:
-        ConfigError: it asks for ConfigMaps, and says of no cluster.
+        ConfigError: it asks for ConfigMaps, and says of no cluster; or for too many pull secrets.
         ClusterError: this is no pod, or its service account is not mounted.
     """
     cluster, maps = settings.cluster, settings.policies.config_maps
     if maps is not None and cluster.webhook is None:
         raise ConfigError("policies.configMaps needs cluster.webhook, which says that there is a cluster")
-    if cluster.webhook is None or not (maps is not None or cluster.inventory or cluster.watch.namespaces):
+    if cluster.webhook is None:
         yield Watching()
         return
     # Kubernetes' client takes half a second and 30 MiB, which nobody else pays for.
     from portcullis.cluster import watching as cluster_watching
+    from portcullis.cluster.pullsecrets import PullSecretPlace
     from portcullis.cluster.resources import Resource
 
     inventory = Inventory(limits) if cluster.inventory else None
-    ours = Watching(inventory)
+    ours = Watching(inventory, limits)
 
     def objects_changed(group_version: str, kind: str, changes: "Sequence[Change]") -> None:
         assert inventory is not None
@@ -132,6 +174,8 @@ async def watching(settings: Settings, limits: Limits) -> AsyncIterator[Watching
         namespaces=cluster.watch.namespaces,
         maps=maps.namespaces if maps is not None else None,
         kinds=[Resource(one.group, one.version, one.resource) for one in cluster.inventory],
+        nodes=not settings.platforms,
+        pull_secrets=[PullSecretPlace(one.namespace, one.names) for one in cluster.pull_secrets],
     )
 
     def maps_changed() -> None:
