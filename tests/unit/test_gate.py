@@ -65,6 +65,7 @@ from portcullis.model.ruling import (
     Ruling,
 )
 from portcullis.ports import Inspector, Namespaces
+from portcullis.spans import Span, Trace
 from portcullis.standing import Current, Standing
 
 pytestmark = pytest.mark.anyio
@@ -272,6 +273,29 @@ async def test_a_good_pod_is_admitted_with_what_was_judged(bench: Bench) -> None
     assert (decision.policy_revision, decision.config_revision) == ("sha256:p", "sha256:c")
     assert msgspec.json.decode(decision.document) == bench.engine.documents[-1]
     assert set(decision.timings) == {Stage.ADMISSION, Stage.REGISTRY, Stage.POLICY, Stage.GATE}
+
+
+async def test_each_step_of_an_image_and_each_stage_is_timed_and_traced(bench: Bench) -> None:
+    bench.inspector = ScriptedInspector()
+    bench.policies = (EARLY, LATE, SCAN, SHELL)
+    gate, ended = bench.gate(), list[Span]()
+    trace = Trace(ended=ended.append, spans=100)
+    with trace.review("review"):
+        decision = await gate.decide(asking(pod()), asyncio.get_running_loop().time() + 5)
+    names = {one.span_id: one.name for one in ended}
+    assert {(names.get(one.parent_id), one.name) for one in ended} == {
+        (None, "review"),
+        ("review", "admission"),
+        ("review", "policy"),
+        ("review", "registry"),
+        ("registry", "image"),
+        ("image", "resolve"),
+        ("image", "evidence"),
+        ("image", "layers"),
+    }
+    (image,) = [one for one in ended if one.name == "image"]
+    assert image.attributes == {"image": IMAGE, "digest": decision.images[0].digest}
+    assert {step: one.count for step, one in gate.seconds.items()} == {"resolve": 1, "evidence": 1, "layers": 1}
 
 
 async def test_policies_of_the_request_alone_refuse_before_a_registry_is_asked(bench: Bench) -> None:
