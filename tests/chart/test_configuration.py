@@ -177,8 +177,10 @@ def test_policies_of_ones_own(read: Any) -> None:
 
 def test_the_schema_takes_out_what_the_chart_sets() -> None:
     """Each key of OWNED is there in what is rendered, or is one that the chart does not support yet."""
-    found = configuration_of({"pages": {"service": {"enabled": True}}, "config": {"audit": {"pages": {"tokens": {}}}}})
+    values = {"pages": {"service": {"enabled": True}}, "config": {"audit": {"pages": {"tokens": {}}}}}
+    found = configuration_of({**values, **ci("client-certificate")})
     found["pagessection"] = found["audit"]["pages"]
+    found["callersection"] = found["cluster"]["caller"]
     for section, keys in OWNED.items():
         rendered = found[section.lower()].keys()
         assert set(keys) - rendered <= {"pathSegment"}, section
