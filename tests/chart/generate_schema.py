@@ -34,7 +34,8 @@ TARGET = CHART / "values.schema.json"
 
 OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
-    "Cluster": ("webhook", "events"),
+    "Cluster": ("webhook", "events", "pullSecrets"),
+    "CallerSection": ("pathSecret",),
     "Policies": ("configMaps",),
     "PagesSection": ("address", "port"),
 }
@@ -221,6 +222,16 @@ def chart_values() -> dict[str, Schema]:
                     }
                 )
             }
+        ),
+        "pullSecrets": listed(
+            closed(
+                {
+                    "namespace": text(pattern=LABEL),
+                    "names": listed(text(pattern=SUBDOMAIN), "Of Secrets; none means every pull secret there."),
+                },
+                required=["namespace"],
+            ),
+            "Namespaces whose pull secrets the gate may read, for images of that namespace.",
         ),
         "webhook": webhook(),
         "tls": certificate(),

@@ -76,6 +76,11 @@ def test_the_program_reads_it(file: Path, read: Any) -> None:
     assert journal_path(settings.audit).parent == Path("/var/lib/portcullis")
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_events_are_on_unless_they_are_not_wanted(read: Any, enabled: bool) -> None:
+    assert read({"events": {"enabled": enabled}}).cluster.events is enabled
+
+
 def test_the_defaults(read: Any) -> None:
     settings = read({})
     managed = settings.server.tls.self_managed

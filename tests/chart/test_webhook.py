@@ -136,6 +136,15 @@ def test_the_service_leads_to_the_pod() -> None:
     assert labels["team"] == "x"
 
 
+EVENTS = {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_events_take_a_right_that_is_only_there_with_them(enabled: bool) -> None:
+    found = objects({"events": {"enabled": enabled}})
+    assert (EVENTS in found["ClusterRole"]["rules"]) is enabled
+
+
 def test_what_the_gate_may_do_in_the_cluster_and_nothing_else() -> None:
     found = objects()
     assert found["ClusterRole"]["rules"] == [
@@ -145,7 +154,8 @@ def test_what_the_gate_may_do_in_the_cluster_and_nothing_else() -> None:
             "resourceNames": [found["ValidatingWebhookConfiguration"]["metadata"]["name"]],
             "verbs": ["get", "patch"],
         },
-        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]},
+        EVENTS,
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
     ]
     assert found["ClusterRoleBinding"]["roleRef"] == {

@@ -313,7 +313,7 @@ class Limits:
     """Nodes; Kubernetes is built for 5,000. Of each its two labels are kept."""
     pull_secret_watches: int = 200
     """Watches for ``cluster.pullSecrets``: of each namespace one for its service accounts, and one for its pull secrets
-    or one for each that is named. Each is a connection to the API server, which takes about 0.4 MiB."""
+    or one for each that is named. Each is a connection to the API server, and takes about 0.1 MiB."""
     watched_pull_secrets: int = 1000
     """Pull secrets of one namespace that are kept; what a namespace has beyond that is asked for by name."""
     watched_pull_secret_bytes: int = 1 * MIB
