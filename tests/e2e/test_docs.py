@@ -38,6 +38,8 @@ PAGES = (
     "docs/keys.md",
     "docs/linting.md",
     "docs/operators.md",
+    "docs/operators-air-gap.md",
+    "docs/operators-sizing.md",
     "docs/policies.md",
     "docs/reasons.md",
     "docs/remote-opa.md",
