@@ -34,7 +34,8 @@ TARGET = CHART / "values.schema.json"
 
 OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
-    "Cluster": ("webhook", "events"),
+    "Cluster": ("webhook", "events", "pullSecrets"),
+    "CallerSection": ("pathSecret",),
     "Policies": ("configMaps",),
     "PagesSection": ("address", "port"),
 }
@@ -222,6 +223,16 @@ def chart_values() -> dict[str, Schema]:
                 )
             }
         ),
+        "pullSecrets": listed(
+            closed(
+                {
+                    "namespace": text(pattern=LABEL),
+                    "names": listed(text(pattern=SUBDOMAIN), "Of Secrets; none means every pull secret there."),
+                },
+                required=["namespace"],
+            ),
+            "Namespaces whose pull secrets the gate may read, for images of that namespace.",
+        ),
         "webhook": webhook(),
         "tls": certificate(),
         "image": closed(
@@ -269,11 +280,26 @@ def chart_values() -> dict[str, Schema]:
             }
         ),
         "networkPolicy": network_policy(),
+        "metrics": metrics(),
         "events": closed({"enabled": flag("Whether objects whose pods are refused get an Event.")}),
         **pod(),
         "nameOverride": text(pattern=r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?"),
         "fullnameOverride": text(pattern=r"([a-z]([-a-z0-9]{0,61}[a-z0-9])?)?"),
     }
+
+
+def metrics() -> Schema:
+    alert = text(pattern=r"Portcullis[A-Za-z]+")
+    seconds = text(pattern="[1-9][0-9]*(s|m)")
+    labels = words("Beside those of the chart.", but=LABELS)
+    monitor = {"enabled": flag(), "interval": seconds, "scrapeTimeout": seconds, "labels": labels}
+    return closed(
+        {
+            "serviceMonitor": closed(monitor),
+            "prometheusRule": closed({"enabled": flag(), "labels": labels, "disabled": listed(alert)}),
+            "dashboard": closed({"enabled": flag(), "labels": labels, "annotations": words()}),
+        }
+    )
 
 
 def configuration() -> Schema:

@@ -9,8 +9,21 @@ import pytest
 import yaml
 
 import portcullis
+from chart import oldest
 from chart.generate_schema import TARGET, render
-from chart.support import CHART, CI_FILES, helm, kubeconform, objects, rendered, run, template, tool, values_of
+from chart.support import (
+    CHART,
+    CI_FILES,
+    helm,
+    kubeconform,
+    objects,
+    rendered,
+    run,
+    schema_location,
+    template,
+    tool,
+    values_of,
+)
 
 DOCUMENT = "helm-docs --chart-search-root charts/portcullis --sort-values-order file"
 GENERATE = "uv run --frozen --no-sync python tests/chart/generate_schema.py"
@@ -19,8 +32,11 @@ ci_file = pytest.mark.parametrize("file", CI_FILES, ids=lambda file: file.stem)
 
 
 def test_the_ci_files() -> None:
-    names = ["custom-policies", "default", "emptydir", "enforce", "given-secret", "postgresql", "readers"]
-    assert [file.name.removesuffix("-values.yaml") for file in CI_FILES] == names
+    """One for each way to install it; each says in its first line which."""
+    assert len(CI_FILES) > 10
+    for file in CI_FILES:
+        assert file.read_text("utf-8").startswith("# ")
+        assert values_of(file) or file.stem == "default-values"
 
 
 @ci_file
@@ -39,11 +55,27 @@ def test_renders_the_same_twice(file: Path) -> None:
 
 
 @ci_file
-def test_is_valid_kubernetes(file: Path) -> None:
-    done = kubeconform(rendered(values_of(file)))
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_is_valid_in_the_newest_and_in_the_oldest_kubernetes(file: Path) -> None:
+    """What is stable in both is in those between them."""
     count = len(objects(values_of(file)))
-    assert f"{count} resources found parsing stdin - Valid: {count}," in done.stdout
+    for location in (schema_location(), oldest.location()):
+        done = kubeconform(rendered(values_of(file)), location)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{count} resources found parsing stdin - Valid: {count}," in done.stdout
+
+
+def test_the_oldest_is_the_one_that_the_chart_asks_for() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+    assert chart["kubeVersion"] == f">={oldest.version().removeprefix('v').rpartition('.')[0]}.0-0"
+
+
+def test_the_oldest_knows_its_kinds() -> None:
+    """A field that came later is seen."""
+    later = rendered().replace("      enableServiceLinks: false\n", "      hostnameOverride: x\n")
+    done = kubeconform(later, oldest.location())
+    assert done.returncode == 1
+    assert "additional properties 'hostnameOverride' not allowed" in done.stdout
+    assert kubeconform(later).returncode == 0
 
 
 @pytest.mark.parametrize(

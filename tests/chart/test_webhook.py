@@ -154,7 +154,7 @@ def test_what_the_gate_may_do_in_the_cluster_and_nothing_else() -> None:
             "resourceNames": [found["ValidatingWebhookConfiguration"]["metadata"]["name"]],
             "verbs": ["get", "patch"],
         },
-        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]},
         EVENTS,
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
     ]

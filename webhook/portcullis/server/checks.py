@@ -4,9 +4,10 @@ from collections.abc import Collection
 
 from portcullis.audit.writer import AuditLog
 from portcullis.server.auditkeeping import observe_keeping
-from portcullis.server.caching import observe_facts, observe_registry_cache
+from portcullis.server.caching import observe_facts, observe_registry_cache, observe_traffic
 from portcullis.server.circles import Circles, Reach
 from portcullis.server.compose import Parts
+from portcullis.server.engines import observe_engine
 from portcullis.server.health import Check
 from portcullis.server.inspecting import observe_inspection
 from portcullis.server.live.remarks import Remarks
@@ -108,6 +109,9 @@ def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics
         metrics.gauge("registered", "Whether the cluster calls this gate and trusts its certificate.").set_function(
             lambda: float(registrar.registered)
         )
+    observe_engine(parts.engine, metrics)
+    metrics.time_by("image_step_seconds", "Of the steps with one image.", "step", lambda: parts.gate.seconds)
+    observe_traffic(parts.traffic, metrics)
     observe_registry_cache(parts.registry, metrics)
     observe_facts(parts.kept, metrics)
     observe_roots(parts.trusting, parts.clock, metrics)
@@ -139,6 +143,9 @@ def _observe_audit(audit: AuditLog, metrics: Metrics) -> None:
     metrics.count_fields("audit", counted, lambda: audit.counters)
     metrics.gauge("audit_queued_records", "Records that wait for their commit.").set_function(
         lambda: float(audit.queued)
+    )
+    metrics.gauge("audit_lag_seconds", "Age of the oldest record that the store does not have.").set_function(
+        lambda: audit.lag_seconds
     )
     metrics.gauge("audit_journal_records", "Records in the journal.").set_function(lambda: float(audit.journal_records))
     metrics.gauge("audit_journal_bytes", "Bytes of the journal.").set_function(lambda: float(audit.journal_bytes))
