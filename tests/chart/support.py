@@ -59,7 +59,7 @@ def _rendered(values: str, release: str) -> str:
 
 def objects(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> dict[str, Object]:
     """What is installed, by kind: there is never more than one of a kind, but for parts, such as the Service
-    ``Service/audit-pages``."""
+    ``Service/audit-pages``, and for what lies in other namespaces, such as ``Role/pull-secrets/shop``."""
     documents = [document for document in yaml.safe_load_all(rendered(values, release)) if document]
     by_kind = {_key(document): document for document in documents}
     assert len(by_kind) == len(documents)
@@ -67,8 +67,10 @@ def objects(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> 
 
 
 def _key(document: Object) -> str:
-    component = document["metadata"]["labels"].get("app.kubernetes.io/component")
-    return f"{document['kind']}/{component}" if component else str(document["kind"])
+    metadata = document["metadata"]
+    elsewhere = metadata.get("namespace", NAMESPACE) != NAMESPACE
+    parts = [metadata["labels"].get("app.kubernetes.io/component"), metadata["namespace"] if elsewhere else None]
+    return "/".join([str(document["kind"]), *filter(None, parts)])
 
 
 def pod_of(values: Mapping[str, Any] | None = None) -> Object:
@@ -104,5 +106,12 @@ def schema_location() -> str:
     return done.stdout.strip()
 
 
-def kubeconform(manifests: str) -> "subprocess.CompletedProcess[str]":
-    return run(tool("kubeconform"), "-strict", "-summary", "-schema-location", schema_location(), "-", stdin=manifests)
+CRDS = Path(__file__).with_name("crds")
+"""Schemas of kinds that Kubernetes has not itself, with the fields that the chart uses, strict as the others are."""
+
+
+def kubeconform(manifests: str, location: str = "") -> "subprocess.CompletedProcess[str]":
+    """Against the newest Kubernetes, or that of ``location``."""
+    places = (location or schema_location(), f"{CRDS}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json")
+    options = [word for place in places for word in ("-schema-location", place)]
+    return run(tool("kubeconform"), "-strict", "-summary", *options, "-", stdin=manifests)

@@ -313,7 +313,7 @@ class Limits:
     """Nodes; Kubernetes is built for 5,000. Of each its two labels are kept."""
     pull_secret_watches: int = 200
     """Watches for ``cluster.pullSecrets``: of each namespace one for its service accounts, and one for its pull secrets
-    or one for each that is named. Each is a connection to the API server, which takes about 0.4 MiB."""
+    or one for each that is named. Each is a connection to the API server, and takes about 0.1 MiB."""
     watched_pull_secrets: int = 1000
     """Pull secrets of one namespace that are kept; what a namespace has beyond that is asked for by name."""
     watched_pull_secret_bytes: int = 1 * MIB
@@ -438,6 +438,12 @@ class Limits:
     """And from all of them: each costs the API server a question."""
     login_seconds: float = 1.0
     """When a refused login is answered, whatever it took: its time tells nothing of the token."""
+
+    # -- traces ------------------------------------------------------------------------------------------
+    trace_spans: int = 500
+    """Spans of one review: a pod of ten images with their attestations has about 150."""
+    waiting_spans: int = 10_000
+    """Spans that wait for the collector, about 10 MiB; what comes after is dropped and counted."""
 
     # -- facts that are kept -----------------------------------------------------------------------------
     stored_fact_bytes: int = 512 * MIB

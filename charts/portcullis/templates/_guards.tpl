@@ -2,6 +2,8 @@
 {{- define "portcullis.guards" -}}
 {{- include "portcullis.guards.owned" . -}}
 {{- include "portcullis.guards.webhook" . -}}
+{{- include "portcullis.guards.caller" . -}}
+{{- include "portcullis.guards.pullSecrets" . -}}
 {{- include "portcullis.guards.pages" . -}}
 {{- include "portcullis.guards.store" . -}}
 {{- include "portcullis.guards.opa" . -}}
@@ -18,6 +20,16 @@
 {{- end -}}
 {{- if eq (dig "audit" "checkpoints" "configMap" "" .Values.config) (include "portcullis.fullname" .) -}}
 {{- fail (printf "config.audit.checkpoints.configMap is %s, which is the ConfigMap of the configuration: take another name" (include "portcullis.fullname" .)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "portcullis.guards.pullSecrets" -}}
+{{- $listed := list -}}
+{{- range .Values.pullSecrets -}}
+{{- if has .namespace $listed -}}
+{{- fail (printf "pullSecrets lists the namespace %s twice: put all names into one entry" .namespace) -}}
+{{- end -}}
+{{- $listed = append $listed .namespace -}}
 {{- end -}}
 {{- end -}}
 
@@ -46,7 +58,9 @@
       "server.tls" "set tls.existingSecret or tls.certManager instead"
       "server.pathSegment" "the gate makes one"
       "cluster.webhook" "set webhook.standDown instead"
+      "cluster.pullSecrets" "set pullSecrets instead"
       "cluster.caller.pathSecret" "the chart makes that Secret"
+      "cluster.caller.clientCertificate" "set caller.clientCertificate instead"
       "cluster.events" "set events.enabled instead"
       "audit.pages.address" "set pages.service.enabled instead"
       "audit.pages.port" "set ports.pages instead"

@@ -129,7 +129,11 @@ readOnlyRootFilesystem: true
 {{- end -}}
 {{- $own := dict
       "server" (dict "address" "0.0.0.0" "port" (int .Values.ports.webhook) "healthAddress" "0.0.0.0" "healthPort" (int .Values.ports.health) "tls" $tls)
-      "cluster" (dict "webhook" (include "portcullis.registration" . | fromJson) "events" .Values.events.enabled "caller" (dict "pathSecret" (include "portcullis.sharedSecret" .)))
+      "cluster" (dict
+        "webhook" (include "portcullis.registration" . | fromJson)
+        "events" .Values.events.enabled
+        "pullSecrets" .Values.pullSecrets
+        "caller" (include "portcullis.caller" . | fromJson))
       "audit" (dict "pages" $pages) -}}
 {{- $config = mergeOverwrite (dict "audit" (include "portcullis.store" . | fromYaml)) $config $own -}}
 {{- if eq .Values.opa.mode "sidecar" -}}

@@ -2,18 +2,23 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
 from fakes.apiserver import api_server
 from portcullis.cluster.inventory import WatchedKind
+from portcullis.cluster.pullsecrets import PullSecretPlace, WatchedPullSecrets
 from portcullis.cluster.resources import Resource
 from portcullis.cluster.watch import Bounds, Change
-from portcullis.cluster.watching import Watched
-from portcullis.limits import DEFAULT_LIMITS
+from portcullis.cluster.watching import Wanted, Watched
+from portcullis.cluster.watching import watching as cluster_watching
+from portcullis.errors import ConfigError
+from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.decision import Problem
 from portcullis.policy.inventory import Inventory
 from portcullis.server.live.watching import Watching
+from portcullis.server.settings import load_settings
 from portcullis.server.telemetry import Metrics
 
 pytestmark = pytest.mark.anyio
@@ -71,3 +76,65 @@ async def test_the_inventory_is_whole_or_a_problem() -> None:
         assert 'portcullis_watch_objects{resource="services"} 0.0' in page
         assert 'portcullis_watch_lists_total{resource="services"} 1.0' in page
         task.cancel()
+
+
+async def test_watches_of_one_resource_make_one_series_and_problems_are_few() -> None:
+    """Nobody who makes namespaces or Secrets makes series."""
+    places = [PullSecretPlace(f"team-{number}", ("a", "b")) for number in range(4)]
+    async with api_server() as (server, client):
+        secrets = WatchedPullSecrets(client=client, places=places, limits=DEFAULT_LIMITS)
+        watching = Watching()
+        watching.attach(Watched(None, None, (), secrets.watches, pull_secrets=secrets))
+        assert watching.keychain is not None
+        metrics, check = Metrics(), watching.check()
+        watching.observe(metrics)
+        assert check is not None
+        said = await check.probe()
+        assert said == "; ".join(["not listed yet"] * 5 + ["and 7 more"])
+        page = metrics.page().decode()
+        assert "team-" not in page
+        assert 'portcullis_watch_silent_seconds{resource="secrets"} +Inf' in page
+        assert 'portcullis_watch_broken{resource="secrets"} 8.0' in page
+        assert 'portcullis_watch_broken{resource="serviceaccounts"} 4.0' in page
+        server.put("/api/v1/namespaces/team-0/secrets", "a", kind="Secret", type="Opaque")
+        server.forbidden = lambda request: "team-3" in request.path
+        tasks = [asyncio.create_task(watch.run()) for watch in secrets.watches]
+        await until(lambda: sum(watch.synced.is_set() for watch in secrets.watches) == 9)
+        await until(lambda: all(watch.cuts for watch in secrets.watches if watch.resource.namespace == "team-3"))
+        assert check.remark() == "secrets 1, serviceaccounts 0"
+        page = metrics.page().decode()
+        assert 'portcullis_watch_silent_seconds{resource="secrets"} +Inf' in page  # the worst of them
+        assert 'portcullis_watch_broken{resource="secrets"} 2.0' in page
+        assert 'portcullis_watch_objects{resource="secrets"} 1.0' in page
+        assert 'portcullis_watch_lists_total{resource="secrets"} 6.0' in page
+        assert "portcullis_pull_secret_lookups_total 0.0" in page
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "words"),
+    [
+        ("{pullSecrets: [{namespace: shop}]}", "pullSecrets needs webhook, which says that there is a cluster"),
+        ("{webhook: {name: a}, pullSecrets: [{namespace: a}, {namespace: a, names: [b]}]}", "namespace a twice"),
+        ("{webhook: {name: a}, pullSecrets: [{namespace: A}]}", "pullSecrets.0.namespace"),
+        ("{webhook: {name: a}, pullSecrets: [{namespace: a, names: [a/b]}]}", "pullSecrets.0.names.0"),
+        ("{webhook: {name: a}, pullSecrets: [{namespaces: a}]}", "namespaces"),
+    ],
+)
+def test_a_slip_in_the_configuration_is_named(cluster: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "portcullis.yaml"
+    path.write_text(f"cluster: {cluster}\n")
+    with pytest.raises(ConfigError, match=words):
+        load_settings(path, {})
+
+
+async def test_more_watches_than_connections_that_we_may_take() -> None:
+    wanted = Wanted(pull_secrets=[PullSecretPlace("a"), PullSecretPlace("b", ("x", "y"))])
+    opened = cluster_watching(
+        wanted, Limits(pull_secret_watches=4), maps_changed=lambda: None, objects_changed=lambda *_: None
+    )
+    with pytest.raises(ConfigError, match=r"takes 5 watches, more than the limit pullSecretWatches of 4"):
+        async with opened:
+            pass

@@ -38,6 +38,8 @@ def in_cluster(who: str) -> Configuration:
 
 def reason_of(error: Exception, seconds: float) -> str:
     """What went wrong, for a sentence; ``seconds`` is the time that there was."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "no connection in time"
     if isinstance(error, TimeoutError):
         return f"no answer within {seconds:g} s"
     if isinstance(error, ApiException):

@@ -1,10 +1,10 @@
 """Starts everything that is watched of a cluster, over one client."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
 
@@ -22,6 +22,9 @@ from portcullis.limits import Limits
 
 _CONNECTIONS: Final = 200
 """For what else is watched, and for all that is asked for by name."""
+
+_PAUSE_SECONDS: Final = 0.02
+"""Between the begins of two watches."""
 
 ObjectsChanged = Callable[[str, str, Sequence[Change]], None]
 """Group and version, kind, and what changed of such objects."""
@@ -82,13 +85,23 @@ async def watching(
         loops = [kind.run() for kind in watched.kinds]
         inner = {kind.watch for kind in watched.kinds}
         loops += [watch.run() for watch in watched.watches if watch not in inner]
-        tasks = [asyncio.create_task(loop) for loop in loops]
+        tasks = [asyncio.create_task(_begin(place, loop)) for place, loop in enumerate(loops)]
         try:
             yield watched
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _begin(place: int, loop: Coroutine[Any, Any, None]) -> None:
+    """One after the other: two hundred connections at once would wait for each other, and be given up."""
+    try:
+        await asyncio.sleep(place * _PAUSE_SECONDS)
+    except asyncio.CancelledError:
+        loop.close()
+        raise
+    await loop
 
 
 def _watched(

@@ -150,7 +150,7 @@ class PullSecretKeychain:
             return error.message
 
     async def _look(self, repository: Repository, access: Access) -> _Look:
-        if not access.namespace:
+        if access.stranger or not access.namespace:
             return _Look(Anonymous(), "")
         if unread := self._secrets.unread(access.namespace):
             return _Look(Anonymous(), unread)
