@@ -430,7 +430,7 @@ def test_each_alert_points_to_its_part_of_the_page() -> None:
 
 
 def test_the_page_says_of_each_what_to_do() -> None:
-    """What it means, and a command or a key to begin with; and only metrics that the rules have or operators.md lists."""
+    """What it means, and a command or a key to begin with; only metrics that the rules have or operators.md lists."""
     parts = re.split(r"^## (Portcullis\w+)$", PAGE.read_text("utf-8"), flags=re.MULTILINE)[1:]
     for name, words in zip(parts[::2], parts[1::2], strict=True):
         assert "**Do**" in words, name
