@@ -35,6 +35,7 @@ TARGET = CHART / "values.schema.json"
 OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
     "Cluster": ("webhook", "events", "pullSecrets"),
+    "CallerSection": ("pathSecret", "clientCertificate"),
     "Policies": ("configMaps",),
     "PagesSection": ("address", "port"),
 }
@@ -177,6 +178,16 @@ def certificate() -> Schema:
     )
 
 
+def caller() -> Schema:
+    client = {
+        "configMap": text("With the authority that signs it; empty: none.", rf"({SUBDOMAIN})?"),
+        "secret": text("The same in a Secret.", rf"({SUBDOMAIN})?"),
+        "key": text("Under which it lies there.", r"[-._a-zA-Z0-9]{1,253}"),
+        "commonNames": listed(text(pattern=r".{1,64}"), "Its common name is one of these, letter by letter."),
+    }
+    return closed({"clientCertificate": closed(client, "Of the API server.")})
+
+
 def network_policy() -> Schema:
     port = closed(
         {"protocol": text(choices=["TCP", "UDP", "SCTP"]), "port": PORT_REFERENCE, "endPort": whole(1, 65535)}
@@ -278,12 +289,28 @@ def chart_values() -> dict[str, Schema]:
                 )
             }
         ),
+        "caller": caller(),
         "networkPolicy": network_policy(),
+        "metrics": metrics(),
         "events": closed({"enabled": flag("Whether objects whose pods are refused get an Event.")}),
         **pod(),
         "nameOverride": text(pattern=r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?"),
         "fullnameOverride": text(pattern=r"([a-z]([-a-z0-9]{0,61}[a-z0-9])?)?"),
     }
+
+
+def metrics() -> Schema:
+    alert = text(pattern=r"Portcullis[A-Za-z]+")
+    seconds = text(pattern="[1-9][0-9]*(s|m)")
+    labels = words("Beside those of the chart.", but=LABELS)
+    monitor = {"enabled": flag(), "interval": seconds, "scrapeTimeout": seconds, "labels": labels}
+    return closed(
+        {
+            "serviceMonitor": closed(monitor),
+            "prometheusRule": closed({"enabled": flag(), "labels": labels, "disabled": listed(alert)}),
+            "dashboard": closed({"enabled": flag(), "labels": labels, "annotations": words()}),
+        }
+    )
 
 
 def configuration() -> Schema:

@@ -3,14 +3,30 @@
 import functools
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
 import portcullis
+from chart import oldest
 from chart.generate_schema import TARGET, render
-from chart.support import CHART, CI_FILES, helm, kubeconform, objects, rendered, run, template, tool, values_of
+from chart.support import (
+    CHART,
+    CI_FILES,
+    ROOT,
+    container_of,
+    helm,
+    kubeconform,
+    objects,
+    rendered,
+    run,
+    schema_location,
+    template,
+    tool,
+    values_of,
+)
 
 DOCUMENT = "helm-docs --chart-search-root charts/portcullis --sort-values-order file"
 GENERATE = "uv run --frozen --no-sync python tests/chart/generate_schema.py"
@@ -19,17 +35,11 @@ ci_file = pytest.mark.parametrize("file", CI_FILES, ids=lambda file: file.stem)
 
 
 def test_the_ci_files() -> None:
-    names = [
-        "custom-policies",
-        "default",
-        "emptydir",
-        "enforce",
-        "given-secret",
-        "postgresql",
-        "pull-secrets",
-        "readers",
-    ]
-    assert [file.name.removesuffix("-values.yaml") for file in CI_FILES] == names
+    """One for each way to install it; each says in its first line which."""
+    assert len(CI_FILES) > 10
+    for file in CI_FILES:
+        assert file.read_text("utf-8").startswith("# ")
+        assert values_of(file) or file.stem == "default-values"
 
 
 @ci_file
@@ -48,11 +58,27 @@ def test_renders_the_same_twice(file: Path) -> None:
 
 
 @ci_file
-def test_is_valid_kubernetes(file: Path) -> None:
-    done = kubeconform(rendered(values_of(file)))
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_is_valid_in_the_newest_and_in_the_oldest_kubernetes(file: Path) -> None:
+    """What is stable in both is in those between them."""
     count = len(objects(values_of(file)))
-    assert f"{count} resources found parsing stdin - Valid: {count}," in done.stdout
+    for location in (schema_location(), oldest.location()):
+        done = kubeconform(rendered(values_of(file)), location)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{count} resources found parsing stdin - Valid: {count}," in done.stdout
+
+
+def test_the_oldest_is_the_one_that_the_chart_asks_for() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+    assert chart["kubeVersion"] == f">={oldest.version().removeprefix('v').rpartition('.')[0]}.0-0"
+
+
+def test_the_oldest_knows_its_kinds() -> None:
+    """A field that came later is seen."""
+    later = rendered().replace("      enableServiceLinks: false\n", "      hostnameOverride: x\n")
+    done = kubeconform(later, oldest.location())
+    assert done.returncode == 1
+    assert "additional properties 'hostnameOverride' not allowed" in done.stdout
+    assert kubeconform(later).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -97,6 +123,30 @@ def test_every_object_is_in_its_place() -> None:
 def test_versions_are_those_of_the_package() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
     assert (chart["version"], chart["appVersion"]) == (portcullis.__version__, portcullis.__version__)
+
+
+def test_what_artifact_hub_shows() -> None:
+    """As https://artifacthub.io/docs/topics/annotations/helm/ wants it."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+    shown = {key.removeprefix("artifacthub.io/"): value for key, value in chart["annotations"].items()}
+    assert shown["category"] == "security"
+    assert shown["license"] == tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["license"]
+    assert {shown["prerelease"], shown["containsSecurityUpdates"]} <= {"true", "false"}
+    (image,) = yaml.safe_load(shown["images"])
+    assert image["image"] == container_of()["image"]
+    kinds = {"added", "changed", "deprecated", "removed", "fixed", "security"}
+    changes = yaml.safe_load(shown["changes"])
+    assert changes
+    assert all(change.keys() == {"kind", "description"} and change["kind"] in kinds for change in changes)
+    for link in yaml.safe_load(shown["links"]):
+        page = link["url"].partition("/blob/main/")[2]
+        assert not page or (ROOT / page).is_file(), link
+
+
+def test_labels_of_ones_own_are_on_every_object() -> None:
+    values = values_of(CHART / "ci" / "autoscaling-values.yaml")
+    for kind, item in objects(values).items():
+        assert item["metadata"]["labels"].items() >= values["extraLabels"].items(), kind
 
 
 def test_the_schema_is_the_one_that_is_made() -> None:

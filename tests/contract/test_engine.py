@@ -511,6 +511,8 @@ async def test_the_deadline_stops_the_evaluation_inside_OPA(opa_binary: Path) ->
         with pytest.raises(EngineTimeout):
             await engine.evaluate(compiled, ["names", "expensive"], DOCUMENT, soon(0.3))
         assert messages(await judge(engine, compiled, DOCUMENT, "names")) == ["web"]
+        assert engine.evaluations == {"engine-timeout": 1, "ok": 1}
+        assert (engine.seconds.count, engine.waiting) == (2, 0)
         before = processor_seconds(supervisor.pid)
         await asyncio.sleep(1)
         assert processor_seconds(supervisor.pid) - before < 0.5, "it goes on evaluating"

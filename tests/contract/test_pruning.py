@@ -90,10 +90,30 @@ async def test_tallies_are_those_of_the_records_that_are_left(audit_url: str) ->
         for number in range(1, 6):
             await store.append(made(number))
         await store.append(replace(made(6), dry_run=True))
+        await store.append(replace(made(7), sampled=True))
         # by hour and by day, each of the namespace and of all together
         assert await sums(store) == [24, 40, [("sha256:aa", 5, 5)]]
         await Pruner(store, signer=Signer(), clock=LATER).prune(after(2))
         assert await sums(store) == [16, 24, [("sha256:aa", 3, 3)]]
+        await Pruner(store, signer=Signer(), clock=LATER).prune(after(7))
+        assert await sums(store) == [None, None, []]
+        assert await counts(store, decisions, hours) == [0, 0]
+
+
+async def test_what_strangers_sent_takes_nothing_out_of_the_tallies(audit_url: str) -> None:
+    """A sample counted for nothing, and so it does when it goes."""
+
+    async def uses(store: SqlRecords) -> list[object]:
+        return [*await counts(store, tallies, policy_tallies, image_uses)]
+
+    async with writing(audit_url) as store:
+        await store.append(replace(made(1), sampled=True))
+        assert await uses(store) == [0, 0, 0]
+        await store.append(made(2))
+        counted = await uses(store)
+        assert all(counted)
+        pruned = await Pruner(store, signer=Signer(), clock=LATER).prune(after(1))
+        assert (pruned.records, await uses(store)) == (1, counted)
 
 
 async def test_only_a_beginning_goes_whatever_the_clock_said(audit_url: str) -> None:

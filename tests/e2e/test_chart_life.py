@@ -159,7 +159,7 @@ def test_a_gate_that_is_restarted_opens_nothing_and_the_rescue_opens_the_cluster
 
 
 def restarted(pod: Running, before: int) -> None:
-    until(lambda: pod.process.poll() is None and pod.process.pid != before and pod.ready, "the pod again", 60)
+    until(lambda: pod.process.poll() is None and pod.process.pid != before and pod.ready, "the pod again", 120)
 
 
 @contextlib.contextmanager

@@ -5,13 +5,13 @@ import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
-from portcullis.cluster.registration import Registration
+from portcullis.cluster.certificatestate import Content, Stored
+from portcullis.cluster.registration import Registration, Written, path_of
 from portcullis.errors import ClusterError
 from portcullis.times import rfc3339
 
@@ -32,16 +32,49 @@ class MemoryConfigurations:
             raise self.error
         return self.found
 
-    async def write(self, found: Registration, *, ca_bundle: bytes | None, stopped_at: datetime | None) -> None:
+    async def write(self, found: Registration, written: Written) -> Registration | None:
         if self.error is not None:
             raise self.error
-        if self.found is None or self.found.uid != found.uid:
-            raise ClusterError("it was deleted meanwhile")
+        if self.found is None or (self.found.uid, self.found.version) != (found.uid, found.version):
+            return None
         self.written += 1
-        names = self.found.ca_bundles
-        kept = self.found.ca_bundles if ca_bundle is None else dict.fromkeys(names, ca_bundle)
-        stopped = dict.fromkeys(names, rfc3339(stopped_at, "seconds")) if stopped_at is not None else {}
-        self.found = replace(self.found, ca_bundles=kept, stopped=stopped)
+        names, at = self.found.ca_bundles, written.stopped_at
+        self.found = replace(
+            self.found,
+            ca_bundles=names if written.ca_bundle is None else dict.fromkeys(names, written.ca_bundle),
+            stopped=dict.fromkeys(names, rfc3339(at, "seconds")) if at is not None else {},
+            paths={
+                webhook: path_of(webhook, written.segment) if written.segment else path
+                for webhook, path in self.found.paths.items()
+            },
+            owners=frozenset({written.owner.uid}) if written.owner is not None else frozenset(),
+            version=str(self.written),
+        )
+        return self.found
+
+
+@dataclass
+class MemoryStore:
+    """As cluster.sharedsecret.SharedSecret. ``error`` is raised by every call, ``written`` counts the changes."""
+
+    content: Content = field(default_factory=dict)
+    rotate: str = ""
+    error: ClusterError | None = None
+    written: int = 0
+
+    async def read(self) -> Stored:
+        if self.error is not None:
+            raise self.error
+        return Stored(self.content, self.rotate, self.content)
+
+    async def write(self, stored: Stored, content: Content) -> Stored | None:
+        if self.error is not None:
+            raise self.error
+        if stored.found is not self.content:
+            return None
+        self.written += 1
+        self.content = dict(content)
+        return await self.read()
 
 
 class SecretServer:

@@ -21,6 +21,7 @@ from portcullis.server.pagesections import PagesSection
 from portcullis.server.review.access import Guard, guard
 from portcullis.server.review.accessopening import access_of
 from portcullis.server.review.app import create_review_app
+from portcullis.server.review.counting import PageAnswers
 from portcullis.server.review.csrf import csrf_of
 from portcullis.server.review.reader import reader_of
 
@@ -78,7 +79,8 @@ class Site:
         for one in (app, *(route.app for route in app.routes if isinstance(route, Mount))):
             one.state.parts = given
         app.state.site = self
-        self.app: Guard = guard(app, access)
+        self.answers = PageAnswers()
+        self.app: Guard = guard(app, access, self.answers)
         self.seen: list[bytes] = []
 
     def _names(self) -> tuple[str, ...]:

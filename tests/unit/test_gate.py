@@ -65,6 +65,7 @@ from portcullis.model.ruling import (
     Ruling,
 )
 from portcullis.ports import Inspector, Namespaces
+from portcullis.spans import Span, Trace
 from portcullis.standing import Current, Standing
 
 pytestmark = pytest.mark.anyio
@@ -72,10 +73,13 @@ pytestmark = pytest.mark.anyio
 IMAGE = "registry.example/acme/web:1.4"
 EARLY, LATE, SCAN = "image-source", "image-user", "scan-required"
 SHELL, USER, LIST = "image-shell", "image-named-user", "image-packages"
+TEAM, UNIQUE = "team-label", "unique-host"
 NEEDS = {
     SHELL: frozenset({Need.REQUEST, Need.IMAGE, Need.CONTENTS}),
     USER: frozenset({Need.REQUEST, Need.IMAGE, Need.CONFIG, Need.USER}),
     LIST: frozenset({Need.REQUEST, Need.IMAGE, Need.CONTENTS, Need.PACKAGES}),
+    TEAM: frozenset({Need.REQUEST, Need.NAMESPACE}),
+    UNIQUE: frozenset({Need.REQUEST, Need.INVENTORY}),
     EARLY: frozenset({Need.REQUEST}),
     LATE: frozenset({Need.REQUEST, Need.IMAGE, Need.CONFIG}),
     SCAN: frozenset({Need.REQUEST, Need.IMAGE, Need.ATTESTATIONS}),
@@ -115,6 +119,7 @@ class Bench:
     exceptions: Exceptions = field(default_factory=Exceptions)
     namespaces: Namespaces | None = None
     redactor: Redactor | None = None
+    callers_told_apart: bool = False
 
     def standing(self) -> Standing:
         return Standing(
@@ -141,6 +146,7 @@ class Bench:
             standing=Current(self.standing()),
             namespaces=self.namespaces,
             redactor=self.redactor,
+            callers_told_apart=self.callers_told_apart,
             clock=Clock(),
             limits=DEFAULT_LIMITS,
         )
@@ -200,9 +206,11 @@ class Counting:
     def __init__(self, registry: MemoryRegistry) -> None:
         self.inner = registry
         self.resolved: list[str] = []
+        self.accesses: list[Access] = []
 
     async def resolve(self, reference: ImageReference, access: Access) -> ResolvedImage:
         self.resolved.append(str(reference))
+        self.accesses.append(access)
         return await self.inner.resolve(reference, access)
 
     def __getattr__(self, name: str) -> Any:
@@ -265,6 +273,29 @@ async def test_a_good_pod_is_admitted_with_what_was_judged(bench: Bench) -> None
     assert (decision.policy_revision, decision.config_revision) == ("sha256:p", "sha256:c")
     assert msgspec.json.decode(decision.document) == bench.engine.documents[-1]
     assert set(decision.timings) == {Stage.ADMISSION, Stage.REGISTRY, Stage.POLICY, Stage.GATE}
+
+
+async def test_each_step_of_an_image_and_each_stage_is_timed_and_traced(bench: Bench) -> None:
+    bench.inspector = ScriptedInspector()
+    bench.policies = (EARLY, LATE, SCAN, SHELL)
+    gate, ended = bench.gate(), list[Span]()
+    trace = Trace(ended=ended.append, spans=100)
+    with trace.review("review"):
+        decision = await gate.decide(asking(pod()), asyncio.get_running_loop().time() + 5)
+    names = {one.span_id: one.name for one in ended}
+    assert {(names.get(one.parent_id), one.name) for one in ended} == {
+        (None, "review"),
+        ("review", "admission"),
+        ("review", "policy"),
+        ("review", "registry"),
+        ("registry", "image"),
+        ("image", "resolve"),
+        ("image", "evidence"),
+        ("image", "layers"),
+    }
+    (image,) = [one for one in ended if one.name == "image"]
+    assert image.attributes == {"image": IMAGE, "digest": decision.images[0].digest}
+    assert {step: one.count for step, one in gate.seconds.items()} == {"resolve": 1, "evidence": 1, "layers": 1}
 
 
 async def test_policies_of_the_request_alone_refuse_before_a_registry_is_asked(bench: Bench) -> None:
@@ -748,6 +779,57 @@ async def test_a_namespace_that_is_created_is_not_looked_for(bench: Bench) -> No
     changed = dataclasses.replace(asked, operation=Operation.UPDATE)
     assert (await bench.decide(changed)).verdict is Verdict.ADMITTED
     assert cluster.asked == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("told_apart", "caller", "stranger"),
+    [
+        (True, Caller.UNVERIFIED, True),
+        (True, Caller.PATH, False),
+        (True, Caller.CERTIFICATE, False),
+        (True, Caller.LOCAL, False),
+        (False, Caller.UNVERIFIED, False),
+    ],
+)
+async def test_a_stranger_asks_for_nobody(bench: Bench, told_apart: bool, caller: Caller, stranger: bool) -> None:
+    bench.callers_told_apart = told_apart
+    registry = Counting(bench.registry)
+    secretive = pod(serviceAccountName="builder", imagePullSecrets=[{"name": "regcred"}])
+    await bench.decide(dataclasses.replace(asking(secretive), caller=caller), registry=registry)
+    expected = Access(stranger=True) if stranger else Access("shop", "builder", ("regcred",))
+    assert registry.accesses == [expected]
+
+
+async def test_a_stranger_is_shown_nothing_of_the_cluster(bench: Bench) -> None:
+    """Neither labels, by which a policy or a mode goes, nor other objects."""
+    bench.modes = Modes(overrides=(Override(SHOPS, {"*": Mode.WARN}),))
+    bench.namespaces = cluster = Cluster({"team": "shop"})
+    bench.policies = (EARLY, TEAM, UNIQUE)
+    bench.engine.hits = [hit(EARLY)]
+    bench.callers_told_apart = True
+    decision = await bench.decide(asking(pod()))
+    assert cluster.asked == []
+    assert bench.engine.asked == [[EARLY]]
+    assert {one.policy: [problem.reason for problem in one.problems] for one in decision.undecided} == {
+        TEAM: ["namespace-unknown"],
+        UNIQUE: ["inventory-unavailable"],
+    }
+    assert decision.violations[0].mode is Mode.DENY
+    assert "did not show that it is the API server" in decision.problems[0].msg
+    verified = await bench.decide(dataclasses.replace(asking(pod()), caller=Caller.PATH))
+    assert (cluster.asked, verified.violations[0].mode) == (["shop"], Mode.WARN)
+
+
+async def test_a_stranger_takes_no_turn_of_the_controller_that_he_says_he_is(bench: Bench) -> None:
+    bench.callers_told_apart = True
+    gate = bench.gate(Hanging(bench.registry, named=False))
+    deadline = asyncio.get_running_loop().time() + 1.0
+    controller = asking(pod(), username="system:serviceaccount:kube-system:replicaset-controller")
+    forged = [asyncio.create_task(gate.decide(controller, deadline)) for _ in range(3)]
+    await asyncio.sleep(DEFAULT_LIMITS.moment_seconds + 0.1)  # now the turns are taken
+    true = await gate.decide(dataclasses.replace(controller, caller=Caller.PATH), deadline)
+    assert {problem.reason for problem in true.problems} == {"deadline-exceeded"}, "it waited to the end"
+    await asyncio.gather(*forged)
 
 
 TOKEN = "ghp_" + "Ab1" * 12

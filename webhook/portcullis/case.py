@@ -26,6 +26,7 @@ from portcullis.model.request import AdmissionRequest
 from portcullis.model.ruling import Mode, PolicyInfo, RuleHit, Ruling
 from portcullis.model.workload import Container, Workload
 from portcullis.ports import Clock
+from portcullis.spans import span
 from portcullis.standing import Standing
 from portcullis.text import clean
 
@@ -77,7 +78,8 @@ class Case:
     def timed(self, stage: Stage) -> Iterator[None]:
         started = self._clock.monotonic()
         try:
-            yield
+            with span(stage):
+                yield
         finally:
             elapsed = (self._clock.monotonic() - started) * 1000
             self._timings[stage] = self._timings.get(stage, 0.0) + elapsed

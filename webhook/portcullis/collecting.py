@@ -1,7 +1,8 @@
 """Collects the facts of a workload's images: one task per distinct image, what is needed and no more."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from portcullis.inspection.catalogue import Catalogue
 from portcullis.inspection.config import container_user, image_user
 from portcullis.inspection.history import build_steps
 from portcullis.limits import Limits
+from portcullis.measuring import Durations
 from portcullis.model.contents import Contents, ContentsStatus
 from portcullis.model.decision import Problem, Stage
 from portcullis.model.evidence import Evidence
@@ -39,6 +41,7 @@ from portcullis.model.ruling import Need
 from portcullis.model.workload import Workload
 from portcullis.patience import Patience, Wait
 from portcullis.ports import Clock, Gatherer, Inspector, Registry
+from portcullis.spans import span
 from portcullis.tasks import aside
 
 _KNOWN_HISTORIES = 500
@@ -46,6 +49,9 @@ _KNOWN_HISTORIES = 500
 
 _SLOWER = 8
 """How much longer it takes to search a character of a history for secrets than to read a byte of JSON."""
+
+STEPS = ("resolve", "evidence", "layers")
+"""With one image: what its reference means and what it says of itself, what was signed about it, what is in it."""
 
 REQUEST_NEEDS = frozenset({Need.REQUEST, Need.NAMESPACE, Need.INVENTORY})
 """What is known without a look at the images."""
@@ -143,6 +149,7 @@ class ImageCollector:
         inspector: looks into layers; None where that is switched off.
         catalogue: says what is a secret in a line of the history, which nobody is shown.
         redactor: takes secrets out of what an image says of itself; by default without rules of an operator.
+        seconds: is told how long each of STEPS takes.
     """
 
     def __init__(
@@ -156,7 +163,9 @@ class ImageCollector:
         clock: Clock,
         limits: Limits,
         redactor: Redactor | None = None,
+        seconds: Mapping[str, Durations] | None = None,
     ) -> None:
+        self._seconds = seconds or {step: Durations() for step in STEPS}
         self._patience = Patience(limits)
         self._parse = parse
         self._registry = registry
@@ -234,10 +243,28 @@ class ImageCollector:
             for image in collected:
                 self._late(image, elapsed, cut_short=wait.cut_short)
 
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        started = self._clock.monotonic()
+        try:
+            with span(name):
+                yield
+        finally:
+            self._seconds[name].observe(self._clock.monotonic() - started)
+
     async def _one(self, image: _Collected, reference: ImageReference, needs: frozenset[Need], access: Access) -> None:
+        with span("image", image=image.written) as one:
+            await self._facts_of(image, reference, needs, access)
+            if image.resolved is not None:
+                one.set(digest=image.resolved.digest)
+
+    async def _facts_of(
+        self, image: _Collected, reference: ImageReference, needs: frozenset[Need], access: Access
+    ) -> None:
         image.under_way.add(Stage.REGISTRY)
         try:
-            resolved = await self._registry.resolve(reference, access)
+            with self._step("resolve"):
+                resolved = await self._registry.resolve(reference, access)
         except RegistryError as error:
             image.under_way.discard(Stage.REGISTRY)
             image.problems.append(problem_of(error, Stage.REGISTRY, image.written))
@@ -284,7 +311,8 @@ class ImageCollector:
 
     async def _attestations(self, image: _Collected, resolved: ResolvedImage, access: Access) -> None:
         try:
-            image.evidence = await self._gatherer.gather(resolved, access)
+            with self._step("evidence"):
+                image.evidence = await self._gatherer.gather(resolved, access)
         except RegistryError as error:
             image.problems.append(problem_of(error, Stage.EVIDENCE, image.written))
         image.under_way.discard(Stage.EVIDENCE)
@@ -304,7 +332,8 @@ class ImageCollector:
             return
         image.contents_status = ContentsStatus.PENDING
         try:
-            contents = await self._inspector.inspect(resolved, access)
+            with self._step("layers"):
+                contents = await self._inspector.inspect(resolved, access)
         except InspectionBusy as error:
             seconds = self._limits.inspection_failure_seconds
             image.problems += [_pending(image, stage, error.message, seconds) for stage in sorted(stages)]

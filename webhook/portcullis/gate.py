@@ -12,11 +12,20 @@ from portcullis.admission.unchanged import unchanged
 from portcullis.admission.workloads import WorkloadReader
 from portcullis.audit.redact import Redactor
 from portcullis.case import Case
-from portcullis.collecting import REQUEST_NEEDS, UNMET_BY, Collector, ImageCollector, container_facts, problem_of
+from portcullis.collecting import (
+    REQUEST_NEEDS,
+    STEPS,
+    UNMET_BY,
+    Collector,
+    ImageCollector,
+    container_facts,
+    problem_of,
+)
 from portcullis.errors import ClusterError, EngineError, PortcullisError, RedactionError
 from portcullis.evidence.marks import marks_of
 from portcullis.inspection.catalogue import Catalogue
 from portcullis.limits import Limits
+from portcullis.measuring import Durations
 from portcullis.model.decision import Because, Decision, Problem, Stage
 from portcullis.model.image import Access
 from portcullis.model.place import NamespaceFacts, Place, texts_of
@@ -88,6 +97,8 @@ class Gate:
     ) -> None:
         parse = functools.partial(parse_reference, default_registry=default_registry, limits=limits)
         self._redactor = redactor or Redactor(limits=limits)
+        self.seconds = {step: Durations() for step in STEPS}
+        """How long the steps with one image took."""
         self._collector: Collector = collector or ImageCollector(
             parse=parse,
             registry=registry,
@@ -97,6 +108,7 @@ class Gate:
             clock=clock,
             limits=limits,
             redactor=self._redactor,
+            seconds=self.seconds,
         )
         self._reader = reader
         self._engine = engine

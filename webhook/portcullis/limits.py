@@ -439,6 +439,12 @@ class Limits:
     login_seconds: float = 1.0
     """When a refused login is answered, whatever it took: its time tells nothing of the token."""
 
+    # -- traces ------------------------------------------------------------------------------------------
+    trace_spans: int = 500
+    """Spans of one review: a pod of ten images with their attestations has about 150."""
+    waiting_spans: int = 10_000
+    """Spans that wait for the collector, about 10 MiB; what comes after is dropped and counted."""
+
     # -- facts that are kept -----------------------------------------------------------------------------
     stored_fact_bytes: int = 512 * MIB
     """Facts of layers and images in the audit store. A layer of 20,000 files takes about 400 KiB; one fact may take a

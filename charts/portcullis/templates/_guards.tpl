@@ -2,6 +2,7 @@
 {{- define "portcullis.guards" -}}
 {{- include "portcullis.guards.owned" . -}}
 {{- include "portcullis.guards.webhook" . -}}
+{{- include "portcullis.guards.caller" . -}}
 {{- include "portcullis.guards.pullSecrets" . -}}
 {{- include "portcullis.guards.pages" . -}}
 {{- include "portcullis.guards.store" . -}}
@@ -55,9 +56,11 @@
       "server.healthAddress" "it is always 0.0.0.0"
       "server.healthPort" "set ports.health instead"
       "server.tls" "set tls.existingSecret or tls.certManager instead"
-      "server.pathSegment" "the webhook calls /validate"
+      "server.pathSegment" "the gate makes one"
       "cluster.webhook" "set webhook.standDown instead"
       "cluster.pullSecrets" "set pullSecrets instead"
+      "cluster.caller.pathSecret" "the chart makes that Secret"
+      "cluster.caller.clientCertificate" "set caller.clientCertificate instead"
       "cluster.events" "set events.enabled instead"
       "audit.pages.address" "set pages.service.enabled instead"
       "audit.pages.port" "set ports.pages instead"

@@ -95,11 +95,26 @@ readOnlyRootFilesystem: true
 {{- if and (ne (toString $pages.enabled) "false") (or (hasKey $pages "tokens") $proxied) -}}true{{- end -}}
 {{- end -}}
 
+{{/* What the replicas share: the CA of their certificate, and the path by which the API server calls. */}}
+{{- define "portcullis.sharedSecret" -}}
+{{- printf "%s-shared" (include "portcullis.fullname" . | trunc 56 | trimSuffix "-") -}}
+{{- end -}}
+
+{{/* cluster.webhook, as JSON. Of several replicas only the last one switches the webhook off. */}}
+{{- define "portcullis.registration" -}}
+{{- $name := include "portcullis.fullname" . -}}
+{{- $registration := dict "name" $name "standDown" .Values.webhook.standDown -}}
+{{- if include "portcullis.replicated" . -}}
+{{- $_ := set $registration "deployment" $name -}}
+{{- end -}}
+{{- toJson $registration -}}
+{{- end -}}
+
 {{/* portcullis.yaml: the values under config, with what the chart knows. */}}
 {{- define "portcullis.configuration" -}}
 {{- $name := include "portcullis.fullname" . -}}
 {{- $config := deepCopy .Values.config -}}
-{{- $tls := dict "selfManaged" (dict "directory" "/var/lib/portcullis/tls" "names" (include "portcullis.certificateNames" . | fromJsonArray)) -}}
+{{- $tls := dict "selfManaged" (dict "secret" (include "portcullis.sharedSecret" .) "names" (include "portcullis.certificateNames" . | fromJsonArray)) -}}
 {{- $pages := dict "port" (int .Values.ports.pages) -}}
 {{- $given := (.Values.config.audit | default dict).pages | default dict -}}
 {{- if .Values.pages.service.enabled -}}
@@ -114,7 +129,11 @@ readOnlyRootFilesystem: true
 {{- end -}}
 {{- $own := dict
       "server" (dict "address" "0.0.0.0" "port" (int .Values.ports.webhook) "healthAddress" "0.0.0.0" "healthPort" (int .Values.ports.health) "tls" $tls)
-      "cluster" (dict "webhook" (dict "name" $name "standDown" .Values.webhook.standDown) "events" .Values.events.enabled "pullSecrets" .Values.pullSecrets)
+      "cluster" (dict
+        "webhook" (include "portcullis.registration" . | fromJson)
+        "events" .Values.events.enabled
+        "pullSecrets" .Values.pullSecrets
+        "caller" (include "portcullis.caller" . | fromJson))
       "audit" (dict "pages" $pages) -}}
 {{- $config = mergeOverwrite (dict "audit" (include "portcullis.store" . | fromYaml)) $config $own -}}
 {{- if eq .Values.opa.mode "sidecar" -}}

@@ -4,7 +4,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ from e2e.cluster.network import ServiceProxy
 from e2e.cluster.pods import Kubelet
 from e2e.cluster.programs import Cluster, service_socket
 from e2e.cluster.registry import SampleRegistry
-from portcullis.cli.demo.webhook import free_ports
+from fakes.postgres import PASSWORD, PostgresServer
 
 NAMESPACE = "portcullis-system"
 RELEASE = "portcullis"
-PORTS = ("webhook", "health", "pages")
 WEBHOOK = "gate.portcullis.dev"
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 SIGNER = "signer-ci"
 """The Secret with the public key of who signs scans."""
+DATABASE = "audit-database"
+"""The Secret with the password of the shared store."""
 CHART = Path(__file__).resolve().parents[3] / "charts" / "portcullis"
 
 
@@ -33,7 +34,32 @@ class Installed:
     cluster: Cluster
     kubelet: Kubelet
     registry: SampleRegistry
-    ports: dict[str, int] = field(default_factory=lambda: dict(zip(PORTS, free_ports(3), strict=True)))
+    proxy: ServiceProxy
+    postgres: PostgresServer | None = None
+    database: str = ""
+    """The database of that server which the release was told of, "" for SQLite on the volumes."""
+
+    @property
+    def replicated(self) -> dict[str, Any]:
+        """The values of two replicas on the database, where there is one."""
+        if not self.database:
+            return {}
+        return {"replicas": 2, "database": {"passwordSecret": {"name": DATABASE, "key": "password"}}}
+
+    @property
+    def database_url(self) -> str:
+        assert self.postgres is not None
+        return self.postgres.url(self.database, password="", query="sslmode=disable")
+
+    def shared(self, statement: str) -> list[tuple[Any, ...]]:
+        """What the database that replicas share answers."""
+        assert self.postgres is not None
+        return self.postgres.execute(statement, database=self.database)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Where on this machine's loopback the gate listens, by the names of the chart; of the first replica."""
+        return self.kubelet.alive[0].named
 
     def helm(self, verb: str, *arguments: str, values: Mapping[str, Any] | None = None, **more: Any) -> str:
         """helm install, upgrade or uninstall; waits until it is done."""
@@ -45,13 +71,14 @@ class Installed:
         return done.stdout
 
     def values(self, profile: str, **config: Any) -> dict[str, Any]:
-        """What the tests need beside the defaults: free ports, and a registry on loopback that they trust."""
+        """What the tests need beside the defaults: a registry on loopback that they trust, and little patience."""
         host, loopback = self.registry.host, {"insecure": True, "private": True}
         accept = [{"predicates": ["vulnerability"], "signers": ["ci"]}]
         return {
             "profile": profile,
-            "ports": self.ports,
+            **self.replicated,
             "config": {
+                **({"audit": {"database": self.database_url}} if self.database else {}),
                 "server": {"stopDelaySeconds": 1},
                 "registries": {"hosts": {host: loopback}},
                 "trust": {
@@ -69,14 +96,17 @@ class Installed:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """Every decision in the audit logs on the volumes of the release, oldest first."""
-        columns = "id, uid, username, operation, kind, namespace, name, verdict, code, because, dry_run, body"
+        """Every decision in the audit logs of the release, oldest first: on its volumes and in its database."""
+        columns = "id, chain, uid, username, operation, kind, namespace, name, verdict, code, because, dry_run, body"
+        query = f"select {columns} from decisions order by sequence"
         found = []
         for database in sorted(self.kubelet.claims.glob("*/audit.db"), key=lambda path: path.stat().st_ctime):
             with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
                 connection.row_factory = sqlite3.Row
-                rows = connection.execute(f"select {columns} from decisions order by sequence")
-                found += [dict(row) for row in rows]
+                found += [dict(row) for row in connection.execute(query)]
+        if self.postgres is not None and self.database:
+            rows = self.shared(query)
+            found += [dict(zip(columns.split(", "), row, strict=True)) for row in rows]
         return found
 
     def records_of(self, name: str) -> list[dict[str, Any]]:
@@ -84,9 +114,10 @@ class Installed:
 
 
 @contextlib.contextmanager
-def prepared(cluster: Cluster, registry: SampleRegistry) -> Iterator[Installed]:
+def prepared(cluster: Cluster, registry: SampleRegistry, *, nodes: int = 1) -> Iterator[Installed]:
     """Everything that an installation needs of a cluster; nothing is installed yet."""
-    proxy = ServiceProxy(cluster.api, service_socket(cluster.folder))
+    kubelet = Kubelet(cluster, NAMESPACE, nodes)
+    proxy = ServiceProxy(cluster.api, service_socket(cluster.folder), kubelet.true_port)
     cluster.namespace(NAMESPACE)
     cluster.apply(
         {
@@ -96,8 +127,31 @@ def prepared(cluster: Cluster, registry: SampleRegistry) -> Iterator[Installed]:
             "stringData": {"cosign.pub": registry.public_key},
         }
     )
-    with proxy.running(), Kubelet(cluster, NAMESPACE).running() as kubelet:
-        yield Installed(cluster, kubelet, registry)
+    with proxy.running(), kubelet.running():
+        yield Installed(cluster, kubelet, registry, proxy)
+
+
+@contextlib.contextmanager
+def shared_store(release: Installed) -> Iterator[None]:
+    """A PostgreSQL server beside the cluster, and the Secret with its password: what is installed meanwhile has two
+    replicas."""
+    server = release.postgres = PostgresServer()
+    try:
+        server.start()
+        with server.database() as database:
+            release.database = database
+            release.cluster.apply(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "metadata": {"name": DATABASE, "namespace": NAMESPACE},
+                    "stringData": {"password": PASSWORD},
+                }
+            )
+            yield
+    finally:
+        release.database, release.postgres = "", None
+        server.close()
 
 
 def assert_joined(installed: Installed) -> None:

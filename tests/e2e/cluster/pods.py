@@ -1,21 +1,19 @@
-"""Stands in for the kubelet: runs the pods of one namespace as processes of this machine.
+"""Stands in for the kubelets and the scheduler: runs the pods of one namespace as processes of this machine.
 
-Each pod is bound to a node, its volumes are filled from the API server (ConfigMaps, Secrets, a token of its service
-account), its container's arguments run in mounts of their own (root.py), its probes are asked, and its status is
-reported; a deleted pod gets SIGTERM, then its time. Volume claims are folders that outlive pods. What is not done:
-images are not pulled (the program is this checkout's), and the process keeps the user that runs the tests.
+Each pod is bound to a node that takes pods, the one with the fewest; its volumes are filled (volumes.py) and looked
+after, its containers are started (containers.py), probed as the pod says, started again where they die, and its status
+is reported. A deleted pod gets SIGTERM, then its time. Several pods run at once: each has an address of its own in the
+cluster, and for each port that it names one of this machine's loopback in truth, which the gate is told by its
+environment and others by their arguments; ``true_port`` says which.
 """
 
 import base64
 import contextlib
 import http.client
-import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -26,59 +24,97 @@ from pathlib import Path
 from typing import Any
 
 from e2e.cluster.api import Api, ApiError
-from e2e.cluster.programs import Cluster, leashed, until
+from e2e.cluster.containers import GATE, Container, Probes, spawn
+from e2e.cluster.programs import Cluster
+from e2e.cluster.volumes import Volumes
+from portcullis.cli.demo.webhook import free_ports
 
-NODE = "node-1"
 LOOK_SECONDS = 0.1
-PROBE_SECONDS = 0.5
-ROOT = Path(__file__).resolve().parents[3]
+REFRESH_SECONDS = 1.0
+"""A real kubelet looks at mounted ConfigMaps and Secrets once a minute or so."""
+GATE_PORTS = {
+    "webhook": "PORTCULLIS_SERVER__PORT",
+    "health": "PORTCULLIS_SERVER__HEALTHPORT",
+    "pages": "PORTCULLIS_AUDIT__PAGES__PORT",
+}
+
+JSON = dict[str, Any]
 
 
 @dataclass
 class Running:
-    """One pod that was started."""
+    """One pod that was started. ``ports`` are the true ones of those that it names."""
 
     name: str
+    uid: str
+    node: str
     folder: Path
     address: str
-    probe: tuple[int, str]
-    process: "subprocess.Popen[bytes]"
-    started: float = field(default_factory=time.monotonic)
-    ready: bool = False
-    asked: float = 0.0
+    ports: dict[int, int]
+    named: dict[str, int]
+    """The true ports by their names."""
+    containers: dict[str, Container] = field(default_factory=dict)
+    refreshed: float = field(default_factory=time.monotonic)
     killed_at: float | None = None
-    restarts: int = 0
+    gone: bool = False
+    reported: JSON = field(default_factory=dict)
+
+    @property
+    def gate(self) -> Container:
+        return self.containers[GATE]
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        """The gate's."""
+        return self.gate.process
 
     @property
     def log(self) -> str:
-        return (self.folder / "log").read_text(errors="replace")
+        """The gate's."""
+        return self.gate.log
+
+    @property
+    def restarts(self) -> int:
+        return sum(container.restarts for container in self.containers.values())
+
+    @property
+    def ready(self) -> bool:
+        return GATE in self.containers and all(container.ready for container in self.containers.values())
+
+    @property
+    def alive(self) -> bool:
+        return any(container.alive for container in self.containers.values())
 
 
 class Kubelet:
-    """Looks after the pods of ``namespace`` in a thread of its own."""
+    """Looks after the pods of ``namespace`` on ``nodes`` in a thread of its own."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, nodes: int = 1) -> None:
         self._cluster = cluster
         self._api: Api = cluster.api
         self._namespace = namespace
-        self.claims = cluster.folder / "claims"
+        self._volumes = Volumes(cluster, namespace)
+        self.claims = self._volumes.claims
+        self.nodes = tuple(f"node-{number}" for number in range(1, nodes + 1))
         self._stop = threading.Event()
         self.paused = threading.Event()
-        """While it is set nothing is done: a node that does not answer."""
+        """While it is set nothing is done: nodes that do not answer."""
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._count = 0
         self._fault: BaseException | None = None
         self.pods: dict[str, Running] = {}
         """By uid; those that are gone stay, so that their logs can be read."""
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Kubelet"]:
-        if self._api.find(f"/api/v1/nodes/{NODE}") is None:
-            self._api.post("/api/v1/nodes", {"metadata": {"name": NODE}})
-            status = {"status": {"conditions": [_condition("Ready", True)]}}
-            self._api.patch(f"/api/v1/nodes/{NODE}/status", status)
-            # Every node begins with the taint not-ready, which a controller that is off here would take away.
-            self._api.patch(f"/api/v1/nodes/{NODE}", {"spec": {"taints": None}}, "merge-patch")
+        for node in self.nodes:
+            if self._api.find(f"/api/v1/nodes/{node}") is None:
+                self._api.post(
+                    "/api/v1/nodes", {"metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}}}
+                )
+                status = {"status": {"conditions": [_condition("Ready", True)]}}
+                self._api.patch(f"/api/v1/nodes/{node}/status", status)
+                # Every node begins with the taint not-ready, which a controller that is off here would take away.
+                self._api.patch(f"/api/v1/nodes/{node}", {"spec": {"taints": None}}, "merge-patch")
         self._thread.start()
         try:
             yield self
@@ -86,250 +122,239 @@ class Kubelet:
             self._stop.set()
             self._thread.join(30)
             for pod in self.pods.values():
-                _end(pod.process)
+                _end(pod)
             if self._fault is not None:
                 raise self._fault
 
-    def logs(self) -> str:
-        return "\n".join(f"--- {pod.name}\n{pod.log[-6000:]}" for pod in self.pods.values())
-
-    def execute(self, pod: Running, words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-        """``kubectl exec``: runs the words in the pod's mounts, with its environment. The image's executable is
-        this checkout's."""
-        command = [sys.executable, "-m", "portcullis", *words[1:]] if words[0] == "portcullis" else list(words)
-        wanted = json.loads((pod.folder / "specification.json").read_text())
-        user = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
-        enter = ["nsenter", *user, "--target", str(pod.process.pid), "--mount", "--root", "--wd", *command]
-        return subprocess.run(enter, capture_output=True, text=True, timeout=60, env=wanted["environment"])
-
     @property
     def alive(self) -> list[Running]:
-        return [pod for pod in self.pods.values() if pod.process.poll() is None]
+        return [pod for pod in list(self.pods.values()) if pod.alive]
+
+    @property
+    def ready(self) -> list[Running]:
+        """Those that are ready and stay."""
+        return [pod for pod in self.alive if pod.ready and pod.killed_at is None]
+
+    def true_port(self, address: str, port: int) -> int | None:
+        """Where on this machine's loopback the port of a pod is; None where there is no such pod."""
+        for pod in list(self.pods.values()):
+            if pod.address == address:
+                return pod.ports.get(port)
+        return None
+
+    def logs(self) -> str:
+        pods = list(self.pods.values())
+        return "\n".join(
+            f"--- {pod.name} {one.name}\n{one.log[-6000:]}" for pod in pods for one in pod.containers.values()
+        )
+
+    def execute(self, pod: Running, words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        """``kubectl exec``."""
+        return pod.gate.execute(words)
+
+    # -- the loop --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
             while not self._stop.wait(LOOK_SECONDS):
-                if self.paused.is_set():
-                    continue
-                try:
-                    for pod in self._api.get(self._path())["items"]:
-                        self._look(pod)
-                except ApiError as error:
-                    # The pod was changed or went away while we looked.
-                    if error.code not in (404, 409):
-                        raise
+                if not self.paused.is_set():
+                    self._look_at_all()
         except BaseException as error:  # noqa: BLE001 - told by running()
             self._fault = error
+
+    def _look_at_all(self) -> None:
+        try:
+            pods = self._api.get(self._path())["items"]
+        except (OSError, http.client.HTTPException):
+            return  # the API server is away; what runs goes on
+        for pod in pods:
+            try:
+                self._look(pod)
+            except ApiError as error:
+                # The pod was changed or went away while we looked, or what it mounts is not there yet; an API server
+                # that begins does not yet know who may do what.
+                if error.code not in (403, 404, 409, 429, 500, 503):
+                    raise
+            except (OSError, http.client.HTTPException):
+                return
 
     def _path(self, name: str = "", sub: str = "") -> str:
         return "/".join(part for part in (f"/api/v1/namespaces/{self._namespace}/pods", name, sub) if part)
 
-    def _look(self, pod: dict[str, Any]) -> None:
+    def _look(self, pod: JSON) -> None:
         name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
         running = self.pods.get(uid)
         if "deletionTimestamp" in pod["metadata"]:
             self._take_away(pod, running)
         elif not pod["spec"].get("nodeName"):
-            target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
-            self._api.post(self._path(name, "binding"), {"metadata": {"name": name}, "target": target})
+            if node := self._node():
+                target = {"apiVersion": "v1", "kind": "Node", "name": node}
+                self._api.post(self._path(name, "binding"), {"metadata": {"name": name}, "target": target})
         elif running is None:
-            self.pods[uid] = running = self._start(pod)
-            self._report(running)
+            self._start(pod)
         else:
             self._look_after(pod, running)
 
-    def _take_away(self, pod: dict[str, Any], running: Running | None) -> None:
-        if running is not None and running.process.poll() is None:
+    def _node(self) -> str:
+        """Where the next pod goes; "" where no node takes any."""
+        open_to_all = [
+            node for node in self.nodes if not self._api.get(f"/api/v1/nodes/{node}")["spec"].get("unschedulable")
+        ]
+        bound = [pod["spec"].get("nodeName") for pod in self._api.get(self._path())["items"]]
+        return min(open_to_all, key=bound.count, default="")
+
+    def _take_away(self, pod: JSON, running: Running | None) -> None:
+        """All containers are asked to end at once, and those that run beside the others when these are gone."""
+        if running is not None and running.alive:
             now = time.monotonic()
             if running.killed_at is None:
-                running.process.send_signal(signal.SIGTERM)
                 running.killed_at = now
-            elif now - running.killed_at > pod["metadata"].get("deletionGracePeriodSeconds", 30):
-                running.process.kill()
-            self._probe(running)
+            others = [one for one in running.containers.values() if not one.restartable]
+            last = [one for one in running.containers.values() if one.restartable]
+            ending = others if any(one.alive for one in others) else last
+            over = now - running.killed_at > pod["metadata"].get("deletionGracePeriodSeconds", 30)
+            for container in ending:
+                if over:
+                    container.send(signal.SIGKILL)
+                elif not container.asked_to_end:
+                    container.asked_to_end = True
+                    container.send(signal.SIGTERM)
+            self._report(running)
             return
+        if running is not None:
+            running.gone = True
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
         self._api.delete(self._path(pod["metadata"]["name"]), options)
 
-    def _look_after(self, pod: dict[str, Any], running: Running) -> None:
-        if running.process.poll() is not None:
-            running.restarts += 1
-            running.process = self._spawn(pod, running.folder)
-            running.ready = False
-            self._report(running)
-        self._probe(running)
+    def _look_after(self, pod: JSON, running: Running) -> None:
+        for container in running.containers.values():
+            if not container.alive:
+                container.process = self._spawn(pod, container.spec, running)
+                container.probes = Probes(container.spec)
+                container.restarts += 1
+        if all(container.probes.started for container in running.containers.values()):
+            self._start_containers(pod, pod["spec"]["containers"], running)
+        if time.monotonic() - running.refreshed > REFRESH_SECONDS:
+            running.refreshed = time.monotonic()
+            self._volumes.refresh(pod, running.folder)
+        self._report(running)
 
     def _probe(self, running: Running) -> None:
-        now = time.monotonic()
-        if now - running.asked < PROBE_SECONDS:
-            return
-        running.asked = now
-        port, path = running.probe
-        ready = _asked(port, path)
-        if ready != running.ready:
-            running.ready = ready
-            self._report(running)
+        """In a thread of its own for each pod: one that hangs holds nobody else up."""
+        while not (running.gone or self._stop.wait(LOOK_SECONDS)):
+            for container in list(running.containers.values()):
+                if container.alive and not self.paused.is_set():
+                    ending = running.killed_at is not None
+                    if container.probes.ask(container, running.ports, ending=ending):
+                        container.send(signal.SIGTERM)
 
     def _report(self, running: Running) -> None:
         conditions = [_condition(kind, running.ready) for kind in ("Ready", "ContainersReady")]
-        container = {
-            "name": "portcullis",
-            "ready": running.ready,
-            "started": True,
-            "restartCount": running.restarts,
-            "image": "",
-            "imageID": "",
-            "state": {"running": {"startedAt": _now()}},
-        }
+        statuses: dict[str, list[JSON]] = {"containerStatuses": [], "initContainerStatuses": []}
+        for container in running.containers.values():
+            kind = "initContainerStatuses" if container.restartable else "containerStatuses"
+            statuses[kind].append(_container_status(container))
         status = {
             "phase": "Running",
             "podIP": running.address,
             "podIPs": [{"ip": running.address}],
             "conditions": [_condition("PodScheduled", True), *conditions],
-            "containerStatuses": [container],
+            **{kind: found for kind, found in statuses.items() if found},
         }
-        self._api.patch(self._path(running.name, "status"), {"status": status})
+        shown = {**status, "conditions": running.ready}
+        if shown != running.reported:
+            self._api.patch(self._path(running.name, "status"), {"status": status})
+            running.reported = shown
 
-    def _start(self, pod: dict[str, Any]) -> Running:
-        self._count += 1
-        folder = Path(tempfile.mkdtemp(prefix="pod-", dir=self._cluster.folder))
-        (container,) = pod["spec"]["containers"]
-        probe = container["readinessProbe"]["httpGet"]
-        ports = {entry["name"]: entry["containerPort"] for entry in container["ports"]}
-        port = probe["port"] if isinstance(probe["port"], int) else ports[probe["port"]]
-        return Running(
+    # -- the start -------------------------------------------------------------------------------------------------
+
+    def _start(self, pod: JSON) -> None:
+        uid = pod["metadata"]["uid"]
+        spec = pod["spec"]
+        named = [entry for one in spec["containers"] for entry in one.get("ports", [])]
+        true = free_ports(len(named))
+        number = len(self.pods) + 1
+        running = Running(
             name=pod["metadata"]["name"],
-            folder=folder,
-            address=f"10.244.0.{self._count}",
-            probe=(port, probe["path"]),
-            process=self._spawn(pod, folder),
+            uid=uid,
+            node=spec["nodeName"],
+            folder=Path(tempfile.mkdtemp(prefix="pod-", dir=self._cluster.folder)),
+            address=f"10.244.{number // 250}.{number % 250 + 1}",
+            ports={entry["containerPort"]: port for entry, port in zip(named, true, strict=True)},
+            named={entry.get("name", ""): port for entry, port in zip(named, true, strict=True)},
         )
+        beside = spec.get("initContainers", [])
+        assert all(one.get("restartPolicy") == "Always" for one in beside), "init containers that end are not done"
+        self._start_containers(pod, beside or spec["containers"], running)
+        self.pods[uid] = running
+        threading.Thread(target=self._probe, args=(running,), daemon=True).start()
+        self._report(running)
 
-    def _spawn(self, pod: dict[str, Any], folder: Path) -> "subprocess.Popen[bytes]":
-        (container,) = pod["spec"]["containers"]
-        sources = {volume["name"]: self._volume(pod, volume, folder) for volume in pod["spec"].get("volumes", [])}
-        mounts = [
-            {
-                "source": str(sources[entry["name"]]),
-                "target": entry["mountPath"],
-                "writable": not entry.get("readOnly", False),
-            }
-            for entry in container["volumeMounts"]
-        ]
-        assert container["securityContext"]["readOnlyRootFilesystem"] is True
-        specification = {
-            "mounts": [*mounts, *_program()],
-            "command": [sys.executable, "-m", "portcullis", *container["args"]],
-            "environment": self._environment(pod, container),
-        }
-        (folder / "specification.json").write_text(json.dumps(specification))
-        unshare = ["unshare", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))]
-        command = [*unshare, sys.executable, str(Path(__file__).with_name("root.py"))]
-        with (folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                leashed([*command, str(folder / "specification.json")]),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-            )
+    def _start_containers(self, pod: JSON, containers: Sequence[JSON], running: Running) -> None:
+        for one in containers:
+            if one["name"] not in running.containers:
+                process = self._spawn(pod, one, running)
+                beside = one.get("restartPolicy") == "Always"
+                running.containers[one["name"]] = Container(one, running.folder, beside, process, Probes(one))
 
-    def _environment(self, pod: dict[str, Any], container: dict[str, Any]) -> dict[str, str]:
+    def _spawn(self, pod: JSON, spec: JSON, running: Running) -> "subprocess.Popen[bytes]":
+        volumes = self._volumes.fill(pod, running.folder)
+        environment = {"HOSTNAME": running.name, **self._environment(pod, spec, running)}
+        return spawn(spec, running.folder, volumes, environment, running.ports)
+
+    def _environment(self, pod: JSON, spec: JSON, running: Running) -> dict[str, str]:
         own: dict[str, str] = {}
-        for entry in container.get("env", []):
-            value = entry.get("value", "")
-            if "valueFrom" in entry:
-                assert entry["valueFrom"] == {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}
-                value = pod["metadata"]["name"]
+        for entry in spec.get("env", []):
+            value = self._value(pod, entry["valueFrom"], running) if "valueFrom" in entry else entry.get("value", "")
             own[entry["name"]] = re.sub(r"\$\((\w+)\)", lambda found: own[found[1]], value)
+        truth = {GATE_PORTS[name]: str(port) for name, port in running.named.items() if name in GATE_PORTS}
         return {
             "PATH": os.environ["PATH"],
-            "PYTHONDONTWRITEBYTECODE": "1",
             "PORTCULLIS_CONFIG": "/etc/portcullis/portcullis.yaml",
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
             "KUBERNETES_SERVICE_PORT": str(self._cluster.port),
             **own,
+            **truth,
         }
 
-    def _volume(self, pod: dict[str, Any], volume: dict[str, Any], folder: Path) -> Path:
-        if "persistentVolumeClaim" in volume:
-            place = self.claims / self._bound_claim(volume["persistentVolumeClaim"]["claimName"])
-        else:
-            place = folder / "volumes" / volume["name"]
-        place.mkdir(parents=True, exist_ok=True)
-        for source in [volume, *volume.get("projected", {}).get("sources", [])]:
-            for name, content in self._files(pod, source).items():
-                (place / name).write_text(content)
-        return place
-
-    def _bound_claim(self, name: str) -> str:
-        """The claim's uid; as a provisioner would, makes the volume that it is then bound to."""
-        path = f"/api/v1/namespaces/{self._namespace}/persistentvolumeclaims/{name}"
-        claim = self._api.get(path)
-        uid: str = claim["metadata"]["uid"]
-        if claim["status"]["phase"] != "Bound":
-            spec = {
-                "capacity": claim["spec"]["resources"]["requests"],
-                "accessModes": claim["spec"]["accessModes"],
-                "claimRef": {"namespace": self._namespace, "name": name, "uid": uid},
-                "storageClassName": claim["spec"].get("storageClassName", ""),
-                "hostPath": {"path": str(self.claims / uid)},
-                "persistentVolumeReclaimPolicy": "Retain",
-            }
-            self._api.post("/api/v1/persistentvolumes", {"metadata": {"name": f"pv-{uid}"}, "spec": spec})
-            until(lambda: self._api.get(path)["status"]["phase"] == "Bound", f"the volume of {name}")
-        return uid
-
-    def _files(self, pod: dict[str, Any], source: dict[str, Any]) -> dict[str, str]:
-        base = f"/api/v1/namespaces/{self._namespace}"
-        if "configMap" in source:
-            found: dict[str, str] = self._api.get(f"{base}/configmaps/{source['configMap']['name']}").get("data", {})
-            return found
-        if "secret" in source:
-            data = self._api.get(f"{base}/secrets/{source['secret']['secretName']}")["data"]
-            return {name: base64.b64decode(content).decode() for name, content in data.items()}
-        if "serviceAccountToken" in source:
-            bound = {"kind": "Pod", "apiVersion": "v1", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
-            spec = {"expirationSeconds": source["serviceAccountToken"]["expirationSeconds"], "boundObjectRef": bound}
-            account = pod["spec"]["serviceAccountName"]
-            token = self._api.post(f"{base}/serviceaccounts/{account}/token", {"spec": spec})
-            return {source["serviceAccountToken"]["path"]: token["status"]["token"]}
-        if "downwardAPI" in source:
-            return {"namespace": self._namespace}
-        assert "emptyDir" in source or "persistentVolumeClaim" in source or "projected" in source, source
-        return {}
+    def _value(self, pod: JSON, source: JSON, running: Running) -> str:
+        if "secretKeyRef" in source:
+            wanted = source["secretKeyRef"]
+            found = self._api.get(f"/api/v1/namespaces/{self._namespace}/secrets/{wanted['name']}")
+            return base64.b64decode(found["data"][wanted["key"]]).decode()
+        known = {
+            "metadata.name": running.name,
+            "metadata.namespace": self._namespace,
+            "metadata.uid": running.uid,
+            "spec.nodeName": running.node,
+            "status.podIP": running.address,
+        }
+        assert "fieldRef" in source, source
+        return known[source["fieldRef"]["fieldPath"]]
 
 
-def _program() -> list[dict[str, object]]:
-    """What the image would bring: Python with its packages, this checkout, OPA."""
-    opa = shutil.which("opa")
-    assert opa is not None
-    places = {Path(sys.prefix), Path(sys.base_prefix).resolve(), ROOT, Path(opa).parent, Path(opa).resolve().parent}
-    return [
-        {"source": str(place), "target": str(place), "writable": False}
-        for place in sorted(places)
-        if not place.is_relative_to("/usr")
-    ]
+def _container_status(container: Container) -> JSON:
+    started = datetime.fromtimestamp(container.began, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "name": container.name,
+        "ready": container.ready,
+        "started": container.probes.started,
+        "restartCount": container.restarts,
+        "image": "",
+        "imageID": "",
+        "state": {"running": {"startedAt": started}},
+    }
 
 
-def _asked(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is None:
-        process.terminate()
+def _end(pod: Running) -> None:
+    for container in pod.containers.values():
+        container.send(signal.SIGTERM)
+    for container in pod.containers.values():
         try:
-            process.wait(20)
+            container.process.wait(20)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            container.process.kill()
+            container.process.wait()
 
 
 def _condition(kind: str, state: bool) -> dict[str, str]:

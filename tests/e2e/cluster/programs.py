@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,8 @@ class Cluster:
     api: Api
     kubeconfig: Path
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    commands: dict[str, Sequence[str]] = field(default_factory=dict)
+    """The arguments of each program that was started."""
 
     @property
     def audit_log(self) -> Path:
@@ -86,6 +89,18 @@ class Cluster:
         self.api.post("/api/v1/namespaces", {"metadata": {"name": name}})
         until(lambda: self.api.find(f"/api/v1/namespaces/{name}/serviceaccounts/default"), "a default service account")
         return name
+
+    def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
+        """Ends one of its programs; returns when it has ended."""
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        process.wait(STOP_SECONDS)
+
+    def start(self, name: str) -> None:
+        """Starts one that was ended, as it was started before; returns when it answers."""
+        _start(self, name, self.commands[name])
+        if name == "kube-apiserver":
+            _until_answering(self)
 
     def audit_events(self) -> list[dict[str, Any]]:
         """The API server's own audit log; a line that is being written is left out."""
@@ -140,7 +155,8 @@ def log_tail(cluster: Cluster, name: str) -> str:
 
 
 def _start(cluster: Cluster, name: str, arguments: Sequence[str]) -> None:
-    with (cluster.folder / f"{name}.log").open("wb") as log:
+    cluster.commands[name] = arguments
+    with (cluster.folder / f"{name}.log").open("ab") as log:
         cluster.processes[name] = subprocess.Popen(
             leashed([name, *arguments]), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
         )

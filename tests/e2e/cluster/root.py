@@ -1,15 +1,17 @@
 """Runs a container's program as a container runtime would, in mounts of its own: its files at the paths of the pod
 spec, the root read-only, and of this machine only what the program needs to run.
 
-    unshare --mount [--user --map-root-user] python root.py SPECIFICATION
+    unshare --mount --uts [--user --map-root-user] python root.py SPECIFICATION
 
-SPECIFICATION is a JSON file: {"mounts": [{"source", "target", "writable"}], "command", "environment"}. What the image
-would bring (Python, its packages, OPA) comes from this machine, at the paths that it has here.
+SPECIFICATION is a JSON file: {"mounts": [{"source", "target", "writable"}], "root", "hostname", "command",
+"environment"}; "root" is the name of the folder beside it that becomes the root. What the image would bring (Python,
+its packages, OPA) comes from this machine, at the paths that it has here.
 """
 
 import itertools
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -68,8 +70,9 @@ def build(root: Path, mounts: list[dict[str, object]]) -> None:
 
 def main(specification: Path) -> None:
     wanted = json.loads(specification.read_text())
-    root = specification.parent / "root"
+    root = specification.parent / wanted["root"]
     root.mkdir(exist_ok=True)
+    socket.sethostname(wanted["hostname"])
     mount("-t", "tmpfs", "tmpfs", str(root))
     build(root, wanted["mounts"])
     mount("-o", "remount,bind,ro", str(root))

@@ -5,6 +5,7 @@ import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -373,6 +374,43 @@ async def test_the_journal_of_a_killed_process_is_replayed_first(make: Make, pat
     await append_all(log, numbered(3, 5))
     await until(lambda: log.health is Health.OK)
     assert store.ids == ids(0, 5)
+
+
+async def test_the_lag_is_the_age_of_the_oldest_record_that_the_store_does_not_have(make: Make, path: Path) -> None:
+    """In the queue, in the journal, and in one that an earlier run has left."""
+    now = SystemClock().now()
+    aged = [a_record(a_decision(f"d-{hours}", decided_at=now - timedelta(hours=hours))) for hours in (5, 4, 3, 2)]
+    left = Journal(path=path)
+    left.open()
+    left.append(aged[:1])
+    left.close()
+    store = ScriptedStore()
+    store.wrong = RecordsError("down")
+    log = make(store, Limits(append_seconds=0.1, commit_records=1))
+    assert log.lag_seconds == 0
+    await log.start()
+    assert hours_of(log) == 5
+    for record in aged[1:]:
+        await log.append(record)
+    assert hours_of(log) == 5
+    store.wrong, store.hangs_after = None, 2  # takes two of them
+    await until(lambda: len(store.ids) == 2)
+    await until(lambda: hours_of(log) == 4)
+    store.hangs_after = None
+    store.open.set()
+    await until(lambda: log.health is Health.OK)
+    assert log.lag_seconds == 0
+    store.open.clear()
+    waiting = asyncio.create_task(log.append(numbered(9, 10)[0]))
+    await until(lambda: log.lag_seconds > 0)
+    assert log.lag_seconds < 60  # by when it was queued, whatever its own time
+    store.open.set()
+    await waiting
+    assert log.lag_seconds == 0
+
+
+def hours_of(log: AuditLog) -> int:
+    return round(log.lag_seconds / 3600)
 
 
 async def test_a_store_that_is_down_at_the_start_is_no_reason_not_to_start(make: Make) -> None:

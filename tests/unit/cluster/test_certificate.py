@@ -88,15 +88,19 @@ def test_a_leaf_is_renewed_when_a_third_is_left(tmp_path: Path) -> None:
     verify(tmp_path, second, "localhost", later + LEAF_LIFE - timedelta(days=1))
 
 
-def test_a_ca_is_renewed_in_time_and_the_old_one_stays_trusted(tmp_path: Path) -> None:
+def test_a_ca_is_changed_in_two_steps_and_the_old_one_stays_trusted(tmp_path: Path) -> None:
+    """Nobody tells what clients trust: the next CA stands in the bundle for two months before it signs."""
     first = made(tmp_path)
-    later = NOW + timedelta(days=250)
-    second = made(tmp_path, later)
-    assert chain(second)[1] != chain(first)[1]
-    assert bundle(tmp_path) == [chain(second)[1], chain(first)[1]]
-    verify(tmp_path, second, "localhost", later)
-    third = made(tmp_path, NOW + timedelta(days=250 + 250))
-    assert bundle(tmp_path) == [chain(third)[1], chain(second)[1]], "the expired one is dropped"
+    second = made(tmp_path, NOW + timedelta(days=250))
+    assert chain(second)[1] == chain(first)[1]
+    old, following = bundle(tmp_path)
+    assert old == chain(first)[1]
+    later = NOW + timedelta(days=310)
+    third = made(tmp_path, later)
+    assert (chain(third)[1], bundle(tmp_path)) == (following, [old, following])
+    verify(tmp_path, third, "localhost", later)
+    made(tmp_path, NOW + timedelta(days=366))
+    assert bundle(tmp_path) == [following], "the expired one is dropped"
 
 
 def test_no_leaf_outlives_its_ca(tmp_path: Path) -> None:
@@ -110,6 +114,8 @@ def test_other_names_make_another_leaf(tmp_path: Path) -> None:
     second = made(tmp_path, names=("localhost", "other.example"))
     assert second != first
     verify(tmp_path, second, "other.example", NOW)
+    # Of two processes with different names, each is content with it.
+    assert made(tmp_path) == second
 
 
 def test_a_clock_that_was_set_back_makes_a_new_pair(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from portcullis.inspection.wire import Setup
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.contents import Contents, FindingClass
 from portcullis.model.image import Access, Descriptor, Digest, Repository, ResolvedImage
+from portcullis.ports import Facts
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +86,7 @@ class Bench:
     store: Store = field(default_factory=Store)
     limits: Limits = DEFAULT_LIMITS
     workers: int = 2
+    strangers: Facts | None = None
 
     def image(self, *layers: Layer, user: str = "10001", wrong: Digest | None = None) -> ResolvedImage:
         """An image of these layers; ``wrong`` takes the place of the last diffID."""
@@ -110,6 +112,7 @@ class Bench:
         made = LayerInspector(
             registry=self.shelf,  # type: ignore[arg-type]  # blobs are all that is asked for
             facts=self.store,
+            strangers=self.strangers,
             pool=WorkerPool(workers=self.workers, setup=Setup(limits=self.limits, catalogues=())),
             catalogue=load_catalogue(()),
             identify=identify,

@@ -55,8 +55,10 @@ async def test_what_fits_is_let_in(work: Work) -> None:
     for name, size in (("a", 4), ("b", 6), ("c", 1)):
         await work.begin(name, size)
     assert work.inside == ["a", "b"]
+    assert work.room.waiting == 1
     await work.end("a")
     assert work.inside == ["b", "c"]
+    assert work.room.waiting == 0
 
 
 async def test_the_order_is_kept_so_that_large_work_gets_its_turn(work: Work) -> None:

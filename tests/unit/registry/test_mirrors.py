@@ -261,6 +261,34 @@ async def test_a_registry_that_is_closed_is_not_opened_by_its_mirror() -> None:
     assert house.asked() == []
 
 
+async def test_a_host_that_may_be_private_is_not_asked_for_a_stranger() -> None:
+    """6"""
+    house = House(rules=HostRules(private=frozenset({FIRST})))
+    published = house.publish("first", "second", "origin")
+    config = published.platforms[0].config_digest
+    stranger = Access(stranger=True)
+    assert await house.registry.resolve(house.reference(), stranger) == published
+    assert await _all(house.registry.blob(WEB, config, LARGE, stranger))
+    asked = house.asked()
+    assert (asked[0], len(asked), FIRST in asked) == (SECOND, 2, False)
+    assert await house.registry.resolve(house.reference(), NOBODY) == published
+    assert house.asked() == [FIRST]
+
+    house = House(rules=HostRules(private=frozenset({ORIGIN})))
+    image = house.publish("first", "origin")
+    for work in (
+        house.registry.resolve(house.reference(), stranger),
+        house.registry.referrers(image, None, stranger),
+        house.registry.tagged(WEB, "1", stranger),
+        house.registry.manifest(WEB, image.digest, stranger),
+        _all(house.registry.blob(WEB, config, 100, stranger)),
+        _all(house.registry.blob(WEB, config, LARGE, stranger)),
+    ):
+        with pytest.raises(NotAllowed, match=r"did not show that it comes from the API server"):
+            await work
+    assert house.asked() == []
+
+
 async def _all(pieces: AsyncIterator[bytes]) -> bytes:
     return b"".join([piece async for piece in pieces])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes.pages import OPERATORS
 from portcullis.errors import ConfigError
 from portcullis.model.image import Access, Anonymous, Credential, RegistryCredential, Repository
 from portcullis.registry.hosts import HostRules
@@ -177,8 +178,7 @@ async def test_providers_are_asked_for_their_own_hosts_only(folder: Path) -> Non
 
 
 def test_the_example_of_the_page_is_one(tmp_path: Path) -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "operators.md").read_text()
-    (example,) = re.findall(r"```yaml\n(registries:\n  hosts:.*?credentials:.*?)```", page, re.DOTALL)
+    (example,) = re.findall(r"```yaml\n(registries:\n  hosts:.*?credentials:.*?)```", OPERATORS, re.DOTALL)
     (tmp_path / "portcullis.yaml").write_text(example)
     chosen = load_settings(tmp_path / "portcullis.yaml", {}).registries
     assert [source.provider for source in chosen.credentials] == [None, None, "ecr", "acr", "gcp"]

@@ -13,6 +13,7 @@ import yaml
 from aiohttp import web
 
 from fakes.cluster import MemoryConfigurations
+from portcullis.cluster.certificatestate import Terms
 from portcullis.cluster.registration import Registration
 from portcullis.errors import CompileProblem, ConfigError, PolicyCompileError
 from portcullis.limits import DEFAULT_LIMITS
@@ -26,7 +27,9 @@ from portcullis.server.live.policies import LivePolicies
 from portcullis.server.live.remarks import Remarks
 from portcullis.server.live.watching import watching
 from portcullis.server.registrar import Registrar
+from portcullis.server.segments import PathSegments
 from portcullis.server.settings import Settings, load_settings
+from portcullis.server.sharing import Sharing
 from portcullis.server.telemetry import Metrics
 from portcullis.standing import Current, Standing
 
@@ -133,7 +136,13 @@ async def test_what_nobody_asks_the_gate_about_is_said() -> None:
     rule = {"apiGroups": ("",), "resources": ("pods",)}
     configurations = MemoryConfigurations(found=Registration("uid", {"gate.portcullis.dev": b""}, {}, (rule,)))
     registrar = Registrar(
-        configurations=configurations, ca_file=None, leaving=None, settle_seconds=0, clock=SystemClock()
+        configurations=configurations,
+        sharing=Sharing(terms=Terms(), segments=PathSegments(), clock=SystemClock()),
+        store=None,
+        release=None,
+        stand_down=False,
+        settle_seconds=0,
+        clock=SystemClock(),
     )
     kinds = {"kinds": [{"apiGroups": ["networking.k8s.io"], "kinds": ["Ingress"]}]}
     constraint = Constraint(

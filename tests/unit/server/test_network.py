@@ -10,7 +10,7 @@ from yarl import URL
 from portcullis.errors import ConfigError
 from portcullis.model.image import Repository
 from portcullis.registry.mirrors import Place
-from portcullis.server.network import host_rules_of, mirrors_of
+from portcullis.server.network import host_rules_of, mirrors_of, named_hosts
 from portcullis.server.settings import Settings, load_settings
 
 TLS, PLAIN = URL("https://registry.example"), URL("http://registry.example")
@@ -123,3 +123,34 @@ def test_a_proxy_of_the_environment_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the variable HTTPS_PROXY") as caught:
         host_rules_of(load(tmp_path, "  allowed: []"), {"HTTPS_PROXY": "socks5://ci:word@x"})
     assert "word" not in caught.value.message
+
+
+def test_the_hosts_that_the_configuration_names(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        """
+  default: default.example
+  allowed: [allowed.example, own.example]
+  hosts: {"own.example:5000": {private: true}}
+  mirrors: {from.example/acme: [to.example/acme, {endpoint: "other.example:80"}]}
+  credentials: [{match: secret.example/x, provider: ecr}, {provider: gcp}]
+trust:
+  signers: {ci: {key: {pem: x}}}
+  repositories: [{images: ["**"], repository: attested.example/a}]
+  rules:
+    - images: ["trusted.example/**", "*.example/**", "**", "own.example/**"]
+      accept: [{predicates: [sbom], signers: [ci]}]
+""",
+    )
+    assert named_hosts(settings) == (
+        "default.example",
+        "own.example:5000",
+        "allowed.example",
+        "own.example",
+        "to.example",
+        "other.example:80",
+        "from.example",
+        "secret.example",
+        "attested.example",
+        "trusted.example",
+    )

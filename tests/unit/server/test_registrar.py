@@ -3,24 +3,28 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from fakes.cluster import WEBHOOK, MemoryConfigurations
-from portcullis.cluster.registration import Registration
+from fakes.cluster import WEBHOOK, MemoryConfigurations, MemoryStore
+from portcullis.cluster.certificateissuing import general_names, read_certificates
+from portcullis.cluster.certificatestate import Terms
+from portcullis.cluster.ownpod import Namespace
+from portcullis.cluster.registration import POLICY_WEBHOOK, Registration
 from portcullis.errors import ClusterError
 from portcullis.server.health import Report
-from portcullis.server.registrar import UNASKED_SECONDS, Registrar
+from portcullis.server.registrar import STOP_ATTEMPTS, UNASKED_SECONDS, Registrar
+from portcullis.server.segments import PathSegments
+from portcullis.server.sharing import SETTLE_SECONDS, Sharing
 
 pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 EARLIER = "2026-11-24T11:59:50Z"
-CA = b"-----BEGIN CERTIFICATE-----\n"
 GONE = ClusterError("the API server is away")
+HOME = Namespace("portcullis-system", "uid-home")
 
 
 @dataclass
@@ -41,24 +45,51 @@ class Hand:
 
 
 @dataclass
-class Bench:
-    folder: Path
-    cluster: MemoryConfigurations = field(default_factory=MemoryConfigurations)
-    hand: Hand = field(default_factory=Hand)
+class Release:
+    """As cluster.ownpod.OwnPod."""
+
     deleted: bool = True
     unknown: bool = False
+    readable: bool = True
 
     async def leaving(self) -> bool:
         if self.unknown:
             raise GONE
         return self.deleted
 
-    def registrar(self, *, stand_down: bool = True, ca: bool = True, active: bool = True) -> Registrar:
-        (self.folder / "ca.crt").write_bytes(CA)
+    async def namespace(self) -> Namespace:
+        if not self.readable:
+            raise GONE
+        return HOME
+
+
+@dataclass
+class Bench:
+    cluster: MemoryConfigurations = field(default_factory=MemoryConfigurations)
+    store: MemoryStore = field(default_factory=MemoryStore)
+    hand: Hand = field(default_factory=Hand)
+    release: Release = field(default_factory=Release)
+
+    @property
+    def ca(self) -> bytes:
+        return self.store.content["ca.crt"]
+
+    def found(self, uid: str = "uid-1", **changed: object) -> Registration:
+        """What the webhook configuration is once it was looked after."""
+        now = self.cluster.found
+        assert now is not None
+        return replace(Registration(uid, {WEBHOOK: self.ca}, {}, owners=frozenset({HOME.uid})), version=now.version)
+
+    def registrar(
+        self, *, stand_down: bool = True, ca: bool = True, active: bool = True, path: bool = False
+    ) -> Registrar:
+        terms = Terms(names=general_names(["localhost"]) if ca else None, path=path)
         return Registrar(
             configurations=self.cluster if active else None,
-            ca_file=self.folder / "ca.crt" if ca else None,
-            leaving=self.leaving if stand_down else None,
+            sharing=Sharing(terms=terms, segments=PathSegments(shared=path), clock=self.hand),
+            store=self.store if ca or path else None,
+            release=self.release,
+            stand_down=stand_down,
             settle_seconds=5.0,
             clock=self.hand,
         )
@@ -80,8 +111,8 @@ async def looks() -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench() -> Bench:
+    return Bench()
 
 
 def stopped(bench: Bench) -> dict[str, str]:
@@ -93,7 +124,7 @@ async def test_the_ca_is_written_once_and_then_the_replica_is_trusted(bench: Ben
     registrar = bench.registrar()
     assert registrar.problem
     async with bench.watched(registrar):
-        assert bench.cluster.found == Registration("uid-1", {WEBHOOK: CA}, {})
+        assert bench.cluster.found == bench.found()
         assert (registrar.problem, registrar.registered, bench.cluster.written) == ("", True, 1)
 
 
@@ -106,7 +137,7 @@ async def test_an_object_that_was_made_anew_gets_the_ca_again(bench: Bench) -> N
         assert "nothing calls this gate" in registrar.remark
         bench.cluster.found = Registration("uid-2", {WEBHOOK: b""}, {})
         await looks()
-        assert bench.cluster.found == Registration("uid-2", {WEBHOOK: CA}, {})
+        assert bench.cluster.found == bench.found("uid-2")
         assert registrar.registered
 
 
@@ -122,7 +153,9 @@ async def test_a_fault_of_ours_does_not_end_the_looking(bench: Bench) -> None:
 async def test_a_certificate_of_others_is_left_to_them(bench: Bench) -> None:
     registrar = bench.registrar(ca=False)
     async with bench.watched(registrar):
-        assert (bench.cluster.written, registrar.problem, registrar.registered) == (0, "", True)
+        assert bench.cluster.found is not None
+        assert bench.cluster.found.ca_bundles == {WEBHOOK: b""}
+        assert (registrar.problem, registrar.registered) == ("", True)
 
 
 async def test_what_cannot_be_written_makes_the_replica_unready(bench: Bench) -> None:
@@ -143,17 +176,18 @@ async def test_an_api_server_that_goes_away_later_does_not(bench: Bench) -> None
         assert (registrar.problem, registrar.remark) == ("", GONE.message)
 
 
-async def test_a_ca_that_cannot_be_renewed_there_makes_it_unready_again(bench: Bench) -> None:
+async def test_who_is_trusted_no_more_is_not_ready(bench: Bench) -> None:
     registrar = bench.registrar()
     async with bench.watched(registrar):
-        (bench.folder / "ca.crt").write_bytes(b"another")
 
-        async def refuse(*_: object, **__: object) -> None:
-            raise GONE
+        async def refuse(*_: object) -> None:
+            return None
 
-        bench.cluster.write = refuse  # type: ignore[method-assign]
+        bench.cluster.write = refuse  # type: ignore[assignment]
+        bench.cluster.found = Registration("uid-1", {WEBHOOK: b"of others"}, {})
         await looks()
-        assert registrar.problem == GONE.message
+        assert registrar.problem == "the cluster does not trust the certificate yet"
+        assert not registrar.registered
 
 
 async def test_an_orderly_stop_stops_the_webhooks_and_nothing_starts_them_again(bench: Bench) -> None:
@@ -165,7 +199,7 @@ async def test_an_orderly_stop_stops_the_webhooks_and_nothing_starts_them_again(
         await looks()
         assert stopped(bench) == {WEBHOOK: "2026-11-24T12:00:00Z"}
         assert bench.cluster.found is not None
-        assert bench.cluster.found.ca_bundles == {WEBHOOK: CA}
+        assert bench.cluster.found.ca_bundles == {WEBHOOK: bench.ca}
 
 
 @pytest.mark.parametrize("why", ["told not to", "none is there", "no cluster", "away", "the pod stays", "nobody knows"])
@@ -175,19 +209,19 @@ async def test_a_stop_that_stops_no_webhooks_is_a_stop_all_the_same(bench: Bench
         bench.cluster.found = None
     if why == "away":
         bench.cluster.error = GONE
-    bench.deleted = why != "the pod stays"
-    bench.unknown = why == "nobody knows"
+    bench.release.deleted = why != "the pod stays"
+    bench.release.unknown = why == "nobody knows"
     await registrar.stop()
     assert bench.cluster.written == 0
 
 
 async def test_the_webhooks_are_called_again_once_the_cluster_knows_that_we_are_ready(bench: Bench) -> None:
-    bench.cluster.found = Registration("uid-1", {WEBHOOK: b"old"}, {WEBHOOK: EARLIER})
+    bench.cluster.found = Registration("uid-1", {WEBHOOK: b""}, {WEBHOOK: EARLIER})
     bench.hand.ready = False
     registrar = bench.registrar()
     async with bench.watched(registrar):
         # The CA first; since when they are stopped stays as it was.
-        assert bench.cluster.found == Registration("uid-1", {WEBHOOK: CA}, {WEBHOOK: EARLIER})
+        assert bench.cluster.found == replace(bench.found(), stopped={WEBHOOK: EARLIER})
         assert (registrar.problem, registrar.registered) == ("", False)
         bench.hand.ready = True
         registrar.reported()
@@ -201,7 +235,7 @@ async def test_the_webhooks_are_called_again_once_the_cluster_knows_that_we_are_
 
 
 async def test_who_was_not_ready_in_between_starts_counting_anew(bench: Bench) -> None:
-    bench.cluster.found = Registration("uid-1", {WEBHOOK: CA}, {WEBHOOK: EARLIER})
+    bench.cluster.found = Registration("uid-1", {WEBHOOK: b""}, {WEBHOOK: EARLIER})
     registrar = bench.registrar()
     async with bench.watched(registrar):
         registrar.reported()
@@ -218,7 +252,7 @@ async def test_who_was_not_ready_in_between_starts_counting_anew(bench: Bench) -
 
 
 async def test_where_nobody_asks_whether_we_are_ready_they_are_called_again_all_the_same(bench: Bench) -> None:
-    bench.cluster.found = Registration("uid-1", {WEBHOOK: CA}, {WEBHOOK: EARLIER})
+    bench.cluster.found = Registration("uid-1", {WEBHOOK: b""}, {WEBHOOK: EARLIER})
     async with bench.watched(bench.registrar()):
         bench.hand.seconds += UNASKED_SECONDS - 0.1
         await looks()
@@ -233,3 +267,76 @@ async def test_a_time_that_cannot_be_read_is_taken_for_now(bench: Bench, since: 
     bench.cluster.found = Registration("uid-1", {WEBHOOK: b""}, {WEBHOOK: since})
     async with bench.watched(bench.registrar()):
         assert stopped(bench) == {WEBHOOK: "2026-11-24T12:00:00Z"}
+
+
+async def test_a_stop_says_again_what_stands_and_gives_way_to_others(bench: Bench) -> None:
+    """What a field manager leaves out is taken away from the object."""
+    registrar = bench.registrar(path=True)
+    bench.cluster.found = Registration("uid-1", {WEBHOOK: b""}, {}, paths={WEBHOOK: ""})
+    async with bench.watched(registrar):
+        before = bench.cluster.found
+    assert before is not None
+    write, refusals = bench.cluster.write, [None] * (STOP_ATTEMPTS - 1)
+
+    async def overtaken(*given: object) -> Registration | None:
+        return refusals.pop() if refusals else await write(*given)  # type: ignore[arg-type]
+
+    bench.cluster.write = overtaken  # type: ignore[method-assign]
+    await registrar.stop()
+    assert stopped(bench)
+    assert bench.cluster.found is not None
+    assert replace(bench.cluster.found, stopped={}, version="") == replace(before, version="")
+
+
+async def test_a_stop_that_is_always_overtaken_ends(bench: Bench) -> None:
+    async def overtaken(*_: object) -> None:
+        return None
+
+    bench.cluster.write = overtaken  # type: ignore[assignment]
+    await bench.registrar().stop()
+    assert bench.cluster.written == 0
+
+
+async def test_each_webhook_gets_the_path_that_counts(bench: Bench) -> None:
+    bench.cluster.found = Registration(
+        "uid-1", {WEBHOOK: b"", POLICY_WEBHOOK: b""}, {}, paths={WEBHOOK: "", POLICY_WEBHOOK: ""}
+    )
+    registrar = bench.registrar(path=True)
+    async with bench.watched(registrar):
+        word = bench.store.content["path"].decode()
+        assert bench.cluster.found is not None
+        assert len(word) >= 32
+        assert bench.cluster.found.paths == {
+            WEBHOOK: f"/{word}/validate",
+            POLICY_WEBHOOK: f"/{word}/validate-policies",
+        }
+        assert registrar.registered
+
+
+async def test_the_namespace_is_the_owner_where_it_may_be_read(bench: Bench) -> None:
+    bench.release.readable = False
+    async with bench.watched(bench.registrar()):
+        assert bench.cluster.found is not None
+        assert (bench.cluster.found.owners, bench.cluster.found.ca_bundles) == (frozenset(), {WEBHOOK: bench.ca})
+        bench.release.readable = True
+        await looks()
+        assert bench.cluster.found.owners == {HOME.uid}
+
+
+async def test_a_ca_that_is_asked_for_signs_once_everybody_knows_it(bench: Bench) -> None:
+    registrar = bench.registrar()
+    async with bench.watched(registrar):
+        first = read_certificates(bench.ca)
+        leaf = bench.store.content["tls.crt"]
+        bench.store.rotate = "now"
+        await looks()
+        bundle = read_certificates(bench.ca)
+        assert (bundle[:1], len(bundle)) == (first, 2)
+        assert bench.cluster.found is not None
+        assert bench.cluster.found.ca_bundles == {WEBHOOK: bench.ca}
+        assert bench.store.content["tls.crt"] == leaf
+        bench.hand.seconds += SETTLE_SECONDS
+        await looks()
+        assert bench.store.content["tls.crt"] != leaf
+        assert read_certificates(bench.ca) == bundle
+        assert not bench.store.content.get("next.key")

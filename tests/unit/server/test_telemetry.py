@@ -3,12 +3,14 @@
 import io
 import json
 import logging
+from dataclasses import replace
 
 import structlog
 
 from fakes.records import a_decision
+from portcullis.measuring import Durations
 from portcullis.model.decision import Problem, Stage, Verdict
-from portcullis.server.telemetry import LOGGED_CHARS, Metrics, configure_logging
+from portcullis.server.telemetry import ANOTHER_REFUSES, LOGGED_CHARS, SERIES, Metrics, configure_logging
 
 
 def test_both_kinds_of_loggers_write_json_lines() -> None:
@@ -45,6 +47,63 @@ def test_labels_stay_few_whatever_comes() -> None:
         metrics.registry.get_sample_value("portcullis_problems_total", {"stage": "registry", "reason": "other"})
         == 1000 + 800
     )
+
+
+def test_a_flood_of_names_makes_no_flood_of_series() -> None:
+    """Policies and exceptions have names of the operator's; a thousand of each is more than anybody can look at."""
+    metrics = Metrics()
+    for number in range(3 * SERIES):
+        name = f"made-up-{number}"
+        metrics.decided(a_decision(verdict=Verdict.REFUSED, code=number, denied=[name], undecided=[name]))
+    series = [line for line in metrics.page().decode().splitlines() if not line.startswith("#")]
+    counters = {"decisions": 3 * ("other",), "violations": 2 * ("other",), "undecided": 3 * ("other",)}
+    for name, others in counters.items():
+        found = [line for line in series if line.startswith(f"portcullis_{name}_total")]
+        assert len(found) == SERIES + 1, name
+        assert found[-1].endswith(f" {2.0 * SERIES}"), name
+        assert found[-1].count('"other"') == len(others), name
+    assert len(series) < 2 * 3 * SERIES + 500  # with the time at which each began
+
+
+def test_a_policy_that_is_not_evaluated_is_counted_with_the_reason() -> None:
+    metrics = Metrics()
+    decision = a_decision(verdict=Verdict.UNDECIDED, code=503, undecided=["image-age"])
+    metrics.decided(decision)
+    (undecided,) = decision.undecided
+    metrics.decided(replace(decision, undecided=(replace(undecided, problems=()),)))
+    value = metrics.registry.get_sample_value
+    for reason in ("registry-unreachable", ANOTHER_REFUSES):
+        labels = {"policy": "image-age", "mode": "warn", "reason": reason}
+        assert value("portcullis_undecided_total", labels) == 1
+
+
+def test_durations_of_others_are_histograms() -> None:
+    metrics = Metrics()
+    one = Durations((0.1, 1.0))
+    one.observe(0.5)
+    metrics.time_by("a_seconds", "A.", "step", lambda: {"x": one})
+    metrics.time_by("b_seconds", "B.", "", lambda: {"": one})
+    lines = metrics.page().decode().splitlines()
+    assert 'portcullis_a_seconds_bucket{le="1.0",step="x"} 1.0' in lines
+    assert 'portcullis_a_seconds_bucket{le="0.1",step="x"} 0.0' in lines
+    assert 'portcullis_a_seconds_count{step="x"} 1.0' in lines
+    assert "portcullis_b_seconds_sum 0.5" in lines
+    assert 'portcullis_b_seconds_bucket{le="+Inf"} 1.0' in lines
+
+
+def test_the_first_loss_is_an_increase() -> None:
+    """A counter that only appears with its first event hides it from ``increase()``."""
+    value = Metrics().registry.get_sample_value
+    for answered in ("as-decided", "audit-unavailable"):
+        assert value("portcullis_decisions_unrecorded_total", {"answered": answered}) == 0
+
+
+def test_the_part_of_the_callers_time_is_measured() -> None:
+    metrics = Metrics()
+    metrics.answered(200, 4.0, 5.0)
+    value = metrics.registry.get_sample_value
+    assert value("portcullis_review_time_share_bucket", {"le": "0.75"}) == 0
+    assert value("portcullis_review_time_share_bucket", {"le": "0.9"}) == 1
 
 
 def test_a_decision_is_counted_in_all_its_parts() -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from portcullis.audit.journal import Entry, Journal
+from portcullis.audit.lag import Behind
 from portcullis.audit.store import RecordRefused, Store
 from portcullis.audit.workers import Workers
 from portcullis.errors import PortcullisError, RecordsError
@@ -100,6 +101,7 @@ class AuditLog:
         self.counters = Counters()
         self._queue: deque[_Waiting] = deque()
         self._taken: list[_Waiting] = []
+        self._behind = Behind()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         # What wakes the task: a full enough queue, the end of the store's operation, a point in time.
@@ -139,6 +141,15 @@ class AuditLog:
     def journal_bytes(self) -> int:
         return self._journal.size
 
+    @property
+    def lag_seconds(self) -> float:
+        """Age of the oldest record that the store does not have, queued or in the journal; 0 where there is none."""
+        waiting = next((one.since for one in (*self._taken[:1], *self._queue) if not one.kept.done()), None)
+        queued = 0.0 if waiting is None else self._clock.monotonic() - waiting
+        since = self._behind.since
+        journaled = 0.0 if since is None else (self._clock.now() - since).total_seconds()
+        return max(queued, journaled, 0.0)
+
     async def start(self) -> None:
         """Opens journal and store. A store that is down is no reason not to start: the journal takes over.
 
@@ -162,7 +173,17 @@ class AuditLog:
         if opened.records:
             log.info("journal %s: %d records are to be replayed", self._journal.path, opened.records)
             self._journaling = True
+            await self._find_lag()
         self._task = asyncio.create_task(self._run(), name="audit-log")
+
+    async def _find_lag(self) -> None:
+        """From the first record that an earlier run has left."""
+        try:
+            first = await self._disk.run(lambda: self._journal.read(records=1, size=1))
+        except RecordsError as error:
+            log.warning("the age of the journal is not known: %s", clean(error.message, 300))
+        else:
+            self._behind.found(first.entries, self._clock.now())
 
     async def aclose(self) -> None:
         """Keeps what is queued, in the store or in the journal, and closes both. Appends raise from now on. What is in
@@ -286,6 +307,7 @@ class AuditLog:
             kept, problem = 0, error
         else:
             problem = RecordsError(f"the journal {self._journal.path} is full (limits.journalBytes)")
+        self._behind.took(records[:kept])
         self.counters.journaled += kept
         self._settle(batch[:kept])
         self._lost = kept < len(batch)
@@ -315,6 +337,7 @@ class AuditLog:
             self.counters.set_aside += len(unreadable)
             log.error("%d journaled records are refused by the store; they are kept in %s", len(unreadable), aside)
         await self._disk.run(lambda: self._journal.discard(chunk))
+        self._behind.gave(chunk.entries, self._journal.pending)
         self.counters.replayed += len(chunk.entries) - len(unreadable)
         self.counters.committed += len(chunk.entries) - len(unreadable)
 

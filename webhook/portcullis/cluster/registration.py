@@ -163,7 +163,8 @@ class WebhookConfigurations:
         """Sets what the gate owns of the object that was read as ``found``.
 
         Returns:
-            The object as it is then; None where somebody else changed it meanwhile, and this changed nothing.
+            The object as it is then; None where somebody else changed or deleted it meanwhile, and this changed
+            nothing.
         """
         metadata: dict[str, Any] = {"name": self._name, "uid": found.uid, "resourceVersion": found.version}
         if written.owner is not None:
@@ -181,7 +182,7 @@ class WebhookConfigurations:
                     self._name, body, field_manager=FIELD_MANAGER, force=True, _content_type=_APPLY
                 )
         except FAULTS as error:
-            if isinstance(error, ApiException) and error.status == 409:
+            if isinstance(error, ApiException) and error.status in (404, 409):
                 return None
             raise self._error("changed", error) from error
         return _registration(changed)

@@ -1,8 +1,9 @@
 """The Engine over OPA, supervised or remote."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 
 from portcullis.errors import EngineError, EngineMalformed, EngineTimeout, EngineUnavailable
 from portcullis.limits import Limits
+from portcullis.measuring import Durations
 from portcullis.model.json import JSONObject
 from portcullis.model.ruling import CompiledBundle, Origin, PolicyBundle, PolicyFailure, PolicyInfo, RuleHit, Ruling
 from portcullis.policy.answer import Answer, failed, read_answer, read_policy, undefined
@@ -24,6 +26,7 @@ from portcullis.policy.serving import Asked, Serving
 from portcullis.policy.workspace import Workspace
 from portcullis.policy.wrapper import ANSWER_PATH
 from portcullis.ports import Clock
+from portcullis.spans import span
 from portcullis.text import clean
 
 ALONE_AT_ONCE = 4
@@ -52,6 +55,15 @@ class OpaEngine:
         self._compiling = asyncio.Lock()
         self._known = Known()
         self._room = Room(limits.engine_bytes)
+        self.evaluations: Counter[str] = Counter()
+        """By how they ended: ``ok``, ``stopped`` (nobody waits any more), or the reason of an EngineError."""
+        self.seconds = Durations()
+        """Of the evaluations, waiting for room included."""
+
+    @property
+    def waiting(self) -> int:
+        """Questions that wait until OPA has room for them (``engine_bytes``)."""
+        return self._room.waiting
 
     async def compile(self, bundle: PolicyBundle) -> CompiledBundle:
         """See :class:`portcullis.ports.Engine`."""
@@ -123,6 +135,30 @@ class OpaEngine:
         parameters: Mapping[str, JSONObject] = _NO_PARAMETERS,
     ) -> Ruling:
         """See :class:`portcullis.ports.Engine`."""
+        with self._counted(), span("opa", policies=len(policies), bytes=len(document)):
+            return await self._evaluated(compiled, policies, document, deadline, parameters)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        started, outcome = self._clock.monotonic(), "stopped"
+        try:
+            yield
+            outcome = "ok"
+        except EngineError as error:
+            outcome = error.reason
+            raise
+        finally:
+            self.evaluations[outcome] += 1
+            self.seconds.observe(self._clock.monotonic() - started)
+
+    async def _evaluated(
+        self,
+        compiled: CompiledBundle,
+        policies: Sequence[str],
+        document: bytes,
+        deadline: float,
+        parameters: Mapping[str, JSONObject],
+    ) -> Ruling:
         known = {policy.name: policy for policy in compiled.policies}
         asked = [known[name] for name in dict.fromkeys(policies) if name in known]
         failures = [undefined(name, "there is no such policy") for name in dict.fromkeys(policies) if name not in known]

@@ -20,6 +20,11 @@ class Room:
         self._taken = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How much work waits to be let in."""
+        return len(self._waiting)
+
     @contextlib.asynccontextmanager
     async def take(self, size: int) -> AsyncIterator[None]:
         """Waits for room and holds it for the length of the block."""

@@ -38,6 +38,7 @@ from portcullis.registry.hosts import HostRules
 from portcullis.registry.known import KnownContent, SharedContent
 from portcullis.registry.manifests import ACCEPTED, EMPTY, OCI_INDEX, read_descriptors, read_index
 from portcullis.registry.resolving import Content, assemble
+from portcullis.registry.traffic import Traffic
 from portcullis.registry.transport import Answered, Call, Transport
 from portcullis.tasks import aside
 from portcullis.text import clean
@@ -247,6 +248,7 @@ class HttpRegistry(HttpReader):
         platforms: those that are judged of an index, read anew for each; a single image is judged whatever it is for.
         limits: those of the section "registries", and ``json_depth``.
         known: as for :class:`HttpReader`; ``aclose`` of it is for others.
+        traffic: counts what is asked.
 
     Raises:
         ConfigError: a file of certificate authorities cannot be used.
@@ -260,8 +262,9 @@ class HttpRegistry(HttpReader):
         platforms: Sequence[Platform],
         limits: Limits,
         known: KnownContent | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
-        transport = Transport(keychain=keychain, hosts=hosts, limits=limits)
+        transport = Transport(keychain=keychain, hosts=hosts, limits=limits, traffic=traffic)
         super().__init__(transport=transport, platforms=platforms, limits=limits, known=known)
 
     def for_mirrors(self) -> HttpReader:

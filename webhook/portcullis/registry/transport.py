@@ -23,6 +23,8 @@ from portcullis.registry.faults import Passing, shown
 from portcullis.registry.hosts import HostRules, same_origin
 from portcullis.registry.keychain import ANONYMOUS, fingerprint
 from portcullis.registry.retries import Retries, retry_after
+from portcullis.registry.traffic import Traffic
+from portcullis.spans import span
 from portcullis.text import clean
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -73,18 +75,20 @@ class Transport:
     Args:
         limits: ``redirects``, ``token_bytes``, ``flight_seconds``, and those of :class:`Connections` and
             :class:`Retries`.
+        traffic: counts what is asked; by default for nobody.
 
     Raises:
         ConfigError: a file of authorities cannot be used.
     """
 
-    def __init__(self, *, keychain: Keychain, hosts: HostRules, limits: Limits) -> None:
+    def __init__(self, *, keychain: Keychain, hosts: HostRules, limits: Limits, traffic: Traffic | None = None) -> None:
         self._keychain = keychain
         self._hosts = hosts
         self._limits = limits
         self._connections = Connections(hosts=hosts, limits=limits)
         self._auth = Authenticator(hosts=hosts, fetch=self._fetch_token, post=self._post_token)
         self.retries = Retries(limits=limits)
+        self._traffic = traffic or Traffic()
 
     async def start(self) -> None:
         """Opens the pools; a second call does nothing."""
@@ -130,6 +134,18 @@ class Transport:
     @contextlib.asynccontextmanager
     async def attempt(self, call: Call) -> AsyncIterator[ClientResponse]:
         """As :meth:`send`; raises Passing as well, for who tries again."""
+        registry = call.repository.registry
+        with (
+            self._traffic.request(registry) as begun,
+            span("registry-request", host=clean(registry, 260), method=call.method) as one,
+        ):
+            async with self._attempt(call) as response:
+                begun()
+                one.set(status=response.status)
+                yield response
+
+    @contextlib.asynccontextmanager
+    async def _attempt(self, call: Call) -> AsyncIterator[ClientResponse]:
         registry = call.repository.registry
         if not call.mirror:
             self._hosts.require_allowed(registry)

@@ -7,6 +7,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 import uvloop
@@ -34,6 +35,7 @@ from portcullis.server.settings import Settings
 from portcullis.server.sharing import sharing_of, tls_of
 from portcullis.server.sinks import Sinks, open_sinks
 from portcullis.server.telemetry import Metrics, configure_logging
+from portcullis.server.tracing import Tracing, open_tracing
 from portcullis.server.validate import ReviewHandler
 from portcullis.standing import Standing
 from portcullis.text import clean
@@ -70,7 +72,9 @@ class Webhook:
             await self.api(scope, receive, send)
 
 
-def create_app(parts: Parts, metrics: Metrics, sinks: Sinks, callers: Callers, refusals: Refusals) -> Webhook:
+def create_app(
+    parts: Parts, metrics: Metrics, sinks: Sinks, callers: Callers, refusals: Refusals, tracing: Tracing
+) -> Webhook:
     """The webhook over composed parts, which must record."""
     assert parts.records is not None
     recorder = Recorder(
@@ -95,6 +99,7 @@ def create_app(parts: Parts, metrics: Metrics, sinks: Sinks, callers: Callers, r
         limits=parts.limits,
         metrics=metrics,
         callers=callers,
+        tracing=tracing,
     )
     return Webhook(reviews=reviews, maps=_map_handler(parts, callers), standing=parts.current)
 
@@ -111,6 +116,17 @@ def _map_handler(parts: Parts, callers: Callers) -> PolicyMapHandler | None:
         namespaces=maps.namespaces,
         limits=parts.limits,
         callers=callers,
+    )
+
+
+def traced(parts: Parts, callers: Callers, metrics: Metrics) -> AbstractAsyncContextManager[Tracing]:
+    """What traces reviews, as the configuration says."""
+    return open_tracing(
+        parts.settings.telemetry,
+        is_stranger=callers.is_stranger,
+        text=parts.redactor.text,
+        metrics=metrics,
+        limits=parts.limits,
     )
 
 
@@ -145,8 +161,9 @@ async def _run(settings: Settings) -> None:
             open_sinks(settings.audit.sinks, parts.limits) as sinks,
             registered(settings, sharing, parts.clock) as registrar,
             told(settings, parts.clock, parts.limits) as refusals,
+            traced(parts, callers, metrics) as tracing,
         ):
-            webhook = create_app(parts, metrics, sinks, callers, refusals)
+            webhook = create_app(parts, metrics, sinks, callers, refusals, tracing)
             sinks.observe(metrics)
             refusals.observe(metrics)
             if sinks.have_files:
@@ -160,6 +177,7 @@ async def _run(settings: Settings) -> None:
                 *pages.checks(),
             ]
             observe(parts, tls, registrar, metrics)
+            pages.observe(metrics)
             callers.observe(metrics)
             main = server(webhook, tls.context, drain_seconds=section.drain_seconds, limits=parts.limits)
             health_app = create_health_app(checks=looked_at, metrics=metrics, when_ready=registrar.reported)

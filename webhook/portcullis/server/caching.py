@@ -12,6 +12,7 @@ from portcullis.audit.sql import SqlRecords
 from portcullis.limits import Limits
 from portcullis.ports import Clock, Facts, Marks
 from portcullis.registry.facts import CachingRegistry
+from portcullis.registry.traffic import Traffic
 from portcullis.remembering import Remembering
 from portcullis.server.telemetry import Metrics
 
@@ -101,6 +102,14 @@ def observe_registry_cache(registry: CachingRegistry, metrics: Metrics) -> None:
         "Uses of a stale fact in place of a registry that could not be reached.",
         "fact",
         lambda: {"tag": registry.state().stale_tags, "referrers": registry.state().stale_lists},
+    )
+
+
+def observe_traffic(traffic: Traffic, metrics: Metrics) -> None:
+    """Binds metrics to what is asked of registries; they are read when Prometheus asks."""
+    metrics.count_each("registry_requests", "Requests to registries.", ("host", "outcome"), lambda: traffic.requests)
+    metrics.time_by(
+        "registry_request_seconds", "Until the answer of a registry begins.", "host", lambda: traffic.seconds
     )
 
 

@@ -1,9 +1,13 @@
 """What the health port says of the running parts."""
 
+from collections.abc import Collection
+
 from portcullis.audit.writer import AuditLog
 from portcullis.server.auditkeeping import observe_keeping
-from portcullis.server.caching import observe_facts, observe_registry_cache
+from portcullis.server.caching import observe_facts, observe_registry_cache, observe_traffic
+from portcullis.server.circles import Circles, Reach
 from portcullis.server.compose import Parts
+from portcullis.server.engines import observe_engine
 from portcullis.server.health import Check
 from portcullis.server.inspecting import observe_inspection
 from portcullis.server.live.remarks import Remarks
@@ -16,7 +20,7 @@ from portcullis.server.validate import ReviewHandler
 
 def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Registrar) -> list[Check]:
     """Decisive: what this replica needs for itself. The audit log and the newest certificate files are shown."""
-    registration = [registration_check(registrar)] if registrar.active else []
+    registration = [registration_check(registrar), circles(parts, registrar).check()] if registrar.active else []
 
     async def serving() -> str:
         if not reviews.listening:
@@ -68,6 +72,15 @@ def registration_check(registrar: Registrar) -> Check:
     return Check("webhook-configuration", registration, remark=lambda: registrar.remark)
 
 
+def circles(parts: Parts, registrar: Registrar) -> Circles:
+    """What the gate needs and would keep from starting, by the webhook configuration as it was read last."""
+
+    def reaches() -> Collection[Reach]:
+        return registrar.found.reaches.values() if registrar.found is not None else ()
+
+    return Circles(parts.settings, reaches)
+
+
 def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics) -> None:
     """Binds gauges to the parts; they are read when Prometheus asks."""
 
@@ -92,9 +105,13 @@ def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics
     Remarks(parts.live, registrar).observe(metrics)
     parts.watched.observe(metrics)
     if registrar.active:
+        circles(parts, registrar).observe(metrics)
         metrics.gauge("registered", "Whether the cluster calls this gate and trusts its certificate.").set_function(
             lambda: float(registrar.registered)
         )
+    observe_engine(parts.engine, metrics)
+    metrics.time_by("image_step_seconds", "Of the steps with one image.", "step", lambda: parts.gate.seconds)
+    observe_traffic(parts.traffic, metrics)
     observe_registry_cache(parts.registry, metrics)
     observe_facts(parts.kept, metrics)
     observe_roots(parts.trusting, parts.clock, metrics)
@@ -126,6 +143,9 @@ def _observe_audit(audit: AuditLog, metrics: Metrics) -> None:
     metrics.count_fields("audit", counted, lambda: audit.counters)
     metrics.gauge("audit_queued_records", "Records that wait for their commit.").set_function(
         lambda: float(audit.queued)
+    )
+    metrics.gauge("audit_lag_seconds", "Age of the oldest record that the store does not have.").set_function(
+        lambda: audit.lag_seconds
     )
     metrics.gauge("audit_journal_records", "Records in the journal.").set_function(lambda: float(audit.journal_records))
     metrics.gauge("audit_journal_bytes", "Bytes of the journal.").set_function(lambda: float(audit.journal_bytes))

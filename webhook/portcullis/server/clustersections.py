@@ -82,12 +82,14 @@ class Cluster(Section):
 
     @model_validator(mode="after")
     def _in_a_cluster(self) -> "Cluster":
-        if self.webhook is None:
-            for key, found in (("inventory", self.inventory), ("pullSecrets", self.pull_secrets)):
-                if found:
-                    raise ValueError(f"{key} needs webhook, which says that there is a cluster")
-            if self.caller.path_secret:
-                raise ValueError("caller.pathSecret needs webhook, which says whose path it is")
+        needing = (
+            ("inventory", self.inventory, "that there is a cluster"),
+            ("pullSecrets", self.pull_secrets, "that there is a cluster"),
+            ("caller.pathSecret", self.caller.path_secret, "whose path it is"),
+        )
+        for key, found, says in needing:
+            if found and self.webhook is None:
+                raise ValueError(f"{key} needs webhook, which says {says}")
         return self
 
     @model_validator(mode="after")

@@ -35,6 +35,7 @@ from portcullis.policy.profiles import load_profile
 from portcullis.policy.serving import Serving
 from portcullis.ports import Bundles, Clock, Gatherer, Keychain, Ledger, Namespaces
 from portcullis.registry.facts import CachingRegistry
+from portcullis.registry.traffic import Traffic
 from portcullis.server.auditfiles import journal_path, last_good_path
 from portcullis.server.auditkeeping import Keeper, keeper_of
 from portcullis.server.caching import KeptFacts, keeping
@@ -69,6 +70,7 @@ class Parts:
     clock: Clock
     keychain: Keychain
     registry: CachingRegistry
+    traffic: Traffic
     kept: KeptFacts
     trusting: Trusting
     gatherer: EvidenceGatherer
@@ -192,6 +194,7 @@ async def compose(
             clock=clock,
             keychain=keychain,
             registry=registry,
+            traffic=opened.traffic,
             kept=kept,
             trusting=verifying,
             gatherer=gatherer,

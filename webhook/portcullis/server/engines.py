@@ -10,11 +10,13 @@ from portcullis.errors import ConfigError, EngineUnavailable
 from portcullis.limits import Limits
 from portcullis.policy.client import Destination
 from portcullis.policy.inventory import Inventory
+from portcullis.policy.opa import OpaEngine
 from portcullis.policy.remote import RemoteOpa
 from portcullis.policy.serving import Serving
 from portcullis.policy.supervisor import OpaSupervisor
 from portcullis.server.files import read_small
 from portcullis.server.settings import Settings
+from portcullis.server.telemetry import Metrics
 
 TOKEN_SECONDS = 5.0
 """How long a token that was read is used: those of Kubernetes are renewed minutes before they end."""
@@ -85,3 +87,14 @@ class _Token:
             self._headers = {"Authorization": f"Bearer {token}"}
             self._read_at = time.monotonic()
         return self._headers
+
+
+def observe_engine(engine: OpaEngine, metrics: Metrics) -> None:
+    """Binds metrics to what is asked of OPA; they are read when Prometheus asks."""
+    metrics.count_by(
+        "opa_evaluations", "Evaluations of policies by how they ended.", "outcome", lambda: engine.evaluations
+    )
+    metrics.time_by("opa_evaluation_seconds", "Of these evaluations.", "", lambda: {"": engine.seconds})
+    metrics.gauge("opa_waiting", "Questions that wait until OPA has room for them.").set_function(
+        lambda: float(engine.waiting)
+    )

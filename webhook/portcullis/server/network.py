@@ -50,6 +50,28 @@ def mirrors_of(settings: Settings) -> Mirrors:
     )
 
 
+def named_hosts(settings: Settings) -> tuple[str, ...]:
+    """The hosts of registries that the configuration names, each once, those that say most about it first."""
+    registries, trust = settings.registries, settings.trust
+    endpoints = [
+        entry.endpoint if isinstance(entry, MirrorEndpoint) else entry
+        for listed in registries.mirrors.values()
+        for entry in listed
+    ]
+    texts = [
+        registries.default,
+        *registries.hosts,
+        *registries.allowed,
+        *endpoints,
+        *registries.mirrors,
+        *(source.match for source in registries.credentials if source.match),
+        *(source.repository for source in trust.repositories),
+        *(images for rule in trust.rules for images in rule.images),
+    ]
+    hosts = (text.partition("/")[0] for text in texts)
+    return tuple(dict.fromkeys(host for host in hosts if "*" not in host))
+
+
 def _proxies_of(section: ProxySection) -> Proxies:
     credential = ""
     if section.password_file is not None:

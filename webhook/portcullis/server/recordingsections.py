@@ -1,16 +1,13 @@
 """What is taken out of requests before they are judged and kept, and where decisions go beside the store."""
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from portcullis.audit.linear import MAX_CHARS
 from portcullis.audit.redactionrules import MAX_RULES, RedactionRules, parse_path, parse_pattern
+from portcullis.server.otlpsections import OtlpDestination
 from portcullis.server.sectionbase import ConfigPath, Section
-
-_ENDPOINT = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?/[^\s?#@]*")
-_LOOPBACK = re.compile(r"http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])[:/]")
 
 
 def _path(text: str) -> str:
@@ -80,27 +77,11 @@ class FileSinkSection(Section):
     """Whether the judged input is in each line, too."""
 
 
-class OtlpSinkSection(Section):
+class OtlpSinkSection(OtlpDestination):
     """OpenTelemetry logs, by OTLP over HTTP."""
 
-    endpoint: str
-    """Whole address, such as ``https://collector.example:4318/v1/logs``."""
-    insecure: bool = False
-    """Plain HTTP to another machine is allowed: whoever stands between reads and changes the records."""
-    headers_file: ConfigPath | None = None
-    """Lines ``name: value``, sent with every request; read again when it changes."""
-    ca_file: ConfigPath | None = None
-    """The authorities in PEM that its certificate is believed for, and no others."""
     input: bool = False
     """Whether the judged input is in each record, too."""
-
-    @model_validator(mode="after")
-    def _reachable(self) -> "OtlpSinkSection":
-        if not _ENDPOINT.fullmatch(self.endpoint):
-            raise ValueError("endpoint: https://host:port/v1/logs is expected, without user and query")
-        if self.endpoint.startswith("http:") and not self.insecure and not _LOOPBACK.match(self.endpoint):
-            raise ValueError("endpoint: plain HTTP to another machine needs insecure: true")
-        return self
 
 
 class SinkSection(Section):

@@ -173,6 +173,7 @@ class Registrar:
         if found is None:
             self._say(registered=False, remark="there is none, so nothing calls this gate")
             return False
+        self._covered = not self._sharing.problem
         if wanted is None:
             return False
         start = bool(found.stopped) and await self._settled(examine)
@@ -180,6 +181,7 @@ class Registrar:
         if start or not _has(found, written):
             changed = await configurations.write(found, written)
             if changed is None:
+                self._say(registered=False, remark="")
                 return False
             self._tell(found, changed, written)
             found = self.found = changed

@@ -13,17 +13,20 @@ from portcullis.registry.http import HttpRegistry
 from portcullis.registry.known import KnownContent
 from portcullis.registry.mirrors import MirrorFingerprints, MirroringRegistry
 from portcullis.registry.pinning import PinningKeychain
+from portcullis.registry.traffic import Traffic
 from portcullis.server.live.watching import Watching
-from portcullis.server.network import mirrors_of
+from portcullis.server.network import mirrors_of, named_hosts
 from portcullis.server.platforms import JudgedPlatforms, first_platforms
 from portcullis.server.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRegistry:
-    """``registry`` is what everybody asks; ``identify`` tells the credentials apart that it uses."""
+    """``registry`` is what everybody asks; ``identify`` tells the credentials apart that it uses; ``traffic`` is what
+    it asks of hosts."""
 
     registry: CachingRegistry
+    traffic: Traffic
     identify: Identify
 
 
@@ -51,7 +54,8 @@ async def open_registry(
     prints = MirrorFingerprints(keychain=keychain, mirrors=mirrors)
     known = KnownContent(keychain=prints, clock=clock, limits=limits)
     judged = JudgedPlatforms(await first_platforms(settings, nodes))
-    http = HttpRegistry(keychain=keychain, hosts=hosts, platforms=judged, limits=limits, known=known)
+    traffic = Traffic(named_hosts(settings))
+    http = HttpRegistry(keychain=keychain, hosts=hosts, platforms=judged, limits=limits, known=known, traffic=traffic)
     await http.start()
     mirroring = MirroringRegistry(
         origin=http, mirror=http.for_mirrors(), mirrors=mirrors, hosts=hosts, limits=limits, clock=clock.monotonic
@@ -70,7 +74,7 @@ async def open_registry(
         nodes.changed()  # they may have changed since they were known
 
     try:
-        yield OpenRegistry(registry, known.who)
+        yield OpenRegistry(registry, traffic, known.who)
     finally:
         await registry.aclose()
         await http.aclose()

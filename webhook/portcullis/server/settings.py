@@ -29,6 +29,7 @@ from portcullis.server.files import read_bounded, read_small
 from portcullis.server.scoping import ExceptionSection, distinct_ids
 from portcullis.server.sectionbase import Section
 from portcullis.server.sections import LimitsModel, PlatformText
+from portcullis.server.telemetrysections import Telemetry
 from portcullis.server.trustfiles import TrustFiles, read_trust_files
 from portcullis.server.trustsections import TrustSection
 from portcullis.strictyaml import Lines, Location, Rules, StrictYamlError, load_documents
@@ -51,6 +52,7 @@ class Settings(Section):
     inspection: sections.Inspection = sections.Inspection()
     audit: Audit = Audit()
     cluster: Cluster = Cluster()
+    telemetry: Telemetry = Telemetry()
     platforms: tuple[PlatformText, ...] = ()
     """Those that images are judged for; none means those of the cluster's nodes, else linux/amd64 and linux/arm64."""
     limits: LimitsModel = LimitsModel()  # type: ignore[valid-type]
@@ -127,6 +129,7 @@ class Settings(Section):
         """
         tree = self.model_dump(mode="json", by_alias=True)
         tree["server"].pop("pathSegment")
+        tree.pop("telemetry")  # no decision hangs on it
         tree["cluster"].pop("caller")  # nor does a decision hang on how its caller was known
         if tree["cluster"]["webhook"] is not None:
             # No decision hangs on it, and each pod has another.

@@ -13,10 +13,11 @@ from typing import IO, Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from portcullis import __version__
+from portcullis.measuring import SECONDS, Durations
 from portcullis.model.decision import Decision, Problem, Stage, Verdict
 from portcullis.model.request import Caller
 
@@ -24,11 +25,17 @@ LOGGED_CHARS = 2000
 """Longest string of a log line."""
 LOGGED_TRACEBACK_CHARS = 20_000
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0)
-"""Buckets up to the longest time-out that a webhook can have."""
+SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+"""Of the time that the caller gave."""
+SERIES = 1000
+"""Of one counter whose labels come from decisions; what comes after that many is counted as ``other``."""
+OTHER = "other"
+ANOTHER_REFUSES = "another-refuses"
+"""Why a policy was not evaluated where no fact was missing."""
 
 _REASON = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _MAX_REASONS = 200
+_ANSWERED = {True: "as-decided", False: "audit-unavailable"}
 
 
 def configure_logging(stream: IO[str] | None = None, level: int = logging.INFO) -> None:
@@ -90,23 +97,53 @@ class _Counted(Collector):
 
 
 class _Labelled(Collector):
-    """A counter or gauge for each value of one label."""
+    """A counter or gauge for each value of its labels."""
 
     def __init__(
         self,
         kind: type[CounterMetricFamily | GaugeMetricFamily],
         name: str,
         text: str,
-        label: str,
-        read: Callable[[], Mapping[str, float]],
+        labels: Sequence[str],
+        read: Callable[[], Mapping[tuple[str, ...], float]],
     ) -> None:
-        self._kind, self._name, self._text, self._label, self._read = kind, name, text, label, read
+        self._kind, self._name, self._text, self._labels, self._read = kind, name, text, labels, read
 
     def collect(self) -> Iterator[Metric]:
-        family = self._kind(self._name, self._text, labels=[self._label])
-        for value, count in self._read().items():
-            family.add_metric([value], count)
+        family = self._kind(self._name, self._text, labels=self._labels)
+        for values, count in self._read().items():
+            family.add_metric(values, count)
         yield family
+
+
+class _Timed(Collector):
+    """A histogram for each value of one label, or, where the label is "", one."""
+
+    def __init__(self, name: str, text: str, label: str, read: Callable[[], Mapping[str, Durations]]) -> None:
+        self._name, self._text, self._label, self._read = name, text, label, read
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(self._name, self._text, labels=[self._label] if self._label else [])
+        for value, durations in self._read().items():
+            buckets = [(bound, float(count)) for bound, count in durations.cumulative()]
+            family.add_metric([value] if self._label else [], buckets, durations.total)
+        yield family
+
+
+class _Bounded:
+    """A counter that keeps to so many series, whatever its labels are asked to hold."""
+
+    def __init__(self, counter: Counter, width: int) -> None:
+        self._counter = counter
+        self._other = (OTHER,) * width
+        self._known: set[tuple[str, ...]] = set()
+
+    def count(self, *values: str) -> None:
+        if values not in self._known:
+            if len(self._known) >= SERIES:
+                values = self._other
+            self._known.add(values)
+        self._counter.labels(*values).inc()
 
 
 class _Info(Collector):
@@ -130,21 +167,32 @@ class Metrics:
         self._reasons: set[str] = set()
         build = Gauge("portcullis_build_info", "The running version.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
-        self._decisions = self._counter("decisions", "Decisions.", "verdict", "code", "because")
+        self._decisions = self._bounded("decisions", "Decisions.", "verdict", "code", "because")
         self._reviews = self._counter("reviews", "Reviews by how their caller was known.", "caller", "verdict")
-        self._problems = self._counter("problems", "Facts that could not be had.", "stage", "reason")
-        self._violations = self._counter("violations", "Violations by policy.", "policy", "mode")
-        self._excepted = self._counter(
+        self._problems = self._bounded("problems", "Facts that could not be had.", "stage", "reason")
+        self._violations = self._bounded("violations", "Violations by policy.", "policy", "mode")
+        self._excepted = self._bounded(
             "violations_excepted", "Violations that an exception covers.", "policy", "exception"
+        )
+        self._undecided = self._bounded(
+            "undecided", "Policies that were not evaluated, and why.", "policy", "mode", "reason"
         )
         self._answers = self._counter("http_answers", "Answers on the webhook port.", "status")
         self._shed = self._counter("reviews_shed", "Reviews refused because too many were in flight.")
         self._left_out = self._counter("audit_unverified_left_out", "Unverified reviews of which no record was kept.")
         self._unrecorded = self._counter("decisions_unrecorded", "Decisions that could not be recorded.", "answered")
+        for answered in _ANSWERED.values():
+            self._unrecorded.labels(answered)  # so that its first is an increase
         self._seconds = Histogram(
             "portcullis_review_seconds",
             "From the first byte of a review to its answer.",
             buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._share = Histogram(
+            "portcullis_review_time_share",
+            "Part of the time that the caller gave until the answer.",
+            buckets=SHARES,
             registry=self.registry,
         )
         self._stages = Histogram(
@@ -154,6 +202,9 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"portcullis_{name}", text, labels, registry=self.registry)
+
+    def _bounded(self, name: str, text: str, *labels: str) -> _Bounded:
+        return _Bounded(self._counter(name, text, *labels), len(labels))
 
     def gauge(self, name: str, text: str) -> Gauge:
         """A gauge whose value the caller sets, or binds with ``set_function``."""
@@ -165,11 +216,26 @@ class Metrics:
 
     def count_by(self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
         """Counters that somebody else counts, by the value of ``label``: words of ours."""
-        self.registry.register(_Labelled(CounterMetricFamily, f"portcullis_{name}", text, label, read))
+        self.count_each(name, text, [label], lambda: {(value,): count for value, count in read().items()})
+
+    def count_each(
+        self, name: str, text: str, labels: Sequence[str], read: Callable[[], Mapping[tuple[str, ...], float]]
+    ) -> None:
+        """The same by the values of several labels."""
+        self.registry.register(_Labelled(CounterMetricFamily, f"portcullis_{name}", text, labels, read))
 
     def gauge_by(self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
         """Gauges that are read when they are asked for, by the value of ``label``: words of ours."""
-        self.registry.register(_Labelled(GaugeMetricFamily, f"portcullis_{name}", text, label, read))
+
+        def each() -> Mapping[tuple[str, ...], float]:
+            return {(value,): count for value, count in read().items()}
+
+        self.registry.register(_Labelled(GaugeMetricFamily, f"portcullis_{name}", text, [label], each))
+
+    def time_by(self, name: str, text: str, label: str, read: Callable[[], Mapping[str, Durations]]) -> None:
+        """Histograms that somebody else counts, by the value of ``label``: words of ours; without one where it is
+        ""."""
+        self.registry.register(_Timed(f"portcullis_{name}", text, label, read))
 
     def info(self, name: str, text: str, labels: Sequence[str], read: Callable[[], Sequence[str] | None]) -> None:
         """One series whose labels are read when they are asked for; None: there is nothing to say yet."""
@@ -186,18 +252,21 @@ class Metrics:
         self._reviews.labels(str(caller), str(verdict)).inc()
 
     def decided(self, decision: Decision) -> None:
-        self._decisions.labels(str(decision.verdict), str(decision.code), str(decision.because)).inc()
+        self._decisions.count(str(decision.verdict), str(decision.code), str(decision.because))
         for problem in decision.problems:
             self.problem(problem)
         for violation in decision.violations:
             # Policy names are those of the compiled set, so they are few.
-            self._violations.labels(violation.policy, str(violation.mode)).inc()
+            self._violations.count(violation.policy, str(violation.mode))
             if violation.exception:  # as are the ids of exceptions: those of the configuration
-                self._excepted.labels(violation.policy, violation.exception).inc()
+                self._excepted.count(violation.policy, violation.exception)
+        for policy in decision.undecided:
+            reason = self._reason(policy.problems[0].reason) if policy.problems else ANOTHER_REFUSES
+            self._undecided.count(policy.policy, str(policy.mode), reason)
         self.stages(decision.timings)
 
     def problem(self, problem: Problem) -> None:
-        self._problems.labels(str(problem.stage), self._reason(problem.reason)).inc()
+        self._problems.count(str(problem.stage), self._reason(problem.reason))
 
     def stages(self, timings: Mapping[str, float]) -> None:
         """Milliseconds per stage."""
@@ -205,16 +274,18 @@ class Metrics:
             if stage in Stage.__members__.values():
                 self._stages.labels(str(stage)).observe(milliseconds / 1000)
 
-    def answered(self, status: int, seconds: float) -> None:
+    def answered(self, status: int, seconds: float, given: float) -> None:
+        """``given``: seconds after which the caller would have given up."""
         self._answers.labels(str(status)).inc()
         self._seconds.observe(seconds)
+        self._share.observe(seconds / given)
 
     def shed(self) -> None:
         self._shed.inc()
 
     def unrecorded(self, *, answered: bool) -> None:
         """``answered``: the decision was given all the same, because nothing is enforced there."""
-        self._unrecorded.labels("as-decided" if answered else "audit-unavailable").inc()
+        self._unrecorded.labels(_ANSWERED[answered]).inc()
 
     def left_out(self) -> None:
         self._left_out.inc()
@@ -231,7 +302,7 @@ class Metrics:
         if reason in self._reasons:
             return reason
         if not _REASON.fullmatch(reason) or len(self._reasons) >= _MAX_REASONS:
-            return "other"
+            return OTHER
         self._reasons.add(reason)
         return reason
 

@@ -69,7 +69,13 @@ def observe_roots(trusting: Trusting, clock: Clock, metrics: Metrics) -> None:
         now = clock.now()
         return {name: (now - age.newest).total_seconds() for name, age in keyless.root_ages(now).items()}
 
+    def current() -> Mapping[str, float]:
+        return {name: float(age.current) for name, age in keyless.root_ages(clock.now()).items()}
+
     metrics.gauge_by("trusted_root_age_seconds", "Since the newest part of a trusted root counts.", "root", ages)
+    metrics.gauge_by(
+        "trusted_root_current", "Whether a trusted root knows what new signatures are made with.", "root", current
+    )
 
 
 def observe_verdicts(gatherer: EvidenceGatherer, metrics: Metrics) -> None:

@@ -25,6 +25,8 @@ from portcullis.server.http import Answer, Receive, Scope, Send, failure, header
 from portcullis.server.recording import Recorder
 from portcullis.server.seldom import Seldom
 from portcullis.server.telemetry import Metrics
+from portcullis.server.tracing import Tracing, untraced
+from portcullis.spans import span
 from portcullis.text import clean
 
 _WORD = "validate"
@@ -58,6 +60,7 @@ class ReviewHandler:
         gate: decides.
         recorder: makes each outcome durable before it is answered.
         callers: says who sent a review.
+        tracing: says which reviews are traced; without it none is.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class ReviewHandler:
         limits: Limits,
         metrics: Metrics,
         callers: Callers,
+        tracing: Tracing | None = None,
     ) -> None:
         self._gate = gate
         self._recorder = recorder
@@ -76,6 +80,7 @@ class ReviewHandler:
         self._limits = limits
         self._metrics = metrics
         self._callers = callers
+        self._tracing = tracing or untraced()
         self._budget = Budget(limits.in_flight_bytes)
         self._judging = 0
         self._say_crowded = Seldom(functools.partial(log.warning, "too many reviews in flight"), clock=clock)
@@ -107,7 +112,8 @@ class ReviewHandler:
         if self.draining and not answer.close:
             answer = Answer(answer.status, answer.body, True, answer.headers)
         await send_answer(answer, send)
-        self._metrics.answered(answer.status, self._clock.monotonic() - started)
+        given = timeout_of(scope["query_string"], self._limits)
+        self._metrics.answered(answer.status, self._clock.monotonic() - started, given)
 
     async def _answer(self, scope: Scope, receive: Receive, started: float) -> Answer | None:
         """The answer; None where nobody waits for it any more."""
@@ -130,7 +136,8 @@ class ReviewHandler:
                 return self._crowded(close=body.unread)
             self._count(+1)
             try:
-                return await self._review(body, caller, times)
+                with self._tracing.review(scope, caller, self._clock.monotonic() - started):
+                    return await self._review(body, caller, times)
             finally:
                 self._count(-1)
         finally:
@@ -160,9 +167,11 @@ class ReviewHandler:
         self._metrics.reviewed(request.caller, decision.verdict)
         if not self._callers.is_stranger(request.caller):
             self._metrics.decided(decision)
+        self._tracing.decided(request, decision)
         decided = self._clock.monotonic()
         try:
-            await self._recorder.keep(request, decision, times.record)
+            with span(Stage.AUDIT):
+                await self._recorder.keep(request, decision, times.record)
         except RecordsError as error:
             enforced = self._gate.enforces(request.namespace)
             self._recorder.lost(request, decision, error, answered=not enforced)

@@ -58,7 +58,7 @@ class OtlpSink:
         self._document = document
         self._headers_file = headers_file
         self._ca_file = ca_file
-        self._headers = self._read_headers()
+        self._headers = read_headers(self._headers_file)
         self._exporter = self._made()
 
     def write(self, records: Sequence[AuditRecord]) -> None:
@@ -66,7 +66,7 @@ class OtlpSink:
         from opentelemetry.sdk._logs.export import LogRecordExportResult
 
         try:
-            headers = self._read_headers()
+            headers = read_headers(self._headers_file)
         except ConfigError as error:
             raise SinkError(error.message) from None
         if headers != self._headers:
@@ -116,19 +116,25 @@ class OtlpSink:
             resource=self._resource,
         )
 
-    def _read_headers(self) -> dict[str, str]:
-        if self._headers_file is None:
-            return {}
-        try:
-            text = self._headers_file.read_bytes()[:_MAX_HEADERS_BYTES].decode()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{self._headers_file} cannot be read: {type(error).__name__}") from None
-        headers: dict[str, str] = {}
-        for number, line in enumerate(text.splitlines(), start=1):
-            name, colon, value = line.partition(":")
-            if not line.strip():
-                continue
-            if not colon or not name.strip():
-                raise ConfigError(f"{self._headers_file}:{number}: name: value is expected")
-            headers[name.strip()] = value.strip()
-        return headers
+
+def read_headers(file: Path | None) -> dict[str, str]:
+    """The lines ``name: value`` of a file of headers; none without one.
+
+    Raises:
+        ConfigError: it cannot be read, or a line is none.
+    """
+    if file is None:
+        return {}
+    try:
+        text = file.read_bytes()[:_MAX_HEADERS_BYTES].decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {type(error).__name__}") from None
+    headers: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        name, colon, value = line.partition(":")
+        if not line.strip():
+            continue
+        if not colon or not name.strip():
+            raise ConfigError(f"{file}:{number}: name: value is expected")
+        headers[name.strip()] = value.strip()
+    return headers

@@ -75,6 +75,19 @@ class LivePolicies:
         metrics.gauge("policy_last_reload_success", "Whether the policies are those of their sources.").set_function(
             lambda: float(not state.problem)
         )
+
+        def since() -> float:  # asks for the time each time, since a new set has a new one
+            return state.since.timestamp()
+
+        metrics.gauge("policies_since_seconds", "When the policies in use were taken up (Unix time).").set_function(
+            since
+        )
+        metrics.info(
+            "policy_info",
+            "The revision of the policies in use.",
+            ["revision"],
+            lambda: (self.current.standing.compiled.revision,),
+        )
         if self.sources.bundles:
             metrics.count_by(
                 "policy_bundle_failures",

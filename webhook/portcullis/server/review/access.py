@@ -32,6 +32,7 @@ from portcullis.server.review.accessorigin import Origins
 from portcullis.server.review.accessproxy import Proxy
 from portcullis.server.review.accessrights import GROUP, RESOURCE, VERB, Rights
 from portcullis.server.review.apiproblems import problem_of
+from portcullis.server.review.counting import PageAnswers
 from portcullis.server.review.csrf import FIELD, Csrf
 from portcullis.server.review.forms import read_form, replayed
 from portcullis.server.review.headers import STATIC, with_headers
@@ -69,9 +70,9 @@ class _Known:
     bound: str
 
 
-def guard(app: FastAPI, access: Access) -> "Guard":
+def guard(app: FastAPI, access: Access, answers: PageAnswers | None = None) -> "Guard":
     """The application with the guard before it, for the server."""
-    return Guard(app, access)
+    return Guard(app, access, answers or PageAnswers())
 
 
 class Patient:
@@ -95,15 +96,16 @@ class Patient:
 class Guard:
     """An ASGI application around that of the pages."""
 
-    def __init__(self, app: FastAPI, access: Access) -> None:
+    def __init__(self, app: FastAPI, access: Access, answers: PageAnswers) -> None:
         self._app = app
         self._access = access
+        self._answers = answers
         self.answering = 0
         """Requests that pages or the API are answering now."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http", "the server speaks nothing else"
-        sending = with_headers(send, scope["path"])
+        sending = with_headers(self._answers.counted(send, scope["path"]), scope["path"])
         state = scope.setdefault("state", {})
         state["reader"], state["csrf"] = NOBODY, ""
         scope["app"] = self._app  # for the pages that are rendered here

@@ -16,9 +16,11 @@ from portcullis.server.pagesections import PagesSection
 from portcullis.server.review.access import guard
 from portcullis.server.review.accessopening import access_to_pages, tls_of_pages
 from portcullis.server.review.app import create_review_app
+from portcullis.server.review.counting import PageAnswers
 from portcullis.server.review.decisionagain import Rejudge
 from portcullis.server.review.installation import Checkpoint, Installation, Installed, Root
 from portcullis.server.review.parts import ReviewParts
+from portcullis.server.telemetry import Metrics
 from portcullis.server.tls import ServerTls
 from portcullis.text import clean
 
@@ -35,6 +37,15 @@ class Pages:
         self.problem = "they are not served yet"
         self.address = ""
         self._section = section
+        self._answers = PageAnswers()
+
+    def observe(self, metrics: Metrics) -> None:
+        """Binds metrics to what readers are answered."""
+        if self._section.enabled:
+            self._answers.observe(metrics)
+            metrics.gauge("pages_up", "Whether the audit pages are served.").set_function(
+                lambda: float(not self.problem)
+            )
 
     def checks(self) -> tuple[Check, ...]:
         """For the health port: shown, and not decisive."""
@@ -73,7 +84,7 @@ class Pages:
                 access_to_pages(parts.settings, namespaces=names, clock=clock, limits=limits) as access,
                 _followed(own if own is not tls else None),
             ):
-                app = guard(create_review_app(review_parts_of(parts, checks, tls)), access)
+                app = guard(create_review_app(review_parts_of(parts, checks, tls)), access, self._answers)
                 context = own.context if own is not None else None
                 pages = server(app, context, drain_seconds=DRAIN_SECONDS, limits=limits)
                 async with running(pages, listener) as ended:
