@@ -142,6 +142,11 @@ def test_the_schema_refuses(slips: list[tuple[str, Any, str]]) -> None:
     assert [complaint for _, _, complaint in slips if complaint not in done.stderr] == []
 
 
+def client(*keys: str) -> dict[str, Any]:
+    """Of caller.clientCertificate."""
+    return {"caller": {"clientCertificate": {key: ["a"] if key == "commonNames" else "a" for key in keys}}}
+
+
 CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"config": {"server": {"address": "::"}}}, "config.server.address is set by the chart: it is always 0.0.0.0"),
     ({"config": {"server": {"port": 9443}}}, "config.server.port is set by the chart: set ports.webhook instead"),
@@ -154,6 +159,9 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"config": {"policies": {"configMaps": None}}}, "config.policies.configMaps is set by the chart: set policies"),
     ({"webhook": {"failurePolicy": "Fail"}}, "webhook.failurePolicy is Fail, but profile audit refuses nothing"),
     ({"ports": {"health": 8443}}, "ports.webhook and ports.health are both 8443"),
+    (client("configMap", "secret", "commonNames"), "the authority lies either in a configMap or in a secret"),
+    (client("secret"), "caller.clientCertificate.commonNames is empty: the authority may sign certificates of others"),
+    (client("commonNames"), "caller.clientCertificate.commonNames is set, but neither configMap nor secret says"),
     ({"tls": {"existingSecret": "gate"}}, "tls.existingSecret needs tls.caBundle, or an annotation"),
     ({"tls": {"caBundle": PEM}}, "tls.caBundle is set, but without tls.existingSecret"),
     ({"tls": {"existingSecret": "gate", "caBundle": "Z2F0ZQ=="}}, "tls.caBundle is not a PEM certificate in base64"),
