@@ -1,0 +1,103 @@
+"""The page of /metrics of a gate that has everything: composed of real parts, asked for some decisions, and what only a
+cluster would bring put beside it."""
+
+import functools
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from fakes.records import a_decision
+from fakes.reviews import pod, request
+from portcullis.cluster.resources import Resource
+from portcullis.cluster.watch import Bounds, Watch
+from portcullis.cluster.watching import Watched
+from portcullis.errors import Throttled
+from portcullis.limits import DEFAULT_LIMITS
+from portcullis.model.decision import Verdict
+from portcullis.model.request import Caller
+from portcullis.server.callers import callers_of
+from portcullis.server.checks import observe
+from portcullis.server.compose import compose
+from portcullis.server.events import Refusals
+from portcullis.server.pagesections import PagesSection
+from portcullis.server.registrar import Registrar
+from portcullis.server.review.serving import Pages
+from portcullis.server.settings import load_settings
+from portcullis.server.sharing import sharing_of
+from portcullis.server.sinks import open_sinks
+from portcullis.server.telemetry import Metrics
+from portcullis.server.tls import ServerTls, pair_source
+from portcullis.server.tracing import open_tracing
+
+CONFIGURATION = """
+server: {tls: {selfManaged: {directory: tls}}}
+registries: {hosts: {registry.example: {private: true}}}
+trust:
+  signers: {ci: {keyless: {issuer: "https://issuer.example", identity: "x"}}}
+  rules: [{images: ["**"], accept: [{predicates: [sbom], signers: [ci]}]}]
+exceptions:
+  - {id: EX-1, policies: [image-user], match: {namespaces: [shop]}, reason: r, owner: o, expires: 2126-01-31T00:00:00Z}
+audit:
+  database: "sqlite:///audit.db"
+  sinks: [{file: {path: decisions.jsonl}}]
+telemetry: {traces: {endpoint: "http://127.0.0.1:9/v1/traces", ratio: 0}}
+"""
+
+
+@asynccontextmanager
+async def observed(folder: Path) -> AsyncIterator[Metrics]:
+    """The metrics, until the end of the block. Needs OPA on PATH."""
+    path = folder / "portcullis.yaml"
+    path.write_text(CONFIGURATION)
+    settings = load_settings(path, {})
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(compose(settings, with_audit=True))
+        sinks = await stack.enter_async_context(open_sinks(settings.audit.sinks, parts.limits))
+        tls = ServerTls(source=pair_source(settings.server), clock=parts.clock)
+        sharing = sharing_of(settings, parts.clock)
+        callers = callers_of(settings, sharing.segments, tls, parts.clock)
+        tracing = open_tracing(settings.telemetry, is_stranger=bool, text=str, metrics=metrics, limits=parts.limits)
+        await stack.enter_async_context(tracing)
+        registrar = Registrar(
+            configurations=cast(Any, object()),
+            sharing=sharing,
+            store=None,
+            release=None,
+            stand_down=False,
+            settle_seconds=0,
+            clock=parts.clock,
+        )
+        watch = Watch(client=cast(Any, None), resource=Resource("", "v1", "namespaces"), bounds=Bounds(1, 1))
+        parts.watched.attach(Watched(None, None, (), (watch,)))
+        observe(parts, tls, registrar, metrics)
+        sinks.observe(metrics)
+        callers.observe(metrics)
+        pages = Pages(PagesSection())
+        pages.observe(metrics)
+        Refusals(writer=cast(Any, object()), clock=parts.clock, limits=DEFAULT_LIMITS).observe(metrics)
+        deadline = functools.partial(lambda clock: clock.monotonic() + 20, parts.clock)
+        metrics.decided(await parts.gate.decide(request(pod("not//an image")), deadline()))
+        _some(metrics)
+        _ask(parts.traffic)
+        yield metrics
+
+
+def _some(metrics: Metrics) -> None:
+    """Series that only come with what happens."""
+    for caller in Caller:
+        metrics.reviewed(caller, Verdict.ADMITTED)
+    excepted = a_decision(verdict=Verdict.REFUSED, code=403, denied=["image-user"], undecided=["image-age"])
+    metrics.decided(excepted)
+    metrics.answered(200, 0.1, 10.0)
+
+
+def _ask(traffic: Any) -> None:
+    with traffic.request("registry.example") as begun:
+        begun()
+    try:
+        with traffic.request("registry.example"):
+            raise Throttled("m")
+    except Throttled:
+        pass
