@@ -35,7 +35,7 @@ TARGET = CHART / "values.schema.json"
 OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
     "Cluster": ("webhook", "events", "pullSecrets"),
-    "CallerSection": ("pathSecret",),
+    "CallerSection": ("pathSecret", "clientCertificate"),
     "Policies": ("configMaps",),
     "PagesSection": ("address", "port"),
 }
@@ -178,6 +178,16 @@ def certificate() -> Schema:
     )
 
 
+def caller() -> Schema:
+    client = {
+        "configMap": text("With the authority that signs it; empty: none.", rf"({SUBDOMAIN})?"),
+        "secret": text("The same in a Secret.", rf"({SUBDOMAIN})?"),
+        "key": text("Under which it lies there.", r"[-._a-zA-Z0-9]{1,253}"),
+        "commonNames": listed(text(pattern=r".{1,64}"), "Its common name is one of these, letter by letter."),
+    }
+    return closed({"clientCertificate": closed(client, "Of the API server.")})
+
+
 def network_policy() -> Schema:
     port = closed(
         {"protocol": text(choices=["TCP", "UDP", "SCTP"]), "port": PORT_REFERENCE, "endPort": whole(1, 65535)}
@@ -279,6 +289,7 @@ def chart_values() -> dict[str, Schema]:
                 )
             }
         ),
+        "caller": caller(),
         "networkPolicy": network_policy(),
         "metrics": metrics(),
         "events": closed({"enabled": flag("Whether objects whose pods are refused get an Event.")}),

@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from chart.generate_schema import TARGET, render
 from chart.support import (
     CHART,
     CI_FILES,
+    ROOT,
+    container_of,
     helm,
     kubeconform,
     objects,
@@ -120,6 +123,30 @@ def test_every_object_is_in_its_place() -> None:
 def test_versions_are_those_of_the_package() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
     assert (chart["version"], chart["appVersion"]) == (portcullis.__version__, portcullis.__version__)
+
+
+def test_what_artifact_hub_shows() -> None:
+    """As https://artifacthub.io/docs/topics/annotations/helm/ wants it."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+    shown = {key.removeprefix("artifacthub.io/"): value for key, value in chart["annotations"].items()}
+    assert shown["category"] == "security"
+    assert shown["license"] == tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["license"]
+    assert {shown["prerelease"], shown["containsSecurityUpdates"]} <= {"true", "false"}
+    (image,) = yaml.safe_load(shown["images"])
+    assert image["image"] == container_of()["image"]
+    kinds = {"added", "changed", "deprecated", "removed", "fixed", "security"}
+    changes = yaml.safe_load(shown["changes"])
+    assert changes
+    assert all(change.keys() == {"kind", "description"} and change["kind"] in kinds for change in changes)
+    for link in yaml.safe_load(shown["links"]):
+        page = link["url"].partition("/blob/main/")[2]
+        assert not page or (ROOT / page).is_file(), link
+
+
+def test_labels_of_ones_own_are_on_every_object() -> None:
+    values = values_of(CHART / "ci" / "autoscaling-values.yaml")
+    for kind, item in objects(values).items():
+        assert item["metadata"]["labels"].items() >= values["extraLabels"].items(), kind
 
 
 def test_the_schema_is_the_one_that_is_made() -> None:

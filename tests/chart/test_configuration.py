@@ -1,5 +1,6 @@
 """portcullis.yaml as the chart writes it, read by the program itself."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,28 @@ def test_a_given_certificate(read: Any) -> None:
     assert mounts["/etc/portcullis/tls"] == {"name": "tls", "mountPath": "/etc/portcullis/tls", "readOnly": True}
 
 
+def test_a_client_certificate_of_the_api_server(read: Any) -> None:
+    caller = read(ci("client-certificate")).cluster.caller
+    assert caller.client_certificate.common_names == ("kube-apiserver",)
+    assert caller.client_certificate.ca_file == Path("/etc/portcullis/client-ca/ca.crt")
+    assert read({}).cluster.caller.client_certificate is None
+
+    def mounted(values: dict[str, Any]) -> dict[str, Any]:
+        mounts = {mount["mountPath"]: mount["name"] for mount in container_of(values)["volumeMounts"]}
+        volumes = {volume.pop("name"): volume for volume in copy.deepcopy(pod_of(values)["volumes"])}
+        found = volumes[mounts["/etc/portcullis/client-ca"]]
+        assert isinstance(found, dict)
+        return found
+
+    assert mounted(ci("client-certificate")) == {
+        "configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    }
+    secret = {"caller": {"clientCertificate": {"secret": "ours", "key": "x.pem", "commonNames": ["a", "b"]}}}
+    assert mounted(secret) == {
+        "secret": {"secretName": "ours", "items": [{"key": "x.pem", "path": "ca.crt"}], "defaultMode": 0o440}
+    }
+
+
 def test_policies_of_ones_own(read: Any) -> None:
     values = ci("custom-policies")
     folders = ["/opt/acme/policies", "/etc/portcullis/policies/team-policies", "/etc/portcullis/policies/labels"]
@@ -154,8 +177,10 @@ def test_policies_of_ones_own(read: Any) -> None:
 
 def test_the_schema_takes_out_what_the_chart_sets() -> None:
     """Each key of OWNED is there in what is rendered, or is one that the chart does not support yet."""
-    found = configuration_of({"pages": {"service": {"enabled": True}}, "config": {"audit": {"pages": {"tokens": {}}}}})
+    values = {"pages": {"service": {"enabled": True}}, "config": {"audit": {"pages": {"tokens": {}}}}}
+    found = configuration_of({**values, **ci("client-certificate")})
     found["pagessection"] = found["audit"]["pages"]
+    found["callersection"] = found["cluster"]["caller"]
     for section, keys in OWNED.items():
         rendered = found[section.lower()].keys()
         assert set(keys) - rendered <= {"pathSegment"}, section

@@ -240,32 +240,51 @@ def notes(values: dict[str, Any], *arguments: str) -> str:
 RESCUE = "kubectl delete validatingwebhookconfiguration portcullis\n"
 FIRST = "This is the first installation"
 LOST = "the audit log is lost with the pod"
-CA_LOST = "So is the CA"
+ONE = "One replica: while it is replaced, nothing is judged and nothing refused"
+SHARED_LOG = "2 replicas share the audit log in PostgreSQL"
+FRAGILE = "one replica that fails closed"
+REFUSED = "portcullis audit list --verdict refused\n"
+EVENTS_TOLD = "kubectl get events -A --field-selector reason=Refused\n"
+POSTGRESQL = {"audit": {"database": "postgresql://gate@db.example/gate?sslmode=verify-full"}}
 ENFORCE = f"helm upgrade portcullis CHART -n {NAMESPACE} --reset-then-reuse-values --set profile=enforce"
+HEALTH = f"kubectl -n {NAMESPACE} exec deploy/portcullis -- portcullis health\n"
 LIST = f"kubectl -n {NAMESPACE} exec deploy/portcullis -- portcullis audit list\n"
 
 
 @pytest.mark.parametrize(
     ("values", "said", "unsaid"),
     [
-        ({}, ["nothing is refused", ENFORCE], [FIRST, LOST, "policies refuse"]),
-        ({"profile": "enforce"}, ["policies refuse", FIRST, "are refused too"], ["nothing is refused", ENFORCE]),
-        ({"profile": "enforce", "webhook": {"failurePolicy": "Ignore"}}, ["refuses nothing"], [FIRST, ENFORCE]),
-        ({"persistence": {"enabled": False}}, [LOST, CA_LOST], []),
+        ({}, ["nothing is refused", ENFORCE, ONE], [FIRST, LOST, "policies refuse", FRAGILE, REFUSED, EVENTS_TOLD]),
         (
-            {
-                "persistence": {"enabled": False},
-                "tls": {"existingSecret": "gate"},
-                "webhook": {"annotations": {"cert-manager.io/inject-ca-from": "x/y"}, "exemptNamespaces": ["a"]},
-            },
-            [LOST, f"namespaces kube-system, {NAMESPACE}, a."],
-            [CA_LOST],
+            {"profile": "enforce"},
+            ["policies refuse", FIRST, "are refused too", ONE, FRAGILE, REFUSED, EVENTS_TOLD],
+            ["nothing is refused", ENFORCE],
         ),
+        (
+            {"profile": "enforce", "webhook": {"failurePolicy": "Ignore"}},
+            ["refuses nothing"],
+            [FIRST, ENFORCE, FRAGILE],
+        ),
+        (
+            {"profile": "enforce", "webhook": {"standDown": False}, "events": {"enabled": False}},
+            ["the webhook refuses what it covers"],
+            [ONE, EVENTS_TOLD],
+        ),
+        ({"webhook": {"standDown": False}}, ["the webhook is passed by"], [ONE]),
+        ({"replicas": 2, "config": POSTGRESQL, "profile": "enforce"}, [SHARED_LOG], [ONE, FRAGILE]),
+        (
+            {"autoscaling": {"enabled": True}, "config": POSTGRESQL},
+            ["2 to 5 replicas share the audit log in PostgreSQL"],
+            [ONE],
+        ),
+        ({"persistence": {"enabled": False}}, [LOST], []),
+        ({"persistence": {"enabled": False}, "config": POSTGRESQL}, [], [LOST]),
+        ({"webhook": {"exemptNamespaces": ["a"]}}, [f"namespaces kube-system, {NAMESPACE}, a."], []),
     ],
 )
 def test_notes(values: dict[str, Any], said: list[str], unsaid: list[str]) -> None:
     text = notes(values)
-    for words in (RESCUE, LIST, *said):
+    for words in (RESCUE, LIST, HEALTH, *said):
         assert words in text
     for words in unsaid:
         assert words not in text

@@ -38,6 +38,11 @@ PAGES = (
     "docs/keys.md",
     "docs/linting.md",
     "docs/operators.md",
+    "docs/operators-air-gap.md",
+    "docs/operators-audit-log.md",
+    "docs/operators-policies.md",
+    "docs/operators-readers.md",
+    "docs/operators-registries.md",
     "docs/policies.md",
     "docs/reasons.md",
     "docs/remote-opa.md",
@@ -175,6 +180,8 @@ def test_every_command_of_a_page_works(page: str, folder: Path, running_demo: Ru
         )
         (folder / "fixtures").mkdir()
         (folder / "fixtures" / "root.yaml").write_text(fixture.replace(EXAMPLE, image))
+    elif page == "docs/operators-audit-log.md":
+        serve(("serve", "--config", "portcullis.yaml"), folder)
     for words in commands(page):
         run([word.replace(EXAMPLE, image) for word in words], folder)
 

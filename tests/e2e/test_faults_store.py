@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from e2e.cluster.gate import CHART, NAMESPACE, RELEASE, Installed, prepared
-from e2e.cluster.programs import Cluster, until
-from e2e.cluster.registry import SampleRegistry
-from e2e.faulting.certificates import Issuer
+from e2e.cluster.gate import CHART, NAMESPACE, RELEASE, Installed, shared_store
+from e2e.cluster.programs import until
 from e2e.faulting.joining import Fate, joined, postgres_records
 from e2e.faulting.stream import Stream
 from e2e.faulting.watching import readyz
-from fakes.postgres import PASSWORD, PostgresServer
+from fakes.postgres import PostgresServer
 
 SHOP = "shop"
 TEAM = """
@@ -34,48 +32,25 @@ labelled if input.workload.labels.team != ""
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
-
-
-@pytest.fixture(scope="module")
-def gate(cluster: Cluster, sample_registry: SampleRegistry, server: PostgresServer) -> Iterator[Installed]:
-    cluster.namespace(SHOP)
-    with server.database() as database, prepared(cluster, sample_registry, postgres=server) as made:
-        made.database = database
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "audit-database", "namespace": NAMESPACE}}
+def gate(release: Installed) -> Iterator[Installed]:
+    release.cluster.namespace(SHOP)
+    with shared_store(release):
         policies = {"metadata": {"name": "teams", "namespace": NAMESPACE}, "data": {"team.rego": TEAM}}
-        cluster.apply(
-            {**secret, "stringData": {"password": PASSWORD}}, {"apiVersion": "v1", "kind": "ConfigMap", **policies}
-        )
-        ungated = len(cluster.audit_events())
-        cluster.apply(ISSUER.secret())
-        made.helm("install", values=values(made))
-        yield made
-        found = joined(made, postgres_records(server, database), ungated=ungated)
+        release.cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", **policies})
+        ungated = len(release.cluster.audit_events())
+        release.helm("install", values=release.values("enforce"))
+        yield release
+        found = joined(release, postgres_records(release), ungated=ungated)
         assert not found.of(Fate.UNMATCHED), str(found)
         assert (list(found.twice), list(found.unclaimed)) == ([], []), str(found)
         assert len(found.of(Fate.RECORDED)) > 200, str(found)
         assert not found.of(Fate.UNRECORDED), str(found)
 
 
-ISSUER = Issuer()
-
-
-def values(gate: Installed, **config: Any) -> dict[str, Any]:
+@pytest.fixture
+def server(gate: Installed) -> PostgresServer:
     assert gate.postgres is not None
-    audit = {"database": gate.postgres.url(gate.database, password="")}
-    return {
-        **gate.values("enforce", audit=audit, **config),
-        "replicas": 2,
-        "database": {"passwordSecret": {"name": "audit-database", "key": "password"}},
-        "tls": ISSUER.values,
-    }
+    return gate.postgres
 
 
 def test_kill_9_of_postgresql_under_load(gate: Installed, server: PostgresServer) -> None:
@@ -95,25 +70,27 @@ def test_kill_9_of_postgresql_under_load(gate: Installed, server: PostgresServer
 
 
 def recorded(gate: Installed) -> set[str]:
-    assert gate.postgres is not None
-    return {record["name"] for record in postgres_records(gate.postgres, gate.database)}
+    return {record["name"] for record in postgres_records(gate)}
 
 
-def test_two_configurations_with_other_policies_side_by_side(gate: Installed, server: PostgresServer) -> None:
+def test_two_configurations_with_other_policies_side_by_side(gate: Installed) -> None:
     """A rollout that stops half-way: both decide, each by its own, and record into one log that holds together."""
     before = {pod.uid for pod in gate.kubelet.alive}
-    changed = {**values(gate, policies={"modes": {"image-pinned": "audit"}}), "policyConfigMaps": ["teams"]}
+    changed = {
+        **gate.values("enforce", audit={"database": gate.database_url}, policies={"modes": {"image-pinned": "audit"}}),
+        "policyConfigMaps": ["teams"],
+    }
     deployment = ("deployment", RELEASE, "--namespace", NAMESPACE)
     with Stream(gate, SHOP).running() as stream:
         stream.settle()
-        told = len(postgres_records(server, gate.database))
+        told = len(postgres_records(gate))
         upgrade(gate, changed)
         until(lambda: len(gate.kubelet.alive) > len(before), "the first pod of the new revision")
         gate.cluster.kubectl("rollout", "pause", *deployment)
         until(lambda: len(gate.kubelet.ready) > len(before), "it to be ready", 90)
         assert before <= {pod.uid for pod in gate.kubelet.ready}
         stream.settle(60)
-        revisions = [record["config_revision"] for record in postgres_records(server, gate.database)[told:]]
+        revisions = [record["config_revision"] for record in postgres_records(gate)[told:]]
         assert len(set(revisions)) == 2
         first = revisions.index(next(one for one in revisions if one != revisions[0]))
         assert revisions[0] in revisions[first:], "they took turns"

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from e2e.cluster.gate import NAMESPACE, Installed, prepared
+from e2e.cluster.gate import NAMESPACE, Installed, shared_store
 from e2e.cluster.objects import container, workload
-from e2e.cluster.programs import Cluster, until
-from e2e.cluster.registry import ROOT, SampleRegistry
+from e2e.cluster.programs import until
+from e2e.cluster.registry import ROOT
 from e2e.faulting.asking import asker
 from e2e.faulting.certificates import Issuer
 from e2e.faulting.changed import CHOSEN, ELSEWHERE, changed, elsewhere, leaves
 from e2e.faulting.joining import Fate, joined, postgres_records, sqlite_records
 from e2e.faulting.stream import Stream
-from fakes.postgres import PASSWORD, PostgresServer
+from fakes.postgres import PASSWORD
 
 SHOP = "shop"
 ISSUER = Issuer()
@@ -34,23 +34,21 @@ labelled if input.workload.labels.team != ""
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
+def default(release: Installed) -> dict[str, Any]:
+    """One replica with SQLite, profile audit."""
+    return release.values("audit")
 
 
 @pytest.fixture(scope="module")
-def gate(cluster: Cluster, sample_registry: SampleRegistry, server: PostgresServer) -> Iterator[Installed]:
+def gate(release: Installed, default: dict[str, Any]) -> Iterator[Installed]:
     """Nothing is installed; there is what the changed values name."""
+    cluster = release.cluster
     cluster.namespace(SHOP)
-    with server.database() as database, prepared(cluster, sample_registry, postgres=server) as made:
-        made.database = database
+    with shared_store(release):
+        assert default["config"].keys().isdisjoint({"audit"})
+        cluster.apply(*map(monitoring, ("ServiceMonitor", "PrometheusRule")))
         cluster.apply(
-            secret("audit-database", secret=PASSWORD),
+            secret("audit-elsewhere", secret=PASSWORD),
             secret("extra", password="swordfish", session=secrets.token_hex(32)),
             ISSUER.secret(),
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "gate", "namespace": NAMESPACE}},
@@ -61,7 +59,7 @@ def gate(cluster: Cluster, sample_registry: SampleRegistry, server: PostgresServ
                 "data": {"team.rego": TEAM},
             },
         )
-        yield made
+        yield release
 
 
 def secret(name: str, **data: str) -> dict[str, Any]:
@@ -69,16 +67,32 @@ def secret(name: str, **data: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
 
 
+def monitoring(kind: str) -> dict[str, Any]:
+    """A kind of Prometheus' operator, of which the API server takes anything."""
+    group, plural = "monitoring.coreos.com", f"{kind.lower()}s"
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+
 def every_value(gate: Installed) -> dict[str, Any]:
     """With what must name this machine."""
-    assert gate.postgres is not None
     return merged(
         gate.values("enforce"),
         changed(),
         {
             "tls": {"caBundle": ISSUER.values["caBundle"]},
             "config": {
-                "audit": {"database": gate.postgres.url(gate.database, user="portcullis", password="")},
+                "audit": {"database": gate.database_url},
                 "registries": {"allowed": [gate.registry.host]},
                 "server": {"stopDelaySeconds": 1},
             },
@@ -105,8 +119,7 @@ def test_the_changed_values_are_all_there_are() -> None:
     assert len([path for path, _ in leaves() if elsewhere(path) is None]) > 250
 
 
-def test_an_upgrade_that_changes_every_value_and_one_back(gate: Installed, server: PostgresServer) -> None:
-    default = gate.values("audit")
+def test_an_upgrade_that_changes_every_value_and_one_back(gate: Installed, default: dict[str, Any]) -> None:
     ungated = len(gate.cluster.audit_events())
     gate.helm("install", values=default)
     with Stream(gate, SHOP, bad=False).running() as stream:
@@ -117,7 +130,7 @@ def test_an_upgrade_that_changes_every_value_and_one_back(gate: Installed, serve
         gate.helm("upgrade", values=default)
         until(lambda: gate.webhook()["failurePolicy"] == "Ignore", "the old ways")
         stream.settle()
-    found = joined(gate, [*sqlite_records(gate), *postgres_records(server, gate.database)], ungated=ungated)
+    found = joined(gate, [*sqlite_records(gate), *postgres_records(gate)], ungated=ungated)
     assert stream.counts.keys() == {"admitted"}, f"{stream.counts}\n{found}"
     assert not found.of(Fate.UNANSWERED), str(found)
 

@@ -1,23 +1,27 @@
-"""The platforms of nodes as a real API server lists them, with the right that the chart gives and no more."""
+"""The platforms of nodes as a real API server tells them, with the rights that the chart gives and no more."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kubernetes.aio.client import ApiClient, Configuration, CoreV1Api
+from kubernetes.aio.client import ApiClient, Configuration
 
 from e2e.cluster.programs import Cluster
-from portcullis.cluster.nodes import Nodes
+from portcullis.cluster.nodes import WatchedNodes
 from portcullis.errors import ClusterError
+from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.image import Platform
 
 pytestmark = pytest.mark.anyio
 
-NAME = "lists-nodes"
+NAME = "watches-nodes"
+AMD64, S390X, RISCV = (Platform("linux", architecture) for architecture in ("amd64", "s390x", "riscv64"))
 
 
 def node(name: str, architecture: str) -> dict[str, Any]:
     labels = {"kubernetes.io/os": "linux", "kubernetes.io/arch": architecture, "portcullis.dev/test": NAME}
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"{NAME}-{name}", "labels": labels}}
 
 
 def client_of(cluster: Cluster, token: str) -> ApiClient:
@@ -32,22 +36,41 @@ def token(cluster: Cluster) -> str:
     return cluster.kubectl("create", "token", NAME, "--namespace", "default").stdout.strip()
 
 
-async def test_platforms_of_real_nodes(cluster: Cluster, token: str) -> None:
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def test_platforms_of_real_nodes_as_they_come_and_go(cluster: Cluster, token: str) -> None:
     for name, architecture in (("one", "amd64"), ("two", "s390x"), ("three", "s390x")):
-        cluster.apply(node(f"{NAME}-{name}", architecture))
+        cluster.apply(node(name, architecture))
     try:
         async with client_of(cluster, token) as client:
-            listed = Nodes(api=CoreV1Api(client))
+            nodes, seen = WatchedNodes(client=client, limits=DEFAULT_LIMITS), []
+            nodes.changed = lambda: seen.append(nodes.platforms)
+            watching = asyncio.create_task(nodes.watch.run())
             with pytest.raises(ClusterError, match="403"):
-                await listed.platforms()
-            cluster.kubectl("create", "clusterrole", NAME, "--verb=list", "--resource=nodes")
+                await nodes.known(2)
+            cluster.kubectl("create", "clusterrole", NAME, "--verb=list,watch", "--resource=nodes")
             cluster.kubectl(
                 "create", "clusterrolebinding", NAME, f"--clusterrole={NAME}", f"--serviceaccount=default:{NAME}"
             )
-            found = await listed.platforms()
+            found = await nodes.known(20)
+            assert {AMD64, S390X} <= set(found)
+            assert len(found) == len(set(found))
+            told = len(seen)
+            beat = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+            cluster.api.patch(f"/api/v1/nodes/{NAME}-one/status", beat)
+            cluster.apply(node("four", "riscv64"))
+            await until(lambda: RISCV in (nodes.platforms or ()))
+            assert len(seen) == told + 1  # the heartbeat before was nothing
+            cluster.kubectl("delete", "node", f"{NAME}-four")
+            await until(lambda: RISCV not in (nodes.platforms or ()))
+            assert nodes.watch.lists == 1
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
     finally:
         cluster.kubectl("delete", "nodes", "--selector", f"portcullis.dev/test={NAME}")
         cluster.kubectl("delete", "clusterrole,clusterrolebinding", NAME, "--ignore-not-found")
         cluster.kubectl("delete", "serviceaccount", NAME, "--namespace", "default")
-    assert {Platform("linux", "amd64"), Platform("linux", "s390x")} <= set(found)
-    assert len(found) == len(set(found))

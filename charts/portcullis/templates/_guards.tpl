@@ -2,6 +2,7 @@
 {{- define "portcullis.guards" -}}
 {{- include "portcullis.guards.owned" . -}}
 {{- include "portcullis.guards.webhook" . -}}
+{{- include "portcullis.guards.caller" . -}}
 {{- include "portcullis.guards.pullSecrets" . -}}
 {{- include "portcullis.guards.pages" . -}}
 {{- include "portcullis.guards.store" . -}}
@@ -59,6 +60,7 @@
       "cluster.webhook" "set webhook.standDown instead"
       "cluster.pullSecrets" "set pullSecrets instead"
       "cluster.caller.pathSecret" "the chart makes that Secret"
+      "cluster.caller.clientCertificate" "set caller.clientCertificate instead"
       "cluster.events" "set events.enabled instead"
       "audit.pages.address" "set pages.service.enabled instead"
       "audit.pages.port" "set ports.pages instead"

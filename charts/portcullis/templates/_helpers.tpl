@@ -133,7 +133,7 @@ readOnlyRootFilesystem: true
         "webhook" (include "portcullis.registration" . | fromJson)
         "events" .Values.events.enabled
         "pullSecrets" .Values.pullSecrets
-        "caller" (dict "pathSecret" (include "portcullis.sharedSecret" .)))
+        "caller" (include "portcullis.caller" . | fromJson))
       "audit" (dict "pages" $pages) -}}
 {{- $config = mergeOverwrite (dict "audit" (include "portcullis.store" . | fromYaml)) $config $own -}}
 {{- if eq .Values.opa.mode "sidecar" -}}

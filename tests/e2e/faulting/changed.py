@@ -37,7 +37,7 @@ CHOSEN: Mapping[str, Any] = {
         {"topologyKey": "acme.example/rack", "maxSkew": 2, "whenUnsatisfiable": "ScheduleAnyway"}
     ],
     "priorityClassName": "system-node-critical",
-    "database.passwordSecret.name": "audit-database",
+    "database.passwordSecret.name": "audit-elsewhere",
     "database.passwordSecret.key": "secret",
     "opa.mode": "sidecar",
     "opa.resources.requests": {"cpu": "60m", "memory": "130Mi"},
@@ -47,6 +47,14 @@ CHOSEN: Mapping[str, Any] = {
     "persistence.accessModes": ["ReadWriteOncePod"],
     "resources.requests": {"cpu": "110m", "memory": "260Mi"},
     "resources.limits": {"memory": "1100Mi"},
+    "pullSecrets": [{"namespace": "shop", "names": ["mirror"]}],
+    "metrics.serviceMonitor.interval": "45s",
+    "metrics.serviceMonitor.scrapeTimeout": "20s",
+    "metrics.serviceMonitor.labels": {"acme.example/scraped": "true"},
+    "metrics.prometheusRule.labels": {"acme.example/rules": "true"},
+    "metrics.prometheusRule.disabled": ["PortcullisDown"],
+    "metrics.dashboard.labels": {"acme.example/dashboard": "true"},
+    "metrics.dashboard.annotations": {"acme.example/folder": "gates"},
     "serviceAccount.name": "gate",
     "serviceAccount.annotations": {"acme.example/identity": "gate"},
     "flowSchema.priorityLevel": "workload-low",
@@ -105,6 +113,7 @@ CHOSEN: Mapping[str, Any] = {
     "config.cluster.podSpecPaths": [
         {"group": "apps.acme.example", "kind": "Service", "path": "spec.template.spec", "version": "v1"}
     ],
+    "config.telemetry.traces.endpoint": "https://traces.acme.example/v1/traces",
     "config.platforms": ["linux/amd64"],
 }
 
@@ -133,7 +142,9 @@ ELSEWHERE: Mapping[str, str] = {
     "config.trust.roots": "needs a trusted root",
     "config.trust.repositories": "needs another registry",
     "config.cluster.inventory": "needs rights that the operator gives",
-    "config.cluster.pullSecrets": "needs Roles in other namespaces",
+    "config.cluster.caller.clientCertificate": "needs an API server that has one",
+    "config.telemetry.traces.headersFile": "needs a receiver",
+    "config.telemetry.traces.caFile": "needs a receiver",
     "config.registries.hosts": "is set by whoever runs this, as are the five after it",
     "config.registries.allowed": "",
     "config.trust.signers": "",
@@ -169,11 +180,11 @@ def elsewhere(path: Path) -> str | None:
 
 def _leaves(schema: JSON, definitions: JSON, path: Path, defaults: Any) -> Iterator[tuple[Path, JSON]]:
     schema = _resolved(schema, definitions)
-    for name, inner in schema.get("properties", {}).items():
-        if inner is not False:
-            below = defaults.get(name) if isinstance(defaults, Mapping) else None
-            yield from _leaves(inner, definitions, (*path, name), below)
-    if "properties" not in schema:
+    within = {name: inner for name, inner in schema.get("properties", {}).items() if inner is not False}
+    for name, inner in within.items():
+        below = defaults.get(name) if isinstance(defaults, Mapping) else None
+        yield from _leaves(inner, definitions, (*path, name), below)
+    if not within:
         yield path, schema if defaults is None else {**schema, "default": defaults}
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from e2e.cluster.gate import WEBHOOK, Installed, unmatched
 from e2e.faulting.asking import DENIED, UNANSWERED
-from fakes.postgres import PostgresServer
 
 JSON = Mapping[str, Any]
 COLUMNS = "id, username, operation, kind, namespace, name, verdict, code, because, dry_run, config_revision"
@@ -106,8 +105,9 @@ def sqlite_records(installed: Installed, where: str = "true", *values: object) -
     return found
 
 
-def postgres_records(server: PostgresServer, database: str) -> list[dict[str, Any]]:
-    rows = server.execute(f"SELECT {COLUMNS} FROM decisions ORDER BY sequence", database=database)
+def postgres_records(installed: Installed) -> list[dict[str, Any]]:
+    """Of the database that replicas share."""
+    rows = installed.shared(f"SELECT {COLUMNS} FROM decisions ORDER BY sequence")
     names = COLUMNS.split(", ")
     return [dict(zip(names, row, strict=True)) for row in rows]
 

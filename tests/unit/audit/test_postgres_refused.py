@@ -105,7 +105,7 @@ async def test_a_server_that_becomes_a_standby_while_in_use(postgres: PostgresSe
 
 
 async def test_missing_rights(postgres: PostgresServer, name: str) -> None:
-    """What docs/operators.md grants a reader lets it read, and no more."""
+    """What docs/operators-audit-log.md grants a reader lets it read, and no more."""
     user = f"reader_{name}"
     postgres.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{PASSWORD}'")
     url = postgres.url(name, user=user)
@@ -118,7 +118,7 @@ async def test_missing_rights(postgres: PostgresServer, name: str) -> None:
             assert await count(reading) == 0
         told = await refused(url)
         assert f"the user {user} may not write bundles, chains, " in told
-        assert "docs/operators.md" in told
+        assert "docs/operators-audit-log.md" in told
     finally:
         postgres.drop(name)
         postgres.execute(f"DROP ROLE {user}")

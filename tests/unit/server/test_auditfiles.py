@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from fakes.pages import OPERATORS
 from fakes.postgres import PASSWORD, PostgresServer
 from fakes.records import a_record
 from fakes.reviews import pod, request
@@ -49,9 +50,8 @@ def test_what_only_the_operator_knows(audit: Audit, told: str) -> None:
 
 @pytest.mark.anyio
 async def test_what_operators_are_told_to_run(postgres: PostgresServer) -> None:
-    """docs/operators.md: the gate's user owns its database and nothing else; the reader's reads."""
-    page = (Path(__file__).parents[3] / "docs" / "operators.md").read_text()
-    page = page.replace("ROLE portcullis ", "ROLE portcullis_gate ").replace(
+    """docs/operators-audit-log.md: the gate's user owns its database and nothing else; the reader's reads."""
+    page = OPERATORS.replace("ROLE portcullis ", "ROLE portcullis_gate ").replace(
         "OWNER portcullis ", "OWNER portcullis_gate "
     )
     making, reading = re.findall(r"```sql\n(.*?)```", page.partition("### PostgreSQL")[2], re.DOTALL)

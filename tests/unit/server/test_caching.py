@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fakes.clock import StandingClock
+from fakes.pages import OPERATORS as PAGE
 from fakes.registry import MemoryRegistry
 from portcullis.audit.sql import SqlRecords
 from portcullis.errors import ConfigError, Unreachable
@@ -20,7 +21,6 @@ from portcullis.server.telemetry import Metrics
 
 pytestmark = pytest.mark.anyio
 
-PAGE = (Path(__file__).parents[3] / "docs" / "operators.md").read_text()
 LIMITS = Limits(memory_fact_bytes=8000)
 TAGGED = ImageReference(Repository("registry.example", "acme/web"), "1", None)
 

@@ -30,7 +30,7 @@ def public_pem(key: object) -> bytes:
 
 
 def test_what_openssl_makes_is_taken(tmp_path: Path) -> None:
-    """The commands of docs/operators.md."""
+    """The commands of docs/operators-audit-log.md."""
     private, public = tmp_path / "key.pem", tmp_path / "public.pem"
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True)
     subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)

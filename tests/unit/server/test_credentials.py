@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from fakes.pages import OPERATORS
 from portcullis.errors import ConfigError
 from portcullis.model.image import Access, Anonymous, Credential, RegistryCredential, Repository
 from portcullis.registry.hosts import HostRules
+from portcullis.registry.keychain import StaticKeychain
 from portcullis.server.credentials import open_keychain
 from portcullis.server.settings import Settings, load_settings
 
@@ -81,6 +83,15 @@ credentials: [
 )
 async def test_the_order_of_the_sources(folder: Path, place: str, wanted: str | None) -> None:
     assert await password(settings(folder, ALL), place) == wanted
+
+
+async def test_pull_secrets_come_before_all_others(folder: Path) -> None:
+    """As for the kubelet: what it pulls with is what is judged with."""
+    pulls = StaticKeychain(credentials={"one.example/team": Credential("ci", "pulled")})
+    chosen = settings(folder, "credentials: [{match: one.example/team/web, username: ci, passwordFile: a}]")
+    async with open_keychain(chosen, hosts=HostRules(), pull_secrets=pulls) as keychain:
+        answers = [await keychain.credential(Repository("one.example", path), Access()) for path in ("team/web", "a")]
+    assert answers == [Credential("ci", "pulled"), Anonymous()]
 
 
 async def test_nothing_of_a_secret_is_in_the_revision(folder: Path) -> None:
@@ -167,8 +178,7 @@ async def test_providers_are_asked_for_their_own_hosts_only(folder: Path) -> Non
 
 
 def test_the_example_of_the_page_is_one(tmp_path: Path) -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "operators.md").read_text()
-    (example,) = re.findall(r"```yaml\n(registries:\n  hosts:.*?credentials:.*?)```", page, re.DOTALL)
+    (example,) = re.findall(r"```yaml\n(registries:\n  hosts:.*?credentials:.*?)```", OPERATORS, re.DOTALL)
     (tmp_path / "portcullis.yaml").write_text(example)
     chosen = load_settings(tmp_path / "portcullis.yaml", {}).registries
     assert [source.provider for source in chosen.credentials] == [None, None, "ecr", "acr", "gcp"]

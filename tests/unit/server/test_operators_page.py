@@ -1,4 +1,4 @@
-"""docs/operators.md names the keys, metrics, events and defaults that are really there."""
+"""docs/operators.md and the pages beside it name the keys, metrics, events and defaults that are really there."""
 
 import re
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from fakes.pages import OPERATORS as PAGE
 from portcullis.limits import Limits
 from portcullis.server.settings import Settings, configuration_schema, load_settings
 from portcullis.server.telemetry import Metrics
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE = (ROOT / "docs" / "operators.md").read_text()
 
 
 def keys(schema: dict[str, Any]) -> set[str]:
@@ -79,3 +79,21 @@ def test_the_trust_example_is_one(tmp_path: Path) -> None:
     example = re.findall(r"```yaml\n(trust:.*?)```", PAGE, re.DOTALL)[0]
     (tmp_path / "portcullis.yaml").write_text(example)
     assert load_settings(tmp_path / "portcullis.yaml", {}).trust.rules
+
+
+def examples() -> list[str]:
+    """Whole sections of portcullis.yaml: what is none, such as an object of Kubernetes, begins with other keys."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    sections = set(configuration_schema()["properties"])
+    return [block for block in blocks if set(re.findall(r"^(\w+):", block, re.MULTILINE)) <= sections]
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda text: " ".join(text.split())[:40])
+def test_every_example_is_a_configuration(example: str, tmp_path: Path) -> None:
+    (tmp_path / "portcullis.yaml").write_text(example)
+    cluster = {"PORTCULLIS_CLUSTER__WEBHOOK__NAME": "portcullis"} if example.startswith("cluster:") else {}
+    load_settings(tmp_path / "portcullis.yaml", cluster)
+
+
+def test_there_are_examples() -> None:
+    assert len(examples()) > 10

@@ -63,7 +63,8 @@ ENTRY_BYTES: Final = 256 * 1024
 
 Content = Mapping[str, bytes]
 
-_SEGMENT = re.compile(r"[A-Za-z0-9_-]{16,128}")
+_SEGMENT = re.compile(r"[a-z0-9][a-z0-9-]{14,126}[a-z0-9]")
+"""The API server takes no other segment in the path of a webhook than a DNS subdomain in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +177,8 @@ def fingerprint(certificate: x509.Certificate) -> bytes:
 def _path(content: Content, called_by: str, *, wished: bool) -> str:
     there = word_of(content)
     if wished:
-        return secrets.token_urlsafe(32)
-    return there or (called_by if _SEGMENT.fullmatch(called_by) else secrets.token_urlsafe(32))
+        return secrets.token_hex(32)
+    return there or (called_by if _SEGMENT.fullmatch(called_by) else secrets.token_hex(32))
 
 
 def _certificates(
