@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -105,6 +106,35 @@ class Reader:
 def commands_of_the_section() -> list[list[str]]:
     lines = "".join(re.findall(r"^```sh\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)).splitlines()
     return [shlex.split(line) for line in lines]
+
+
+CRDS = ("cert-manager.io/", "monitoring.coreos.com/")
+"""Groups whose kinds this cluster has not."""
+
+
+def of_every_way(release: Installed) -> list[dict[str, Any]]:
+    """What Helm makes of each file in ci/."""
+    found: list[dict[str, Any]] = []
+    for file in sorted((CHART / "ci").glob("*-values.yaml")):
+        command = ("helm", "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", str(file))
+        found += [one for one in yaml.safe_load_all(release.cluster.run(*command).stdout) if one]
+    return [one for one in found if not one["apiVersion"].startswith(CRDS)]
+
+
+def test_the_api_server_takes_every_way_to_install_it_without_a_warning(release: Installed) -> None:
+    """Its own validation, and its own definition of the pod security standard `restricted`, from now on in force."""
+    restricted = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+    release.cluster.api.patch(f"/api/v1/namespaces/{NAMESPACE}", {"metadata": {"labels": restricted}}, "merge-patch")
+    wanted = of_every_way(release)
+    for name in {one["metadata"].get("namespace", NAMESPACE) for one in wanted} - {NAMESPACE}:
+        release.cluster.namespace(name)
+    done = release.cluster.apply(*wanted, options=("--dry-run=server",))
+    assert done.stderr == ""
+    assert done.stdout.count("(server dry run)") == len(wanted)
+
+    deployment = next(one for one in wanted if one["kind"] == "Deployment")
+    deployment["spec"]["template"]["spec"]["containers"][0]["securityContext"] = {}
+    assert "would violate PodSecurity" in release.cluster.apply(deployment, options=("--dry-run=server",)).stderr
 
 
 def test_the_section_is_installed_as_it_is_written(release: Installed, tmp_path: Path) -> None:
