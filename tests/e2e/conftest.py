@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.cluster.gate import Installed, prepared
+from e2e.cluster.gate import Installed, prepared, shared_store
 from e2e.cluster.programs import Cluster, control_plane
 from e2e.cluster.registry import SampleRegistry
 from e2e.support import RunningDemo
@@ -76,4 +76,11 @@ def sample_registry() -> Iterator[SampleRegistry]:
 def release(cluster: Cluster, sample_registry: SampleRegistry) -> Iterator[Installed]:
     """Namespace, kubelet and network for the chart; nothing is installed yet."""
     with prepared(cluster, sample_registry) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def replicated(cluster: Cluster, sample_registry: SampleRegistry) -> Iterator[Installed]:
+    """The same with two nodes and a PostgreSQL server: what is installed has two replicas."""
+    with prepared(cluster, sample_registry, nodes=2) as made, shared_store(made):
         yield made

@@ -28,6 +28,9 @@ def shop(release: Installed) -> Iterator[Installed]:
     cluster.apply(old, workload("Pod", "running", SHOP, container("web", release.registry.image(GOOD))))
     until(lambda: replica_set(cluster), "the ReplicaSet")
     values = release.values("enforce", limits={"eventSeconds": 0.5})
+    values["config"]["trust"]["repositories"] = [
+        {"images": ["registry.example/**"], "repository": "r.images.svc/signed"}
+    ]
     values["config"]["registries"]["hosts"][NOWHERE] = {"insecure": True, "private": True}
     release.helm("install", values=values)
     until(lambda: "matchConditions" not in release.webhook(), "the webhook to be called")
@@ -121,7 +124,10 @@ def test_who_creates_by_hand_has_the_answer_and_no_event(shop: Installed) -> Non
     refused(cluster, workload("Pod", "by-hand", SHOP, container("web", shop.registry.image(ROOT))), 403)
     ready = shop.cluster.run("curl", "-s", f"http://127.0.0.1:{shop.ports['health']}/readyz?verbose").stdout
     assert "[+]events ok" in ready
+    # Attestations of a registry in this cluster, whose pods nobody could start while the gate is away.
+    assert "[!]circles degraded: trust.repositories.0 names r.images.svc in the namespace images" in ready
     page = shop.cluster.run("curl", "-s", f"http://127.0.0.1:{shop.ports['health']}/metrics").stdout
+    assert re.search(r"^portcullis_circles 1\.0$", page, re.MULTILINE)
     assert re.search(r"^portcullis_events_dropped_total 0\.0$", page, re.MULTILINE)
     assert re.search(r"^portcullis_events_failed_total 0\.0$", page, re.MULTILINE)
     names = [event["regarding"]["name"] for event in cluster.api.get(EVENTS)["items"]]

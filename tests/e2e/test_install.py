@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -107,6 +108,35 @@ def commands_of_the_section() -> list[list[str]]:
     return [shlex.split(line) for line in lines]
 
 
+CRDS = ("cert-manager.io/", "monitoring.coreos.com/")
+"""Groups whose kinds this cluster has not."""
+
+
+def of_every_way(release: Installed) -> list[dict[str, Any]]:
+    """What Helm makes of each file in ci/."""
+    found: list[dict[str, Any]] = []
+    for file in sorted((CHART / "ci").glob("*-values.yaml")):
+        command = ("helm", "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", str(file))
+        found += [one for one in yaml.safe_load_all(release.cluster.run(*command).stdout) if one]
+    return [one for one in found if not one["apiVersion"].startswith(CRDS)]
+
+
+def test_the_api_server_takes_every_way_to_install_it_without_a_warning(release: Installed) -> None:
+    """Its own validation, and its own definition of the pod security standard `restricted`, from now on in force."""
+    restricted = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+    release.cluster.api.patch(f"/api/v1/namespaces/{NAMESPACE}", {"metadata": {"labels": restricted}}, "merge-patch")
+    wanted = of_every_way(release)
+    for name in {one["metadata"].get("namespace", NAMESPACE) for one in wanted} - {NAMESPACE}:
+        release.cluster.namespace(name)
+    done = release.cluster.apply(*wanted, options=("--dry-run=server",))
+    assert done.stderr == ""
+    assert done.stdout.count("(server dry run)") == len(wanted)
+
+    deployment = next(one for one in wanted if one["kind"] == "Deployment")
+    deployment["spec"]["template"]["spec"]["containers"][0]["securityContext"] = {}
+    assert "would violate PodSecurity" in release.cluster.apply(deployment, options=("--dry-run=server",)).stderr
+
+
 def test_the_section_is_installed_as_it_is_written(release: Installed, tmp_path: Path) -> None:
     typed = commands_of_the_section()
     assert typed == [words for words in commands("README.md") if words[0] in ("docker", "helm", "kubectl")]
@@ -169,7 +199,7 @@ def test_the_pages_for_operators_are_followed_as_they_are_written(release: Insta
         for line, said in reader.follow(page):
             printed[line] = said
             if line.startswith(("helm install", "helm upgrade", "helm rollback")):
-                until(lambda: called(release), "the webhook to be called")
+                wait_until_called(release)
 
     def said(words: str) -> str:
         (found,) = [text for line, text in printed.items() if words in line]
@@ -185,9 +215,17 @@ def test_the_pages_for_operators_are_followed_as_they_are_written(release: Insta
     assert release.cluster.api.find(f"/api/v1/namespaces/{NAMESPACE}") is None
 
 
-def called(release: Installed) -> bool:
-    entry = release.webhook()
-    return bool(entry["clientConfig"].get("caBundle")) and "matchConditions" not in entry
+def wait_until_called(release: Installed) -> None:
+    """The new pod is there, and its predecessor had stopped the webhook in good order."""
+
+    def called() -> bool:
+        entry = release.webhook()
+        return bool(entry["clientConfig"].get("caBundle")) and "matchConditions" not in entry
+
+    try:
+        until(called, "the webhook to be called", 90)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{release.webhook()}\n{release.kubelet.logs()}") from error
 
 
 def test_the_chart_is_packed_as_the_page_for_closed_networks_says(release: Installed, reader: Reader) -> None:

@@ -4,35 +4,36 @@ Everything is asked for under failurePolicy Fail: a request that no replica answ
 """
 
 import signal
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from e2e.cluster.gate import NAMESPACE, RELEASE, Installed, assert_joined, prepared, shared_store
+from e2e.cluster.gate import NAMESPACE, Installed
+from e2e.cluster.losses import READY_SECONDS, both_ready, kill, unexplained
 from e2e.cluster.pods import Running
-from e2e.cluster.programs import Cluster, until
-from e2e.cluster.registry import SampleRegistry
-from e2e.cluster.stream import Sent, Stream, warm_up
+from e2e.cluster.programs import until
+from e2e.cluster.stream import Stream, warm_up
+from e2e.faulting.joining import Fate, joined, postgres_records
 
 SHOP = "shop"
-READY_SECONDS = 120
-LOST = ("EOF", "connection reset by peer", "broken pipe")
-"""What the API server says of a request whose connection ended before its answer."""
+LOST: list[str] = []
+"""Requests that were lost with the replica that had them."""
 
 
 @pytest.fixture(scope="module")
-def gate(cluster: Cluster, sample_registry: SampleRegistry) -> Iterator[Installed]:
+def gate(replicated: Installed) -> Iterator[Installed]:
     """Two replicas on two nodes, which enforce; afterwards each request that a rule covers must have its record."""
-    with prepared(cluster, sample_registry, nodes=2) as release, shared_store(release):
-        cluster.namespace(SHOP)
-        release.helm("install", values=release.values("enforce"))
-        both_ready(release)
-        warm_up(release, SHOP)
-        yield release
-        assert_joined(release)
-        chains = {record["chain"] for record in release.records}
-        assert len(chains) > 4, "each run of each replica writes its own chain"
+    cluster = replicated.cluster
+    replicated.helm("install", values=replicated.values("enforce", server={"stopDelaySeconds": 5}))
+    both_ready(replicated)
+    ungated = len(cluster.audit_events())
+    cluster.namespace(SHOP)
+    warm_up(replicated, SHOP)
+    yield replicated
+    found = joined(replicated, postgres_records(replicated), ungated=ungated)
+    assert (found.of(Fate.UNMATCHED), found.unclaimed, found.twice) == ([], [], []), str(found)
+    assert len(found.of(Fate.RECORDED)) > 200, "the run itself has seen less than it should"
+    assert len(found.of(Fate.UNANSWERED)) == len(LOST)
 
 
 @pytest.fixture
@@ -41,26 +42,6 @@ def stream(gate: Installed) -> Iterator[Stream]:
     with Stream(gate, SHOP).running() as running:
         running.settle(enforced=True)
         yield running
-
-
-def both_ready(gate: Installed) -> list[Running]:
-    def ready() -> list[Running]:
-        found = gate.kubelet.ready
-        return found if len(found) == 2 and endpoints(gate) == {pod.address for pod in found} else []
-
-    return list(until(ready, "two replicas", READY_SECONDS))
-
-
-def endpoints(gate: Installed) -> set[str]:
-    """The addresses to which new connections go."""
-    selector = f"labelSelector=kubernetes.io/service-name%3D{RELEASE}"
-    found = gate.cluster.api.get(f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices?{selector}")
-    return {
-        endpoint["addresses"][0]
-        for one in found["items"]
-        for endpoint in one.get("endpoints") or ()
-        if endpoint["conditions"].get("ready")
-    }
 
 
 def failures(stream: Stream) -> list[str]:
@@ -78,7 +59,8 @@ def test_they_share_the_work_and_stand_on_two_nodes(gate: Installed, stream: Str
 
 def test_an_upgrade_replaces_both_and_fails_nothing(gate: Installed, stream: Stream) -> None:
     before = {pod.uid for pod in both_ready(gate)}
-    gate.helm("upgrade", values=gate.values("enforce", platforms=["linux/amd64"]))
+    values = gate.values("enforce", server={"stopDelaySeconds": 5})
+    gate.helm("upgrade", values={**values, "podAnnotations": {"changed": "yes"}})
     after = {pod.uid for pod in both_ready(gate)}
     until(lambda: not before & {pod.uid for pod in gate.kubelet.alive}, "the end of the old ones", 60)
     stream.settle(enforced=True)
@@ -132,30 +114,14 @@ def test_a_replica_that_is_told_to_stop_fails_nothing(gate: Installed, stream: S
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_killed_replica_fails_only_what_it_held(gate: Installed, stream: Stream, which: int) -> None:
-    """kill -9. The API server does not repeat a review: what was in flight on a connection to that replica is lost,
-    and nobody can save it. What is asked later goes to the other one, as soon as the node has told the cluster that
-    the container is dead; until then a new connection may still be sent to it, and is refused."""
+    """kill -9: see Loss for what nobody can save. What is asked later goes to the other one, and fails nothing."""
     pod = both_ready(gate)[which]
     before = pod.process.pid
-    killed = time.monotonic()
-    pod.gate.send(signal.SIGKILL)
-    until(lambda: pod.address not in endpoints(gate), "the cluster to notice")
-    noticed = time.monotonic()
+    loss = kill(gate, pod)
     restarted(gate, pod, before)
     stream.settle(enforced=True)
-    other = [str(one) for one in stream.failures if not lost(one, killed) and not turned_away(one, killed, noticed)]
-    assert other == []
-    assert [str(one) for one in stream.failures if one.started > noticed + 1] == []
-
-
-def lost(one: Sent, killed: float) -> bool:
-    """In flight when the replica was killed."""
-    return one.started <= killed <= one.ended and any(words in one.message for words in LOST)
-
-
-def turned_away(one: Sent, killed: float, noticed: float) -> bool:
-    """Sent to a pod that was dead already and still an endpoint."""
-    return killed <= one.ended and one.started <= noticed + 0.2 and "no endpoint" in one.message
+    LOST.extend(map(str, stream.failures))
+    assert unexplained(stream.failures, loss) == []
 
 
 def restarted(gate: Installed, pod: Running, before: int) -> None:

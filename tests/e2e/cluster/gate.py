@@ -1,5 +1,6 @@
 """The gate as an engineer installs it: by Helm, from the chart, on the real API server; and what it did there."""
 
+import base64
 import contextlib
 import json
 import sqlite3
@@ -65,8 +66,8 @@ class Installed:
         """helm install, upgrade or uninstall; waits until it is done."""
         chart = [] if verb == "uninstall" else [str(CHART), "--values", "-"]
         text = yaml.safe_dump(values or {})
-        command = ("helm", verb, RELEASE, *chart, "--namespace", NAMESPACE, "--wait", "--timeout", "90s", *arguments)
-        done = self.cluster.run(*command, stdin=text, ok=None, **more)
+        command = ("helm", verb, RELEASE, *chart, "--namespace", NAMESPACE, "--wait", "--timeout", "240s", *arguments)
+        done = self.cluster.run(*command, stdin=text, ok=None, seconds=300, **more)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{text}\n{self.kubelet.logs()}"
         return done.stdout
 
@@ -95,6 +96,11 @@ class Installed:
         return next(dict(webhook) for webhook in webhooks if webhook["name"] == WEBHOOK)
 
     @property
+    def ca_bundle(self) -> bytes:
+        """By which the webhook is trusted: PEM."""
+        return base64.b64decode(self.webhook()["clientConfig"].get("caBundle", ""))
+
+    @property
     def records(self) -> list[dict[str, Any]]:
         """Every decision in the audit logs of the release, oldest first: on its volumes and in its database."""
         columns = "id, chain, uid, username, operation, kind, namespace, name, verdict, code, because, dry_run, body"
@@ -118,17 +124,23 @@ def prepared(cluster: Cluster, registry: SampleRegistry, *, nodes: int = 1) -> I
     """Everything that an installation needs of a cluster; nothing is installed yet."""
     kubelet = Kubelet(cluster, NAMESPACE, nodes)
     proxy = ServiceProxy(cluster.api, service_socket(cluster.folder), kubelet.true_port)
-    cluster.namespace(NAMESPACE)
-    cluster.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": SIGNER, "namespace": NAMESPACE},
-            "stringData": {"cosign.pub": registry.public_key},
-        }
-    )
+    made = Installed(cluster, kubelet, registry, proxy)
+    prepare_namespace(made)
     with proxy.running(), kubelet.running():
-        yield Installed(cluster, kubelet, registry, proxy)
+        yield made
+
+
+def prepare_namespace(release: Installed) -> None:
+    """The namespace of the release, with the Secrets that its values name."""
+    release.cluster.namespace(NAMESPACE)
+    _secret(release, SIGNER, {"cosign.pub": release.registry.public_key})
+    if release.database:
+        _secret(release, DATABASE, {"password": PASSWORD})
+
+
+def _secret(release: Installed, name: str, content: Mapping[str, str]) -> None:
+    metadata = {"name": name, "namespace": NAMESPACE}
+    release.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": dict(content)})
 
 
 @contextlib.contextmanager
@@ -140,14 +152,7 @@ def shared_store(release: Installed) -> Iterator[None]:
         server.start()
         with server.database() as database:
             release.database = database
-            release.cluster.apply(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Secret",
-                    "metadata": {"name": DATABASE, "namespace": NAMESPACE},
-                    "stringData": {"password": PASSWORD},
-                }
-            )
+            _secret(release, DATABASE, {"password": PASSWORD})
             yield
     finally:
         release.database, release.postgres = "", None

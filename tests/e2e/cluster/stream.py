@@ -60,11 +60,15 @@ class Sent:
         return f"{self.name} at {self.started:.2f} for {self.ended - self.started:.2f} s: {self.code} {self.message}"
 
 
-def warm_up(gate: Installed, namespace: str, seconds: float = 120) -> None:
+def warm_up(gate: Installed, namespace: str, *, enforced: bool = True, seconds: float = 120) -> None:
     """Returns when both images were looked into and are judged: what the first request pays is no failure."""
     with Stream(gate, namespace).closing() as stream:
-        for good in (True, False):
-            until(lambda good=good: not stream.ask(good=good, dry_run=True).failed, "both images", seconds)  # type: ignore[misc]
+
+        def judged() -> bool:
+            asked = [stream.ask(good=good, dry_run=True) for good in (True, False)]
+            return [one.created for one in asked] == [True, not enforced]
+
+        until(judged, "both images to be judged", seconds)
 
 
 class Stream:
@@ -108,6 +112,11 @@ class Stream:
     def failures(self) -> list[Sent]:
         """What a gate that enforces all the time does not do."""
         return [one for one in list(self.sent) if one.failed or one.passed]
+
+    @property
+    def locked_out(self) -> list[str]:
+        """Requests that failed, whatever the gate had to judge: bad pods may come in."""
+        return [str(one) for one in list(self.sent) if one.failed]
 
     def since(self, moment: float) -> list[Sent]:
         """What was asked after that moment of time.monotonic()."""

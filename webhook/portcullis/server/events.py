@@ -189,10 +189,11 @@ class Refusals:
         metrics.gauge("events_waiting", "Events that wait to be written.").set_function(lambda: float(self.waiting))
 
     def checks(self) -> list[Check]:
-        """Shown, never decisive; none where no Events are wanted."""
+        """Shown, never decisive; none where no Events are wanted. Whoever reaches the port may read it, so it names
+        nobody's workloads."""
 
         async def problem() -> str:
-            return self._problem
+            return "the last one could not be written; the log tells which, and why" if self._problem else ""
 
         return [] if self._writer is None else [Check("events", problem, decisive=False)]
 
