@@ -66,8 +66,8 @@ class Installed:
         """helm install, upgrade or uninstall; waits until it is done."""
         chart = [] if verb == "uninstall" else [str(CHART), "--values", "-"]
         text = yaml.safe_dump(values or {})
-        command = ("helm", verb, RELEASE, *chart, "--namespace", NAMESPACE, "--wait", "--timeout", "90s", *arguments)
-        done = self.cluster.run(*command, stdin=text, ok=None, **more)
+        command = ("helm", verb, RELEASE, *chart, "--namespace", NAMESPACE, "--wait", "--timeout", "240s", *arguments)
+        done = self.cluster.run(*command, stdin=text, ok=None, seconds=300, **more)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{text}\n{self.kubelet.logs()}"
         return done.stdout
 

@@ -10,7 +10,7 @@ from e2e.cluster.pods import Running
 from e2e.cluster.programs import until
 from e2e.cluster.stream import Sent
 
-READY_SECONDS = 120.0
+READY_SECONDS = 240.0
 SLACK_SECONDS = 0.3
 """For the API server and the proxy to hear of it."""
 CUT = ("EOF", "connection reset by peer", "broken pipe")
