@@ -1,7 +1,7 @@
 """What a gate says that is well, and what it says where each of the alerts should come: series in the notation of
 promtool, without the ``x`` and number behind the last word."""
 
-HOURS = 3
+HOURS = 2
 HEALTHY = {
     'up{job="portcullis",instance="a"}': "1",
     'up{job="portcullis",instance="b"}': "1",
@@ -14,7 +14,7 @@ HEALTHY = {
     'portcullis_review_time_share_bucket{instance="a",le="0.75"}': "0+597",
     'portcullis_review_time_share_count{instance="a"}': "0+600",
     'portcullis_opa_up{instance="a"}': "1",
-    'portcullis_opa_restarts{instance="a"}': "0x60 1",
+    'portcullis_opa_restarts{instance="a"}': "0x100 1",
     'portcullis_certificate_not_after_seconds{instance="a"}': str(60 * 86400),
     'portcullis_registered{instance="a"}': "1",
     'portcullis_policy_last_reload_success{instance="a"}': "1",
@@ -64,16 +64,16 @@ SICK: dict[str, dict[str, str]] = {
     ),
     "PortcullisSlow": healthy(review_time_share_bucket="0+540"),
     "PortcullisOpaDown": healthy(opa_up="0"),
-    "PortcullisOpaRestarting": healthy(opa_restarts="0x140 1x9 2x9 3x9 4"),
+    "PortcullisOpaRestarting": healthy(opa_restarts="0x90 1x6 2x6 3x6 4"),
     "PortcullisCertificateExpiring": healthy(certificate_not_after_seconds=str(6 * 86400)),
     "PortcullisNotRegistered": healthy(registered="0"),
     "PortcullisPoliciesBroken": healthy(policy_last_reload_success="0"),
     "PortcullisTrustedRootOutdated": healthy(trusted_root_current="0"),
     "PortcullisAuditBehind": healthy(audit_lag_seconds="0+60"),
-    "PortcullisAuditFailing": healthy(audit_failed_total="3x170 4"),
+    "PortcullisAuditFailing": healthy(audit_failed_total="3x110 4"),
     "PortcullisAuditSinkDropping": healthy(audit_sink_dropped_total="0+1"),
     "PortcullisAuditUnproven": healthy(audit_checkpoint_position="5", audit_checkpoint_seconds="300"),
-    "PortcullisAuditForeign": healthy(audit_chains_left_total="0x160 1"),
+    "PortcullisAuditForeign": healthy(audit_chains_left_total="0x100 1"),
     "PortcullisWatchSilent": healthy(watch_silent_seconds="0+60"),
     "PortcullisCircle": healthy(circles="1"),
     "PortcullisStrangers": labelled(

@@ -106,7 +106,7 @@ def test_every_object_is_in_its_place() -> None:
     found = objects()
     for kind, item in found.items():
         assert ("namespace" in item["metadata"]) == (kind not in cluster_wide), kind
-        assert item["metadata"]["name"] == "portcullis"
+        assert item["metadata"]["name"] == ("portcullis-shared" if kind == "Secret/shared" else "portcullis")
     assert found.keys() - cluster_wide == {
         "ConfigMap",
         "Deployment",
@@ -115,6 +115,7 @@ def test_every_object_is_in_its_place() -> None:
         "ResourceQuota",
         "Role",
         "RoleBinding",
+        "Secret/shared",
         "Service",
         "ServiceAccount",
     }

@@ -85,7 +85,9 @@ def test_events_are_on_unless_they_are_not_wanted(read: Any, enabled: bool) -> N
 def test_the_defaults(read: Any) -> None:
     settings = read({})
     managed = settings.server.tls.self_managed
-    assert managed.directory == Path("/var/lib/portcullis/tls")
+    assert (managed.directory, managed.secret) == (None, "portcullis-shared")
+    assert settings.cluster.caller.path_secret == "portcullis-shared"
+    assert settings.cluster.webhook.deployment == ""
     assert managed.names == (SERVICE, f"{SERVICE}.cluster.local")
     assert settings.audit.database == "sqlite:////var/lib/portcullis/audit.db"
     assert settings.policies.modes == {"*": Mode.AUDIT}

@@ -255,7 +255,7 @@ LONG = "a" * 52
 )
 def test_names(release: str, values: dict[str, Any], name: str) -> None:
     found = objects(values, release)
-    assert {item["metadata"]["name"] for item in found.values()} == {name}
+    assert {item["metadata"]["name"] for item in found.values()} == {name, f"{name}-shared"}
     configuration = configuration_of(values, release)
     assert configuration["cluster"]["webhook"]["name"] == name
     assert configuration["server"]["tls"]["selfManaged"]["names"][0].startswith(f"{name}.")

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from chart.support import CHART, CI_FILES, NAMESPACE, Object, configuration_of, rendered, template, values_of
+from portcullis.limits import Limits
 
 SECRETS = {"secrets", "*", "secrets/*", "*/*"}
 LISTED: dict[str, Any] = {"pullSecrets": [{"namespace": "shop"}, {"namespace": "bank", "names": ["login"]}]}
@@ -77,6 +78,18 @@ def test_a_slip_is_refused(listed: Any, complaint: str) -> None:
     done = template(values={"pullSecrets": listed})
     assert done.returncode == 1
     assert complaint in done.stderr
+
+
+def test_more_watches_than_the_gate_takes_are_refused_before_it_starts() -> None:
+    many: dict[str, Any] = {"pullSecrets": [{"namespace": f"n{number}"} for number in range(101)]}
+    assert (
+        "pullSecrets takes 202 watches, more than config.limits.pullSecretWatches of 200"
+        in template(values=many).stderr
+    )
+    few = {"pullSecrets": [{"namespace": "a", "names": ["b", "c"]}], "config": {"limits": {"pullSecretWatches": 2}}}
+    assert "pullSecrets takes 3 watches, more than config.limits.pullSecretWatches of 2" in template(values=few).stderr
+    assert template(values={**many, "config": {"limits": {"pullSecretWatches": 202}}}).returncode == 0
+    assert Limits().pull_secret_watches == 200  # the guard's default
 
 
 def test_the_configuration_cannot_say_otherwise() -> None:

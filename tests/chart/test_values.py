@@ -148,6 +148,11 @@ def client(*keys: str) -> dict[str, Any]:
 
 
 CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"extraEnv": [{"name": "PORTCULLIS_CLUSTER", "value": "{}"}]},
+        "extraEnv sets PORTCULLIS_CLUSTER, which is set by",
+    ),
+    ({"config": {"cluster": {"caller": {"pathSecret": "a"}}}}, "config.cluster.caller.pathSecret is set by the chart"),
     ({"config": {"server": {"address": "::"}}}, "config.server.address is set by the chart: it is always 0.0.0.0"),
     ({"config": {"server": {"port": 9443}}}, "config.server.port is set by the chart: set ports.webhook instead"),
     ({"config": {"server": {"healthAddress": "::"}}}, "config.server.healthAddress is set by the chart"),

@@ -61,14 +61,15 @@ def test_extra_rules_come_on_top() -> None:
 
 
 def test_the_whole_webhook() -> None:
-    """Not one key more: caBundle and matchConditions belong to the gate, an objectSelector would exempt by label."""
+    """Not one key more: caBundle, path and matchConditions belong to the gate, an objectSelector would exempt by
+    label."""
     webhook = webhook_of()
     del webhook["rules"]
     assert webhook == {
         "name": "gate.portcullis.dev",
         "admissionReviewVersions": ["v1"],
         "clientConfig": {
-            "service": {"name": "portcullis", "namespace": NAMESPACE, "port": 443, "path": "/validate"},
+            "service": {"name": "portcullis", "namespace": NAMESPACE, "port": 443},
         },
         "failurePolicy": "Ignore",
         "matchPolicy": "Equivalent",
@@ -136,6 +137,14 @@ def test_the_service_leads_to_the_pod() -> None:
     assert labels["team"] == "x"
 
 
+SHARED = {
+    "apiGroups": [""],
+    "resources": ["secrets"],
+    "resourceNames": ["portcullis-shared"],
+    "verbs": ["get", "update"],
+}
+
+
 EVENTS = {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}
 
 
@@ -154,6 +163,7 @@ def test_what_the_gate_may_do_in_the_cluster_and_nothing_else() -> None:
             "resourceNames": [found["ValidatingWebhookConfiguration"]["metadata"]["name"]],
             "verbs": ["get", "patch"],
         },
+        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": [NAMESPACE], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]},
         EVENTS,
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
@@ -165,6 +175,7 @@ def test_what_the_gate_may_do_in_the_cluster_and_nothing_else() -> None:
     }
     assert found["Role"]["rules"] == [
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+        SHARED,
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch", "patch"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
     ]
@@ -207,7 +218,7 @@ def test_the_gate_may_read_the_secrets_of_its_signers_and_no_others(
     assert rules[0]["resources"] == ["pods"]
     others = [rule for rule in rules[1:] if rule["resources"] not in (["configmaps"], ["events"])]
     rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": ["get"]}
-    assert others == ([] if names is None else [rule])
+    assert others == ([SHARED] if names is None else [SHARED, rule])
 
 
 @pytest.mark.parametrize(
@@ -314,7 +325,7 @@ def test_config_maps_with_policies_are_checked_when_they_are_applied() -> None:
     webhook = webhooks_of()["policies.portcullis.dev"]
     assert webhook["failurePolicy"] == "Ignore"
     assert webhook["sideEffects"] == "None"
-    assert webhook["clientConfig"]["service"]["path"] == "/validate-policies"
+    assert "path" not in webhook["clientConfig"]["service"]
     assert webhook["objectSelector"] == {"matchLabels": {"portcullis.dev/policy": "true"}}
     (expression,) = webhook["namespaceSelector"]["matchExpressions"]
     assert expression == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [NAMESPACE]}
@@ -325,7 +336,7 @@ def test_config_maps_with_policies_are_checked_when_they_are_applied() -> None:
 def test_without_them_nobody_may_read_config_maps() -> None:
     off = {"policies": {"configMaps": {"enabled": False}}}
     assert set(webhooks_of(off)) == {"gate.portcullis.dev"}
-    assert objects(off)["Role"]["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+    assert objects(off)["Role"]["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}, SHARED]
 
 
 def test_each_namespace_with_policies_has_a_role_of_its_own() -> None:
@@ -338,7 +349,8 @@ def test_each_namespace_with_policies_has_a_role_of_its_own() -> None:
 def test_the_inventory_may_be_read_and_namespaces_need_not() -> None:
     listed = [{"group": "networking.k8s.io", "resource": "ingresses"}, {"resource": "services"}]
     rules = objects({"config": {"cluster": {"inventory": listed, "watch": {"namespaces": False}}}})["ClusterRole"]
-    found = [(rule["apiGroups"], rule["resources"], rule["verbs"]) for rule in rules["rules"]]
+    named = [rule for rule in rules["rules"] if "resourceNames" not in rule]
+    found = [(rule["apiGroups"], rule["resources"], rule["verbs"]) for rule in named]
     assert (["networking.k8s.io"], ["ingresses"], ["list", "watch"]) in found
     assert ([""], ["services"], ["list", "watch"]) in found
     assert not any("namespaces" in resources for _, resources, _ in found)

@@ -126,8 +126,10 @@ def test_the_api_server_takes_every_way_to_install_it_without_a_warning(release:
     restricted = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
     release.cluster.api.patch(f"/api/v1/namespaces/{NAMESPACE}", {"metadata": {"labels": restricted}}, "merge-patch")
     wanted = of_every_way(release)
-    for name in {one["metadata"].get("namespace", NAMESPACE) for one in wanted} - {NAMESPACE}:
-        release.cluster.namespace(name)
+    elsewhere = release.cluster.namespace("elsewhere")
+    for one in wanted:
+        if one["metadata"].get("namespace", NAMESPACE) != NAMESPACE:
+            one["metadata"]["namespace"] = elsewhere
     done = release.cluster.apply(*wanted, options=("--dry-run=server",))
     assert done.stderr == ""
     assert done.stdout.count("(server dry run)") == len(wanted)
@@ -199,7 +201,7 @@ def test_the_pages_for_operators_are_followed_as_they_are_written(release: Insta
         for line, said in reader.follow(page):
             printed[line] = said
             if line.startswith(("helm install", "helm upgrade", "helm rollback")):
-                until(lambda: called(release), "the webhook to be called")
+                wait_until_called(release)
 
     def said(words: str) -> str:
         (found,) = [text for line, text in printed.items() if words in line]
@@ -215,9 +217,17 @@ def test_the_pages_for_operators_are_followed_as_they_are_written(release: Insta
     assert release.cluster.api.find(f"/api/v1/namespaces/{NAMESPACE}") is None
 
 
-def called(release: Installed) -> bool:
-    entry = release.webhook()
-    return bool(entry["clientConfig"].get("caBundle")) and "matchConditions" not in entry
+def wait_until_called(release: Installed) -> None:
+    """The new pod is there, and its predecessor had stopped the webhook in good order."""
+
+    def called() -> bool:
+        entry = release.webhook()
+        return bool(entry["clientConfig"].get("caBundle")) and "matchConditions" not in entry
+
+    try:
+        until(called, "the webhook to be called", 90)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{release.webhook()}\n{release.kubelet.logs()}") from error
 
 
 def test_the_chart_is_packed_as_the_page_for_closed_networks_says(release: Installed, reader: Reader) -> None:

@@ -4,7 +4,6 @@ The table is tests/e2e/faulting/matrix.py. Objects that are bad and older than t
 """
 
 import itertools
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from e2e.cluster.objects import JSON, KINDS, container, placed, workload
 from e2e.cluster.programs import until
 from e2e.cluster.registry import GOOD, ROOT
 from e2e.faulting.asking import DENIED, JSON_PATCH, MERGE, STRATEGIC, Answer, Asker, asker
+from e2e.faulting.discovering import carriers
 from e2e.faulting.joining import Fate, joined, sqlite_records
 from e2e.faulting.matrix import (
     BAD,
@@ -38,6 +38,7 @@ from e2e.faulting.matrix import (
     spec_alone,
     unversioned,
 )
+from e2e.faulting.watching import PATIENT
 from portcullis.admission.workloads import POD_SPEC_PATHS
 
 SHOP = "shop"
@@ -86,7 +87,7 @@ def matrix(release: Installed) -> Iterator[Matrix]:
     made = Matrix(release, asking)
     _make_old(made)
     ungated = len(release.cluster.audit_events())
-    release.helm("install", values=release.values("enforce"))
+    release.helm("install", *PATIENT, values=release.values("enforce"), seconds=320)
     yield made
     asking.close()
     records = sqlite_records(release)
@@ -141,40 +142,6 @@ def test_the_table_has_all_that_the_api_server_takes_pods_in(matrix: Matrix) -> 
     assert {(group, name) for rule in rules for group in rule["apiGroups"] for name in rule["resources"]} == judged
     assert {operation for rule in rules for operation in rule["operations"]} == {"CREATE", "UPDATE"}
     assert {(group, kind) for kind, (group, _) in RESOURCES.items()} == set(POD_SPEC_PATHS) == set(found.values())
-
-
-def carriers(asking: Asker) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-    """(group, resource with sub-resource) to (group, kind), of each that is written with an image in it."""
-    for entry in asking.get("/openapi/v3")["paths"].values():
-        document = asking.get(entry["serverRelativeURL"])
-        schemas = document.get("components", {}).get("schemas", {})
-        with_image = reaching(schemas)
-        for path, item in document["paths"].items():
-            resource = re.fullmatch(
-                r"/apis?/(?:(?P<group>[a-z0-9.]+)/)?v[0-9a-z]+/(?:namespaces/\{namespace\}/)?"
-                r"(?P<resource>[a-z]+)(?:/\{name\})?(?P<sub>/[a-z]+)?",
-                path,
-            )
-            for verb in ("post", "put"):
-                body = item.get(verb, {}).get("requestBody")
-                if resource is None or body is None or with_image.isdisjoint(references(body)):
-                    continue
-                kind = item[verb]["x-kubernetes-group-version-kind"]
-                name = f"{resource['resource']}{resource['sub'] or ''}"
-                yield (resource["group"] or "", name), (kind["group"], kind["kind"])
-
-
-def reaching(schemas: JSON) -> set[str]:
-    """Names of the schemas in which, at any depth, an image is named that a node pulls."""
-    wanted = re.compile(r"\.(Container|EphemeralContainer|ImageVolumeSource)$")
-    found = {name for name in schemas if wanted.search(name)}
-    while more := {name for name, schema in schemas.items() if name not in found and found & references(schema)}:
-        found |= more
-    return found
-
-
-def references(schema: Any) -> set[str]:
-    return set(re.findall(r"'#/components/schemas/([^']+)'", repr(schema)))
 
 
 # -- images in objects -------------------------------------------------------------------------------------------

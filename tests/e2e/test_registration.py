@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from kubernetes.aio.client import AdmissionregistrationV1Api, ApiClient, Configuration, CoreV1Api
+from kubernetes.aio.client import AdmissionregistrationV1Api, ApiClient, AppsV1Api, Configuration, CoreV1Api
 
 from e2e.cluster.objects import container, workload
 from e2e.cluster.programs import Cluster
 from fakes.cluster import WEBHOOK, MemoryConfigurations
-from portcullis.cluster.registration import STOPPED, OwnPod, Registration, WebhookConfigurations, connected
+from portcullis.cluster.ownpod import OwnPod
+from portcullis.cluster.registration import STOPPED, Registration, WebhookConfigurations, Written, connected
+from portcullis.cluster.sharedsecret import ROTATE, SharedSecret
 from portcullis.errors import ClusterError
 from portcullis.server.registrar import Configurations
 
@@ -27,6 +29,7 @@ CA = (
     b"MIIBfTCCASOgAwIBAgIUEYYKx9HPd4hpT4+H3p4L4xmKu9wwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJ\n"
     b"-----END CERTIFICATE-----\n"
 )
+SEGMENT = "0123456789abcdef-word"
 AT = datetime(2026, 11, 24, 12, 0, 1, 999_999, tzinfo=UTC)
 RULES = [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["podtemplates"], "operations": ["CREATE"]}]
 OBJECT: dict[str, Any] = {
@@ -39,7 +42,7 @@ OBJECT: dict[str, Any] = {
             "admissionReviewVersions": ["v1"],
             "sideEffects": "NoneOnDryRun",
             "failurePolicy": "Fail",
-            "clientConfig": {"service": {"name": "gate", "namespace": "default", "path": "/validate"}},
+            "clientConfig": {"service": {"name": "gate", "namespace": "default"}},
             "rules": RULES,
         }
     ],
@@ -69,7 +72,8 @@ class Fake:
 
     def make(self) -> None:
         self.count += 1
-        self.memory.found = Registration(f"uid-{self.count}", {WEBHOOK: b""}, {})
+        hosts = {WEBHOOK: "gate.default.svc"}
+        self.memory.found = Registration(f"uid-{self.count}", {WEBHOOK: b""}, {}, paths={WEBHOOK: ""}, hosts=hosts)
 
     def delete(self) -> None:
         self.memory.found = None
@@ -80,12 +84,19 @@ def token(cluster: Cluster) -> str:
     """Of a service account that may get and patch this one object, and get pods of one namespace."""
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": NAME}}
     resources = {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["validatingwebhookconfigurations"]}
-    role["rules"] = [{**resources, "resourceNames": [NAME], "verbs": ["get", "patch"]}]
+    home = {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["default"], "verbs": ["get"]}
+    role["rules"] = [{**resources, "resourceNames": [NAME], "verbs": ["get", "patch"]}, home]
     cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": "default"}})
     cluster.apply(role)
     account = f"--serviceaccount=default:{NAME}"
     cluster.kubectl("create", "clusterrolebinding", NAME, f"--clusterrole={NAME}", account)
-    cluster.kubectl("create", "role", NAME, "--verb=get", "--resource=pods", "--namespace", "default")
+    rules = [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["gate"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["gate-shared"], "verbs": ["get", "update"]},
+    ]
+    meta = {"name": NAME, "namespace": "default"}
+    cluster.apply({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta, "rules": rules})
     cluster.kubectl("create", "rolebinding", NAME, f"--role={NAME}", account, "--namespace", "default")
     return cluster.kubectl("create", "token", NAME, "--namespace", "default").stdout.strip()
 
@@ -101,6 +112,10 @@ async def place(request: pytest.FixtureRequest, cluster: Cluster, token: str) ->
         real.delete()
 
 
+def own_pod(client: ApiClient, pod: str = "default/gate", deployment: str = "") -> OwnPod:
+    return OwnPod(api=CoreV1Api(client), apps=AppsV1Api(client), pod=pod, deployment=deployment)
+
+
 def client_of(port: int, cluster: Cluster, token: str) -> ApiClient:
     configuration = Configuration(host=f"https://127.0.0.1:{port}", ssl_ca_cert=str(cluster.pki.ca))
     configuration.api_key["BearerToken"] = f"Bearer {token}"
@@ -111,20 +126,32 @@ async def test_there_is_none(place: Real | Fake) -> None:
     assert await place.configurations.read() is None
 
 
-async def test_ca_and_stop_are_written_and_read(place: Real | Fake) -> None:
+async def test_what_the_gate_writes_is_read_again(place: Real | Fake) -> None:
     place.make()
     found = await place.configurations.read()
     assert found is not None
-    assert (dict(found.ca_bundles), dict(found.stopped)) == ({WEBHOOK: b""}, {})
-    for ca_bundle, stopped_at, stopped in (
-        (CA, None, {}),
-        (CA, AT, {WEBHOOK: "2026-11-24T12:00:01Z"}),
-        (CA, None, {}),
-    ):
-        await place.configurations.write(found, ca_bundle=ca_bundle, stopped_at=stopped_at)
+    assert (dict(found.ca_bundles), dict(found.stopped), dict(found.paths)) == ({WEBHOOK: b""}, {}, {WEBHOOK: ""})
+    assert found.hosts == {WEBHOOK: "gate.default.svc"}
+    for stopped_at, stopped in ((None, {}), (AT, {WEBHOOK: "2026-11-24T12:00:01Z"}), (None, {})):
+        written = await place.configurations.write(found, Written(CA, SEGMENT, stopped_at=stopped_at))
         now = await place.configurations.read()
-        assert now == replace(found, ca_bundles={WEBHOOK: CA}, stopped=stopped)
-        assert now.covered_by(CA)
+        assert now is not None
+        assert now == written
+        assert (now.version != found.version, now.covered_by(CA), now.called_by(SEGMENT)) == (True, True, True)
+        assert now.segments == (SEGMENT,)
+        paths = {WEBHOOK: f"/{SEGMENT}/validate"}
+        assert now == replace(found, ca_bundles={WEBHOOK: CA}, stopped=stopped, paths=paths, version=now.version)
+        found = now
+
+
+async def test_who_was_overtaken_changes_nothing(place: Real | Fake) -> None:
+    place.make()
+    found = await place.configurations.read()
+    assert found is not None
+    first = await place.configurations.write(found, Written(CA, SEGMENT))
+    assert first is not None
+    assert await place.configurations.write(found, Written(b"-----", "another-segment-of-a-path")) is None
+    assert await place.configurations.read() == first
 
 
 async def test_a_deleted_object_is_not_made_anew(place: Real | Fake) -> None:
@@ -132,8 +159,7 @@ async def test_a_deleted_object_is_not_made_anew(place: Real | Fake) -> None:
     found = await place.configurations.read()
     assert found is not None
     place.delete()
-    with pytest.raises(ClusterError):
-        await place.configurations.write(found, ca_bundle=CA, stopped_at=None)
+    assert await place.configurations.write(found, Written(CA)) is None
     assert await place.configurations.read() is None
 
 
@@ -143,8 +169,7 @@ async def test_nor_is_what_was_read_written_into_its_successor(place: Real | Fak
     assert found is not None
     place.delete()
     place.make()
-    with pytest.raises(ClusterError):
-        await place.configurations.write(found, ca_bundle=CA, stopped_at=AT)
+    assert await place.configurations.write(found, Written(CA, stopped_at=AT)) is None
     successor = await place.configurations.read()
     assert successor is not None
     assert (successor.uid != found.uid, dict(successor.stopped)) == (True, {})
@@ -157,16 +182,24 @@ async def test_the_installer_and_the_gate_do_not_fight(cluster: Cluster, token: 
         real.make()
         found = await real.configurations.read()
         assert found is not None
-        await real.configurations.write(found, ca_bundle=CA, stopped_at=AT)
+        home = await own_pod(client).namespace()
+        assert home.uid == cluster.api.get("/api/v1/namespaces/default")["metadata"]["uid"]
+        written = await real.configurations.write(found, Written(CA, SEGMENT, owner=home, stopped_at=AT))
+        assert written is not None
+        assert written.owners == {home.uid}
         changed = {**OBJECT, "webhooks": [{**OBJECT["webhooks"][0], "failurePolicy": "Ignore"}]}
         cluster.apply(changed, options=("--server-side", "--field-manager=helm"))
         cluster.kubectl("annotate", "validatingwebhookconfiguration", NAME, "by=hand")
         (webhook,) = cluster.api.get(f"{PATH}/{NAME}")["webhooks"]
         assert webhook["failurePolicy"] == "Ignore"
         assert webhook["clientConfig"]["caBundle"]
+        assert webhook["clientConfig"]["service"]["path"] == f"/{SEGMENT}/validate"
         assert [condition["name"] for condition in webhook["matchConditions"]] == [STOPPED]
         # Where nobody else writes the CA, the gate does not take away what others wrote.
-        await real.configurations.write(found, ca_bundle=None, stopped_at=None)
+        now = await real.configurations.read()
+        assert now is not None
+        assert now.owners == {home.uid}
+        assert await real.configurations.write(now, Written()) is not None
         (webhook,) = cluster.api.get(f"{PATH}/{NAME}")["webhooks"]
         assert "matchConditions" not in webhook
         assert webhook["failurePolicy"] == "Ignore"
@@ -195,7 +228,7 @@ async def test_an_api_server_that_is_not_there(cluster: Cluster, token: str, how
             with pytest.raises(ClusterError, match=f"{NAME} cannot be read"):
                 await configurations.read()
             with pytest.raises(ClusterError, match=f"{NAME} cannot be changed"):
-                await configurations.write(Registration("u", {WEBHOOK: b""}, {}), ca_bundle=None, stopped_at=None)
+                await configurations.write(Registration("u", {WEBHOOK: b""}, {}), Written())
 
 
 async def test_a_pod_is_leaving_when_it_is_being_deleted(cluster: Cluster, token: str) -> None:
@@ -203,7 +236,7 @@ async def test_a_pod_is_leaving_when_it_is_being_deleted(cluster: Cluster, token
     pod["metadata"]["finalizers"] = ["e2e.example/kept"]
     cluster.apply(pod)
     async with client_of(cluster.port, cluster, token) as client:
-        own = OwnPod(api=CoreV1Api(client), pod="default/gate")
+        own = own_pod(client)
         assert await own.leaving() is False
         cluster.kubectl("delete", "pod", "gate", "--wait=false")
         assert await own.leaving() is True
@@ -211,7 +244,55 @@ async def test_a_pod_is_leaving_when_it_is_being_deleted(cluster: Cluster, token
         with pytest.raises(ClusterError, match="the pod default/gate cannot be read: the API server answered 404"):
             await own.leaving()
         with pytest.raises(ClusterError, match="the pod other/gate cannot be read: the API server answered 403"):
-            await OwnPod(api=CoreV1Api(client), pod="other/gate").leaving()
+            await own_pod(client, "other/gate").leaving()
+
+
+async def test_of_several_the_last_one_leaves_with_its_deployment(cluster: Cluster, token: str) -> None:
+    pod = workload("Pod", "last", "default", container("web", "registry.example/web:1"))
+    pod["metadata"]["finalizers"] = ["e2e.example/kept"]
+    deployment = workload("Deployment", "gate", "default", container("web", "registry.example/web:1"))
+    deployment["spec"]["replicas"] = 2
+    deployment["spec"]["selector"] = {"matchLabels": {"app": "of-nobody"}}
+    deployment["spec"]["template"]["metadata"] = {"labels": {"app": "of-nobody"}}
+    deployment["spec"]["paused"] = True
+    cluster.apply(pod)
+    cluster.apply(deployment)
+    async with client_of(cluster.port, cluster, token) as client:
+        own = own_pod(client, "default/last", "gate")
+        assert await own.leaving() is False
+        cluster.kubectl("delete", "pod", "last", "--wait=false")
+        assert await own.leaving() is False
+        cluster.kubectl("scale", "deployment", "gate", "--replicas=0")
+        assert await own.leaving() is True
+        cluster.kubectl("scale", "deployment", "gate", "--replicas=3")
+        assert await own.leaving() is False
+        cluster.kubectl("delete", "deployment", "gate")
+        assert await own.leaving() is True
+        cluster.kubectl("patch", "pod", "last", "--patch", '{"metadata": {"finalizers": null}}')
+
+
+async def test_the_shared_secret_is_changed_by_who_read_it_last(cluster: Cluster, token: str) -> None:
+    """The real API server; what else can happen stands in tests/unit/cluster/test_sharedsecret.py."""
+    meta = {"name": "gate-shared", "namespace": "default", "annotations": {ROTATE: "once"}}
+    cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta})
+    async with client_of(cluster.port, cluster, token) as client:
+        shared = SharedSecret(api=CoreV1Api(client), namespace="default", name="gate-shared")
+        first = await shared.read()
+        assert (first.content, first.rotate) == ({}, "once")
+        second = await shared.write(first, {"ca.crt": b"\x00\xff", "path": b"word"})
+        assert second is not None
+        assert (second.content, second.rotate) == ({"ca.crt": b"\x00\xff", "path": b"word"}, "once")
+        assert await shared.write(first, {"ca.crt": b"late"}) is None
+        assert await shared.read() == second
+        # As an upgrade of the release applies it again: without data.
+        cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta})
+        assert (await shared.read()).content == second.content
+        third = await shared.write(await shared.read(), {"path": b"word"})
+        assert third is not None
+        assert third.content == {"path": b"word"}
+        other = SharedSecret(api=CoreV1Api(client), namespace="default", name="of-others")
+        with pytest.raises(ClusterError, match="default/of-others cannot be read: the API server answered 403"):
+            await other.read()
 
 
 async def test_outside_of_a_pod_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,16 +73,25 @@ async def test_a_review_from_the_api_server(tmp_path: Path, registry: FaultyServ
             "auditAnnotations": good.response["auditAnnotations"],
         }
         registry.routes.update(image_routes(name="acme/root", user="0"))
-        bad = await running.post(body_of(f"{registry.host}/acme/root:1"))
+        bad = await running.post(body_of(f"{registry.host}/acme/root:1"), f"/{SEGMENT}/validate?timeout=10s")
         assert bad.response["status"]["code"] == 403
         assert "[image-user]" in bad.response["status"]["message"]
+        asked = len(registry.asked)
+        strange = await running.post(body_of(f"{registry.host}/acme/root:1", "u-strange"))
+        assert strange.response["status"]["message"].splitlines()[1].startswith("[registry-not-allowed]"), strange
+        assert len(registry.asked) == asked
         assert await running.stop(signal.SIGTERM) == 0
-        refused, admitted = await records_of(running)
-        assert (str(admitted.caller), str(refused.caller)) == ("path", "unverified")
+        sketched, refused, admitted = await records_of(running)
+        assert [str(one.caller) for one in (admitted, refused, sketched)] == ["path", "path", "unverified"]
+        assert [one.sampled for one in (admitted, refused, sketched)] == [False, False, True]
         assert admitted.decision.id == good.response["auditAnnotations"]["decision-id"]
         assert admitted.decision.images[0].digest.startswith("sha256:")
-        lines = await running.until_logged("decision", 2)
-        assert [(line["uid"], line["verdict"]) for line in lines] == [(UID, "admitted"), (UID, "refused")]
+        lines = await running.until_logged("decision", 3)
+        assert [(line["uid"], line["verdict"]) for line in lines] == [
+            (UID, "admitted"),
+            (UID, "refused"),
+            ("u-strange", "undecided"),
+        ]
         with sqlite3.connect(tmp_path / "audit.db") as database:
             kinds = {kind for (kind,) in database.execute("select kind from bundles")}
         database.close()

@@ -25,11 +25,17 @@
 
 {{- define "portcullis.guards.pullSecrets" -}}
 {{- $listed := list -}}
+{{- $watches := 0 -}}
 {{- range .Values.pullSecrets -}}
 {{- if has .namespace $listed -}}
 {{- fail (printf "pullSecrets lists the namespace %s twice: put all names into one entry" .namespace) -}}
 {{- end -}}
 {{- $listed = append $listed .namespace -}}
+{{- $watches = add $watches 1 (max 1 (len (.names | default list))) -}}
+{{- end -}}
+{{- $limit := dig "limits" "pullSecretWatches" 200 .Values.config | int -}}
+{{- if gt (int $watches) $limit -}}
+{{- fail (printf "pullSecrets takes %d watches, more than config.limits.pullSecretWatches of %d: leave out names, a namespace without them takes two" (int $watches) $limit) -}}
 {{- end -}}
 {{- end -}}
 

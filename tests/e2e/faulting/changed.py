@@ -21,7 +21,7 @@ EXTRA = "/etc/portcullis-extra"
 CHOSEN: Mapping[str, Any] = {
     "profile": "enforce",
     "policyConfigMaps": ["teams"],
-    "policies.configMaps.namespaces": ["policies"],
+    "policies.configMaps.namespaces": ["databases"],
     "webhook.failurePolicy": "Fail",
     "webhook.exemptNamespaces": ["databases"],
     "webhook.extraRules": [{"apiGroups": ["apps.acme.example"], "apiVersions": ["v1"], "resources": ["services"]}],
@@ -121,6 +121,7 @@ ELSEWHERE: Mapping[str, str] = {
     "global": "of charts around this one; this one reads none",
     "nameOverride": "another name is another release",
     "fullnameOverride": "another name is another release",
+    "policies.configMaps.enabled": "test_faults_upgrade.py looks at that by itself",
     "tls.certManager": "beside tls.existingSecret",
     "autoscaling": "beside replicas",
     "persistence.existingClaim": "beside PostgreSQL",
@@ -142,7 +143,8 @@ ELSEWHERE: Mapping[str, str] = {
     "config.trust.roots": "needs a trusted root",
     "config.trust.repositories": "needs another registry",
     "config.cluster.inventory": "needs rights that the operator gives",
-    "config.cluster.caller.clientCertificate": "needs an API server that has one",
+    "config.cluster.caller": "is set by the chart",
+    "caller.clientCertificate": "needs an API server that has one",
     "config.telemetry.traces.headersFile": "needs a receiver",
     "config.telemetry.traces.caFile": "needs a receiver",
     "config.registries.hosts": "is set by whoever runs this, as are the five after it",
@@ -212,8 +214,9 @@ def _another(path: Path, leaf: JSON) -> Any:
 
 
 def _number(leaf: JSON) -> Any:
-    default = leaf.get("default", leaf.get("minimum", 1))
-    return default + 1 if default + 1 <= leaf.get("maximum", default + 1) else default - 1
+    """One more, or, where there is no more, less."""
+    default, most = leaf.get("default", leaf.get("minimum", 1)), leaf.get("maximum")
+    return default + 1 if most is None or default + 1 <= most else default / 2
 
 
 _BY_TYPE: Mapping[str, Callable[[JSON], Any]] = {

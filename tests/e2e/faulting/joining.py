@@ -121,8 +121,8 @@ def _fate(event: JSON, by_id: Mapping[str, JSON]) -> Fate:
     if _decision(event) in by_id:
         return Fate.RECORDED
     status = event.get("responseStatus", {})
-    code, message = status.get("code"), status.get("message", "")
-    if UNANSWERED in message:
+    code, message = status.get("code", 0), status.get("message", "")
+    if code >= 500 and UNANSWERED in message:
         return Fate.UNANSWERED
     if code == 503 and message.startswith(f"{DENIED}[audit-unavailable] "):
         return Fate.UNRECORDED

@@ -4,6 +4,9 @@ import http.client
 
 from e2e.cluster.pods import Running
 
+PATIENT = ("--timeout", "300s")
+"""For Helm: a machine on which other tests run as well starts two pods slowly."""
+
 
 def readyz(pod: Running) -> tuple[bool, str]:
     """Whether it is ready, and the lines of what it looks at."""

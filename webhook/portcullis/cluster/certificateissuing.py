@@ -140,6 +140,14 @@ def read_key(pem: bytes) -> ec.EllipticCurvePrivateKey | None:
     return key if isinstance(key, ec.EllipticCurvePrivateKey) else None
 
 
+def belongs_to(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> bool:
+    """Whether the certificate is for this key."""
+    try:
+        return key.public_key() == certificate.public_key()
+    except Exception:  # noqa: BLE001 - a kind of key that cryptography does not know is not this one
+        return False
+
+
 def issued_by(leaf: x509.Certificate, authority: x509.Certificate) -> bool:
     """Whether this CA signed it."""
     try:

@@ -30,6 +30,7 @@ from portcullis.cluster.certificateissuing import (
     Authority,
     Lives,
     Pair,
+    belongs_to,
     certificate_pem,
     holds,
     issued_by,
@@ -157,7 +158,7 @@ def pair_of(content: Content) -> Pair | None:
     """The leaf with its key; None where there is none that can be used."""
     pair = Pair(content.get(LEAF_FILE, b""), content.get(LEAF_KEY, b""))
     key, leaf = read_key(pair.key_pem), leaf_of(pair)
-    return pair if key is not None and leaf is not None and key.public_key() == leaf.public_key() else None
+    return pair if key is not None and leaf is not None and belongs_to(key, leaf) else None
 
 
 def leaf_of(pair: Pair) -> x509.Certificate | None:
@@ -230,7 +231,7 @@ def _authority(pem: bytes, known: Iterable[x509.Certificate], now: datetime) -> 
     if key is None:
         return None
     for certificate in known:
-        if certificate.public_key() == key.public_key() and _is_authority(certificate) and holds(certificate, now):
+        if belongs_to(key, certificate) and _is_authority(certificate) and holds(certificate, now):
             return Authority(certificate, key)
     return None
 
@@ -249,7 +250,7 @@ def _serves(pair: Pair, authority: Authority, names: Iterable[x509.GeneralName],
     leaf, key = leaf_of(pair), read_key(pair.key_pem)
     if leaf is None or key is None or not issued_by(leaf, authority.certificate):
         return False
-    return key.public_key() == leaf.public_key() and set(names) <= set(_sans(leaf)) and not _due(leaf, now)
+    return belongs_to(key, leaf) and set(names) <= set(_sans(leaf)) and not _due(leaf, now)
 
 
 def _names(names: tuple[x509.GeneralName, ...], pair: Pair, now: datetime) -> Sequence[x509.GeneralName]:
@@ -264,7 +265,7 @@ def _names(names: tuple[x509.GeneralName, ...], pair: Pair, now: datetime) -> Se
 def _sans(leaf: x509.Certificate) -> Sequence[x509.GeneralName]:
     try:
         return tuple(leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
-    except (x509.ExtensionNotFound, ValueError):
+    except Exception:  # noqa: BLE001 - without the extension, or with one that cannot be read, it has no names
         return ()
 
 
@@ -289,7 +290,7 @@ def _trusted(held: _Held, kept: Sequence[x509.Certificate], now: datetime) -> li
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except Exception:  # noqa: BLE001 - likewise
         return False
 
 

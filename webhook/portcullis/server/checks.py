@@ -1,5 +1,6 @@
 """What the health port says of the running parts."""
 
+import math
 from collections.abc import Collection
 
 from portcullis.audit.writer import AuditLog
@@ -7,6 +8,7 @@ from portcullis.server.auditkeeping import observe_keeping
 from portcullis.server.caching import observe_facts, observe_registry_cache, observe_traffic
 from portcullis.server.circles import Circles, Reach
 from portcullis.server.compose import Parts
+from portcullis.server.covering import Coverage
 from portcullis.server.engines import observe_engine
 from portcullis.server.health import Check
 from portcullis.server.inspecting import observe_inspection
@@ -20,7 +22,7 @@ from portcullis.server.validate import ReviewHandler
 
 def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Registrar) -> list[Check]:
     """Decisive: what this replica needs for itself. The audit log and the newest certificate files are shown."""
-    registration = [registration_check(registrar), circles(parts, registrar).check()] if registrar.active else []
+    registration = [registration_check(registrar, tls), circles(parts, registrar).check()] if registrar.active else []
 
     async def serving() -> str:
         if not reviews.listening:
@@ -29,6 +31,8 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
 
     async def certificate() -> str:
         now, state = parts.clock.now(), tls.state
+        if state.missing:
+            return state.problem
         if now < state.not_before:
             return f"the certificate holds only from {state.not_before.isoformat()}"
         return "" if now < state.not_after else f"the certificate expired at {state.not_after.isoformat()}"
@@ -50,7 +54,7 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
 
     return [
         Check("serving", serving),
-        Check("certificate", certificate, remark=lambda: f"until {tls.state.not_after.isoformat()}"),
+        Check("certificate", certificate, remark=lambda: _dates(tls, registrar)),
         Check("certificate-files", certificate_files, decisive=False),
         Check("policies", policies, remark=lambda: f"{len(parts.compiled.policies)}, {parts.compiled.revision}"),
         Check("opa", opa),
@@ -63,13 +67,24 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
     ]
 
 
-def registration_check(registrar: Registrar) -> Check:
+def registration_check(registrar: Registrar, tls: ServerTls) -> Check:
     """Whether the API server trusts this replica, by what it was told last."""
+    coverage = Coverage(tls.context)
 
     async def registration() -> str:
-        return registrar.problem
+        found = registrar.found
+        if registrar.problem or found is None or tls.state.missing:
+            return registrar.problem
+        return coverage.look(tls.state.not_after, found.ca_bundles, found.hosts)
 
     return Check("webhook-configuration", registration, remark=lambda: registrar.remark)
+
+
+def _dates(tls: ServerTls, registrar: Registrar) -> str:
+    """Until when the certificate holds, and its CA where that is made here."""
+    authorities = registrar.authorities_until
+    until = f"until {tls.state.not_after.isoformat()}"
+    return f"{until}, its CA until {authorities.isoformat()}" if authorities is not None else until
 
 
 def circles(parts: Parts, registrar: Registrar) -> Circles:
@@ -90,6 +105,13 @@ def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics
     metrics.gauge("certificate_not_after_seconds", "When the served certificate expires (Unix time).").set_function(
         not_after
     )
+    if registrar.certifies:
+        metrics.gauge(
+            "certificate_authority_not_after_seconds", "When the CA of the served certificate expires (Unix time)."
+        ).set_function(lambda: until.timestamp() if (until := registrar.authorities_until) is not None else math.nan)
+        metrics.gauge("certificate_authorities", "CAs that clients are told to trust.").set_function(
+            lambda: float(registrar.authorities)
+        )
     metrics.gauge("opa_up", "Whether OPA can be asked.").set_function(lambda: float(parts.supervisor.healthy))
     metrics.gauge("opa_restarts", "Starts of the serving OPA after its first.").set_function(
         lambda: float(parts.supervisor.restarts)

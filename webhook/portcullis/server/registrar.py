@@ -109,6 +109,22 @@ class Registrar:
         """What the cluster sends to the gate ({apiGroups, resources}); None where that is not known."""
         return self.found.rules if self.found is not None else None
 
+    @property
+    def certifies(self) -> bool:
+        """Whether the certificate and its CA are made here, together with the other replicas."""
+        return self._sharing.certifies
+
+    @property
+    def authorities(self) -> int:
+        """How many CAs clients are told to trust."""
+        return len(self._sharing.authorities)
+
+    @property
+    def authorities_until(self) -> datetime | None:
+        """When the CA ends that signed what is served; None where it is not made here, or there is none yet."""
+        issuer = self._sharing.issuer
+        return issuer.not_valid_after_utc if issuer is not None else None
+
     def reported(self) -> None:
         """Somebody outside was told that this replica is ready."""
         if self._reported_at is None:

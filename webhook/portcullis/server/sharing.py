@@ -6,7 +6,9 @@ nobody else was quicker. That order matters: whoever then writes into a webhook 
 writes what is at least as new as what stands there.
 
 What is served follows the store with one condition: a leaf is taken up only when its CA stands in the CA bundle that
-was read back, and, as long as there is another one that is trusted, only when it has stood there for a while.
+was read back, and, as long as there is another one that is trusted, only when it has stood there for a while. What
+stands in a CA bundle and not in the store goes away later still: another replica may serve a leaf of it, and has that
+time to say so in the store.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,9 +18,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography import x509
 
-from portcullis.cluster.certificateissuing import Pair, general_names, holds, read_certificates
+from portcullis.cluster.certificateissuing import Pair, certificate_pem, general_names, holds, read_certificates
 from portcullis.cluster.certificatestate import (
     CA_FILE,
+    MOST_AUTHORITIES,
     Content,
     Stored,
     Terms,
@@ -43,7 +46,7 @@ SETTLE_SECONDS: Final = 15.0
 """How long a CA stands in the webhook configuration before it signs, and a word in the store before it is called by:
 API servers see a change later than the one that took it, and replicas look every few seconds."""
 REMEMBERED_SECONDS: Final = 60.0
-"""How long a word is taken after it was last seen."""
+"""How long a word is taken after it was last seen, and a CA that the store does not have left where it stands."""
 
 
 class Store(Protocol):
@@ -82,11 +85,20 @@ class Sharing:
         self._clock = clock
         self._settle_seconds = settle_seconds
         self._since: dict[bytes, float] = {}
-        """Since when each CA stands in every CA bundle, by its fingerprint."""
+        """Since when each CA is seen in every CA bundle, by its fingerprint."""
+        self._usable: set[bytes] | None = None
+        """Those of them that every client has, or that were there before this replica, or before which there was none;
+        None before the first look."""
+        self._any_before = False
+        """Whether there was any CA at the last look."""
+        self._foreign: dict[bytes, float] = {}
+        """Since when each CA is seen in a CA bundle that the store does not have."""
         self._word = ("", 0.0)
         """The word of the store, and since when it is known."""
         self._words: dict[str, float] = {}
-        """When each word was seen last."""
+        """When each word was seen last, or may still have been in use."""
+        self._standing: tuple[str, ...] = ()
+        """Those of the last look."""
         self._content: Content = {}
         self.segments = segments
         self.pair: Pair | None = None
@@ -105,6 +117,11 @@ class Sharing:
     def names_path(self) -> bool:
         """Whether the word of the path is made here."""
         return self._terms.path
+
+    @property
+    def issuer(self) -> x509.Certificate | None:
+        """The CA of what is served; None if there is none."""
+        return issuer_of(self.pair, self.authorities) if self.pair is not None else None
 
     @property
     def authorities(self) -> Sequence[x509.Certificate]:
@@ -151,7 +168,7 @@ class Sharing:
             content = written.content
         self._content = content
         self._take(trust, now, called=found is not None)
-        return Wanted(content.get(CA_FILE, b"") if self.certifies else None, self._wanted_word(found))
+        return Wanted(self._wanted_bundle(trust, now) if self.certifies else None, self._wanted_word(found))
 
     def read_back(self, found: "Registration") -> None:
         """The webhook configuration as it is after it was written."""
@@ -166,7 +183,20 @@ class Sharing:
         common = {key: one for key, one in some.items() if all(one in bundle for bundle in bundles)}
         self._since = {key: self._since.get(key, at) for key in common}
         settled = frozenset(key for key, since in self._since.items() if at - since >= self._settle_seconds)
+        if self._usable is None or not self._any_before:
+            self._usable = set(common)
+        self._usable = (self._usable | settled) & set(common)
+        self._any_before = any(holds(one, self._clock.now()) for one in some.values())
         return Trust(tuple(common.values()), tuple(some.values()), settled)
+
+    def _wanted_bundle(self, trust: Trust, now: datetime) -> bytes:
+        """That of the store, and for a while what stands there beside it."""
+        pem, at = self._content.get(CA_FILE, b""), self._clock.monotonic()
+        own = {fingerprint(one) for one in read_certificates(pem)}
+        foreign = {key: one for one in trust.some if (key := fingerprint(one)) not in own and holds(one, now)}
+        self._foreign = {key: self._foreign.get(key, at) for key in foreign}
+        left = [one for key, one in foreign.items() if at - self._foreign[key] < REMEMBERED_SECONDS]
+        return pem + b"".join(certificate_pem(one) for one in left[:MOST_AUTHORITIES])
 
     def _kept(self, trust: Trust, now: datetime) -> tuple[x509.Certificate, ...]:
         """The CA of what is served, if that is trusted."""
@@ -179,8 +209,8 @@ class Sharing:
         if pair is not None and pair != self.pair:
             serving = self._trusted_issuer(self.pair, trust, now) is not None
             issuer = self._trusted_issuer(pair, trust, now)
-            settled = issuer is not None and fingerprint(issuer) in trust.settled
-            if settled or (not serving and (issuer is not None or not called)):
+            trusted = fingerprint(issuer) if issuer is not None else b""
+            if trusted in trust.settled or (not serving and (not called or trusted in (self._usable or ()))):
                 self.pair = pair
                 self.on_change()
         if self.certifies and called and self._trusted_issuer(self.pair, trust, now) is None:
@@ -213,8 +243,10 @@ class Sharing:
         if not self.names_path:
             return
         at = self._clock.monotonic()
-        called_by = found.segments if found is not None else ()
-        self._words.update(dict.fromkeys((self._word[0], *called_by), at))
+        standing = (self._word[0], *(found.segments if found is not None else ()))
+        # What stood at the last look may have stood until just now, however long ago that was.
+        self._words.update(dict.fromkeys((*standing, *self._standing), at))
+        self._standing = standing
         self._words = {word: seen for word, seen in self._words.items() if at - seen <= REMEMBERED_SECONDS}
         self.segments.take(self._words)
 
