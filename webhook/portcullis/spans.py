@@ -100,7 +100,9 @@ class Trace:
             one.problem = _problem(error)
             raise
         finally:
-            _CURRENT.reset(token)
+            with contextlib.suppress(ValueError):
+                # A generator that nobody reads to its end is closed by another task, where there is nothing to undo.
+                _CURRENT.reset(token)
             one.ended = self._now()
             self._ended(one)
 
