@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from chart.support import CHART, CI_FILES, Object, configuration_of, container_of, objects, pod_of, values_of
+from portcullis.server.sections import Server
 
 ci_file = pytest.mark.parametrize("file", CI_FILES, ids=lambda file: file.stem)
 
@@ -157,6 +158,13 @@ def test_the_start_has_the_time_that_the_limits_allow() -> None:
     probe = container_of()["startupProbe"]
     allowed = DEFAULT_LIMITS.compile_seconds + DEFAULT_LIMITS.engine_start_seconds
     assert probe["periodSeconds"] * probe["failureThreshold"] > allowed
+
+
+def test_the_cluster_knows_of_a_stop_before_the_port_is_closed() -> None:
+    """Also where the pod stays, so that nothing but the probe tells it."""
+    probe = container_of()["readinessProbe"]
+    stop = Server.model_fields["stop_delay_seconds"].default
+    assert probe["periodSeconds"] * probe["failureThreshold"] < stop
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def gate(release: Installed, default: dict[str, Any]) -> Iterator[Installed]:
     """Installed as by default; there is what the changed values name."""
     cluster = release.cluster
     cluster.namespace(SHOP)
+    cluster.namespace("databases")
     with shared_store(release):
         assert default["config"].keys().isdisjoint({"audit"})
         cluster.apply(*map(monitoring, ("ServiceMonitor", "PrometheusRule")))

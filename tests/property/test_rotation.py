@@ -300,8 +300,8 @@ def happens(run: Run, event: tuple[Any, ...]) -> None:
     run.check()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(skews, min_size=REPLICAS, max_size=REPLICAS), st.lists(EVENTS, max_size=40))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(skews, min_size=REPLICAS, max_size=REPLICAS), st.lists(EVENTS, max_size=30))
 def test_every_handshake_succeeds(skews: list[int], events: list[tuple[Any, ...]]) -> None:
     run = Run(skews)
     try:
