@@ -50,8 +50,9 @@ def test_install_audit_enforce_upgrade_uninstall(shop: Installed, store: str) ->
         gate.helm("install", values=gate.values("audit"))
         until(lambda: webhook(gate)["clientConfig"].get("caBundle"), "the CA in the webhook configuration")
         assert webhook(gate)["failurePolicy"] == "Ignore"
-        gate.cluster.apply(bad_pod(gate, f"audited-{len(store)}"))
-        (seen,) = gate.records_of(f"audited-{len(store)}")
+        name = f"audited-{len(store)}"
+        gate.cluster.apply(bad_pod(gate, name))
+        (seen,) = until(lambda: gate.records_of(name), "the record")
         assert (seen["verdict"], seen["code"]) == ("admitted", 200)
         # An image that nobody has looked into yet is no reason to refuse in profile audit, and it is in enforce.
         stream.settle(enforced=False)

@@ -16,7 +16,7 @@ from e2e.cluster.stream import Stream, warm_up
 SHOP = "shop"
 SHARED = f"{RELEASE}-shared"
 ROTATE = "portcullis.dev/rotate"
-SECONDS = 120
+SECONDS = 240
 """A CA stands in the webhook configuration for 15 s before it signs, and replicas look every 5 s."""
 
 

@@ -27,13 +27,16 @@ def gate(replicated: Installed) -> Iterator[Installed]:
     cluster = replicated.cluster
     if cluster.api.find(f"/api/v1/namespaces/{SHOP}") is None:
         cluster.namespace(SHOP)
-    replicated.helm("install", values=replicated.values("enforce"))
-    both_ready(replicated)
-    warm_up(replicated, SHOP)
-    yield replicated
-    if cluster.run("helm", "status", RELEASE, "--namespace", NAMESPACE, ok=None).returncode == 0:
-        replicated.helm("uninstall")
-    gone(replicated)
+    try:
+        replicated.helm("install", values=replicated.values("enforce"))
+        both_ready(replicated)
+        warm_up(replicated, SHOP)
+        yield replicated
+    finally:
+        replicated.kubelet.paused.clear()
+        if cluster.run("helm", "status", RELEASE, "--namespace", NAMESPACE, ok=None).returncode == 0:
+            replicated.helm("uninstall")
+        gone(replicated)
 
 
 def gone(gate: Installed) -> None:

@@ -158,16 +158,10 @@ class Probe:
     period: float
     failures: int
     timeout: float
-    since: float = field(default_factory=time.monotonic)
     asked: float = 0.0
     failed: int = 0
     passed: bool = False
     """Whether it passes, by its threshold."""
-
-    @property
-    def overdue(self) -> bool:
-        """Whether it has not passed in the time that the pod gives it to begin with."""
-        return not self.passed and time.monotonic() - self.since > self.period * self.failures
 
     def ask(self, container: Container, ports: Mapping[int, int], *, patient: bool) -> None:
         """Asks, if it is time to. One that has not passed yet is asked more often than the pod says, unless
@@ -221,11 +215,11 @@ class Probes:
 
     def ask(self, container: Container, ports: Mapping[int, int], *, ending: bool) -> bool:
         """Asks those whose time it is; whether the container has to be restarted. One that is ending is not asked
-        whether it lives."""
+        whether it lives; one that begins has all the time that a busy machine takes."""
         if not self.started:
             assert self._startup is not None
             self._startup.ask(container, ports, patient=False)
-            return self._startup.overdue and not ending
+            return False
         if self._readiness is not None:
             self._readiness.ask(container, ports, patient=False)
         if self._liveness is None or ending:
