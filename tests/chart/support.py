@@ -60,7 +60,7 @@ def _rendered(values: str, release: str) -> str:
 def objects(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> dict[str, Object]:
     """What is installed, by kind: there is never more than one of a kind, but for parts, such as the Service
     ``Service/audit-pages``, and for what lies in other namespaces, such as ``Role/pull-secrets/shop``."""
-    documents = [document for document in yaml.safe_load_all(rendered(values, release)) if document]
+    documents = [document for document in yaml.load_all(rendered(values, release), Loader=yaml.CSafeLoader) if document]
     by_kind = {_key(document): document for document in documents}
     assert len(by_kind) == len(documents)
     return by_kind
@@ -95,7 +95,7 @@ def webhooks_of(values: Mapping[str, Any] | None = None) -> dict[str, Object]:
 
 def configuration_of(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> Object:
     (text,) = objects(values, release)["ConfigMap"]["data"].values()
-    return dict(yaml.safe_load(text))
+    return dict(yaml.load(text, Loader=yaml.CSafeLoader))
 
 
 @functools.cache

@@ -3,15 +3,18 @@ to do."""
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner
 
 from chart.generate_dashboard import JOB, TARGET, render
 from chart.monitoring import MONITORED, PAGE, Uses, as_asked, dashboard, panels, questions, rules
 from chart.support import CHART, ROOT, helm, objects, template
 from fakes.observed import observed
+from portcullis.cli.main import app
 
 DISABLED = "PortcullisExceptionEnding"
 RUNBOOKS = "https://github.com/portcullis-dev/portcullis/blob/main/docs/alerts.md"
@@ -222,3 +225,18 @@ def test_the_page_says_of_each_what_to_do() -> None:
         assert "**Do**" in words, name
         assert re.search(r"```sh\n.+```|`config\.|`kubectl|`portcullis ", words, flags=re.DOTALL), name
         assert rules()[name]["labels"]["severity"] in words.splitlines()[2], name
+
+
+COMMANDS = sorted(set(re.findall(r"-- portcullis ([^\n|>]+)", PAGE.read_text("utf-8"))))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_of_the_page_is_one(command: str) -> None:
+    """Its words and options; ``--help`` is looked at once these are understood."""
+    done = CliRunner().invoke(app, [*shlex.split(command), "--help"])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_command_that_is_none_is_found() -> None:
+    assert len(COMMANDS) > 5
+    assert CliRunner().invoke(app, ["audit", "list", "--cller", "x", "--help"]).exit_code == 2

@@ -62,7 +62,7 @@ def test_a_clock_that_is_ten_minutes_wrong(release: Installed, skewed: dict[str,
             stream.settle()
         ready, said = readyz(pod)
         assert ready, said
-        assert stream.counts.keys() == {"admitted", "refused"}
+        assert not stream.felt, stream.counts
         assert pod.restarts == 0
         found = joined(release, sqlite_records(release), ungated=ungated)
         assert found.of(Fate.RECORDED)

@@ -64,9 +64,11 @@ def test_kill_9_of_postgresql_under_load(gate: Installed, server: PostgresServer
         assert any("[!]audit degraded" in text for _, text in said), said
         server.start()
         stream.settle()
-        until(lambda: all("[+]audit ok" in readyz(pod)[1] for pod in gate.kubelet.alive), "the journals to be told")
-    assert stream.counts.keys() == {"admitted", "refused"}
-    until(lambda: recorded(gate) >= {one.name for one in stream.sent}, "every record")
+        until(
+            lambda: all("[+]audit ok" in readyz(pod)[1] for pod in gate.kubelet.alive), "the journals to be told", 120
+        )
+    assert not stream.felt, stream.counts
+    until(lambda: recorded(gate) >= {one.name for one in stream.sent}, "every record", 120)
 
 
 def recorded(gate: Installed) -> set[str]:
@@ -85,9 +87,9 @@ def test_two_configurations_with_other_policies_side_by_side(gate: Installed) ->
         stream.settle()
         told = len(postgres_records(gate))
         upgrade(gate, changed)
-        until(lambda: len(gate.kubelet.alive) > len(before), "the first pod of the new revision")
+        until(lambda: len(gate.kubelet.alive) > len(before), "the first pod of the new revision", 120)
         gate.cluster.kubectl("rollout", "pause", *deployment)
-        until(lambda: len(gate.kubelet.ready) > len(before), "it to be ready", 90)
+        until(lambda: len(gate.kubelet.ready) > len(before), "it to be ready", 200)
         assert before <= {pod.uid for pod in gate.kubelet.ready}
         stream.settle(60)
         revisions = [record["config_revision"] for record in postgres_records(gate)[told:]]
@@ -95,9 +97,9 @@ def test_two_configurations_with_other_policies_side_by_side(gate: Installed) ->
         first = revisions.index(next(one for one in revisions if one != revisions[0]))
         assert revisions[0] in revisions[first:], "they took turns"
         gate.cluster.kubectl("rollout", "resume", *deployment)
-        gate.cluster.kubectl("rollout", "status", *deployment, "--timeout=120s", seconds=130)
+        gate.cluster.kubectl("rollout", "status", *deployment, "--timeout=200s", seconds=210)
         stream.settle()
-    assert stream.counts.keys() == {"admitted", "refused"}
+    assert not stream.felt, stream.counts
     verified = gate.kubelet.execute(gate.kubelet.ready[0], ["portcullis", "audit", "verify"])
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
@@ -117,10 +119,10 @@ def test_a_newer_version_has_changed_the_database(gate: Installed, server: Postg
         server.execute("UPDATE alembic_version SET version_num = '9999'", database=gate.database)
         stream.settle()
         os.kill(old.process.pid, signal.SIGKILL)
-        until(lambda: "newer version of Portcullis" in old.log, "its words", 60)
+        until(lambda: "newer version of Portcullis" in old.log, "its words", 200)
         stream.settle()
         assert other.ready
         assert not old.ready
         server.execute("UPDATE alembic_version SET version_num = %s", *revision, database=gate.database)
-        until(lambda: old.ready, "it to start", 90)
+        until(lambda: old.ready, "it to start", 200)
         stream.settle()

@@ -193,7 +193,7 @@ def reader(release: Installed, tmp_path: Path) -> Reader:
     return Reader(release, tmp_path)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)  # a dozen starts of the gate, and several commands in its pod
 def test_the_pages_for_operators_are_followed_as_they_are_written(release: Installed, reader: Reader) -> None:
     printed: dict[str, str] = {}
     upgrade, uninstall = page_of("upgrade").split("\n## Uninstall\n")

@@ -90,7 +90,7 @@ async def test_a_review_from_the_api_server(tmp_path: Path, registry: FaultyServ
         assert [(line["uid"], line["verdict"]) for line in lines] == [
             (UID, "admitted"),
             (UID, "refused"),
-            ("u-strange", "undecided"),
+            ("u-strange", "refused"),
         ]
         with sqlite3.connect(tmp_path / "audit.db") as database:
             kinds = {kind for (kind,) in database.execute("select kind from bundles")}

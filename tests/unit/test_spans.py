@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -76,6 +77,23 @@ async def test_there_are_no_more_than_so_many_and_the_rest_is_counted() -> None:
             with span("registry-request"):
                 pass
     assert (len(ended), trace.dropped) == (3, 8)
+
+
+async def test_a_stream_that_is_closed_by_another_task_ends_its_span() -> None:
+    """As the event loop closes a generator that was not read to its end."""
+    ended: list[Span] = []
+
+    async def blob() -> AsyncGenerator[int, None]:
+        with span("registry-request"):
+            for number in range(9):
+                yield number
+
+    with Trace(ended=ended.append, spans=9).review("review"):
+        stream = blob()
+        assert await anext(stream) == 0
+        await asyncio.create_task(stream.aclose())
+        assert [(one.name, one.problem) for one in ended] == [("registry-request", "GeneratorExit")]
+    assert ended[-1].name == "review"
 
 
 async def test_what_outlives_the_review_ends_its_span_and_begins_no_other() -> None:

@@ -10,6 +10,16 @@
 {{- include "portcullis.guards.circles" . -}}
 {{- include "portcullis.guards.replicas" . -}}
 {{- include "portcullis.guards.certificate" . -}}
+{{- $volumes := dict "config" true "data" true "tmp" true
+      "tls" (include "portcullis.certificateSecret" .)
+      "client-ca" (include "portcullis.clientAuthority" .)
+      "database" .Values.database.passwordSecret.name
+      "opa" (eq .Values.opa.mode "sidecar") -}}
+{{- range .Values.extraVolumes -}}
+{{- if or (index $volumes .name) (regexMatch "^policies-[0-9]+$" .name) -}}
+{{- fail (printf "extraVolumes has %s, which is a volume of the chart's: take another name" .name) -}}
+{{- end -}}
+{{- end -}}
 {{- $taken := dict -}}
 {{- range $name := list "webhook" "health" "pages" "opa" -}}
 {{- $port := index $.Values.ports $name | int | toString -}}

@@ -17,11 +17,11 @@ needed whether the gate is held to it (a store, a registry) or only tells it som
 {{- end -}}
 {{- $found = concat $found (include "portcullis.registryHosts" . | fromJsonArray) -}}
 {{- range $number, $bundle := dig "policies" "bundles" list $config -}}
-{{- $found = append $found (dict "key" (printf "policies.bundles[%d].url" $number) "at" (include "portcullis.authority" $bundle.url) "port" (hasPrefix "https" $bundle.url | ternary 443 80) "needed" true) -}}
+{{- $found = append $found (dict "key" (printf "policies.bundles.%d.url" $number) "at" (include "portcullis.authority" $bundle.url) "port" (hasPrefix "https" $bundle.url | ternary 443 80) "needed" true) -}}
 {{- end -}}
 {{- range $number, $sink := dig "audit" "sinks" list $config -}}
 {{- with dig "otlp" "endpoint" "" $sink -}}
-{{- $found = append $found (dict "key" (printf "audit.sinks[%d].otlp.endpoint" $number) "at" (include "portcullis.authority" .) "port" (hasPrefix "https" . | ternary 443 80) "needed" false) -}}
+{{- $found = append $found (dict "key" (printf "audit.sinks.%d.otlp.endpoint" $number) "at" (include "portcullis.authority" .) "port" (hasPrefix "https" . | ternary 443 80) "needed" false) -}}
 {{- end -}}
 {{- end -}}
 {{- with dig "telemetry" "traces" "endpoint" "" $config -}}
@@ -35,7 +35,10 @@ needed whether the gate is held to it (a store, a registry) or only tells it som
 {{- $whole | toJson -}}
 {{- end -}}
 
-{{/* Of registries: those that are listed, mirrors, hosts with settings, and the proxy that leads to them. */}}
+{{/*
+Of registries: those that are listed, mirrors, hosts with settings, where attestations lie, and the proxy that leads to
+them.
+*/}}
 {{- define "portcullis.registryHosts" -}}
 {{- $registries := .Values.config.registries | default dict -}}
 {{- $found := list -}}
@@ -51,8 +54,11 @@ needed whether the gate is held to it (a store, a registry) or only tells it som
 {{- range $name, $mirrors := $registries.mirrors -}}
 {{- range $mirrors -}}
 {{- $mirror := kindIs "string" . | ternary . (index (kindIs "map" . | ternary . dict) "endpoint" | default "") -}}
-{{- $found = append $found (dict "key" (printf "registries.mirrors[%s]" $name) "at" (regexFind "^[^/]*" $mirror)) -}}
+{{- $found = append $found (dict "key" (printf "registries.mirrors.%s" $name) "at" (regexFind "^[^/]*" $mirror)) -}}
 {{- end -}}
+{{- end -}}
+{{- range $number, $place := dig "trust" "repositories" list .Values.config -}}
+{{- $found = append $found (dict "key" (printf "trust.repositories.%d" $number) "at" (regexFind "^[^/]*" ($place.repository | default ""))) -}}
 {{- end -}}
 {{- $whole := list -}}
 {{- range $found -}}

@@ -215,7 +215,8 @@ def _another(path: Path, leaf: JSON) -> Any:
 
 def _number(leaf: JSON) -> Any:
     """One more, or, where there is no more, less."""
-    default, most = leaf.get("default", leaf.get("minimum", 1)), leaf.get("maximum")
+    default: Any = leaf.get("default", leaf.get("minimum", 1))
+    most = leaf.get("maximum")
     return default + 1 if most is None or default + 1 <= most else default / 2
 
 

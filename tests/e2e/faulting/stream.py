@@ -15,6 +15,8 @@ from e2e.faulting.asking import Answer, Asker, Names, asker
 
 PACE_SECONDS = 0.1
 NAMES = Names()
+SLOW = ("deadline-exceeded", "engine-timeout", "inspection-pending")
+"""Reasons of undecided requests that a machine with other work to do is enough for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Sent:
         if answer.unanswered:
             return "unanswered"
         if answer.denied and answer.code in (429, 503):
-            return "undecided"
+            return "slow" if any(f"[{reason}]" in answer.message for reason in SLOW) else "undecided"
         if answer.code in (429, 500, 503, 504) and not answer.denied:
             return "API server unwell"
         if self.good:
@@ -78,7 +80,12 @@ class Stream:
     def counts(self) -> dict[str, int]:
         return dict(Counter(one.outcome for one in list(self.sent)))
 
-    def settle(self, count: int = 20, seconds: float = 60) -> None:
+    @property
+    def felt(self) -> set[str]:
+        """The outcomes by which people notice that something is broken, and not only slow."""
+        return self.counts.keys() - {"admitted", "refused", "slow"}
+
+    def settle(self, count: int = 20, seconds: float = 180) -> None:
         """Returns when so many more were admitted and refused, as they should be, one after the other."""
         begun = len(self.sent)
         wanted = {"admitted", "refused"} if False in self._kinds else {"admitted"}
@@ -90,7 +97,7 @@ class Stream:
 
         until(well, f"the stream to run smoothly: {self.counts}", seconds)
 
-    def see(self, outcome: str, count: int = 1, seconds: float = 60) -> None:
+    def see(self, outcome: str, count: int = 1, seconds: float = 180) -> None:
         """Returns when so many more had that outcome."""
         wanted = len(self.of(outcome)) + count
         until(lambda: len(self.of(outcome)) >= wanted, f"an outcome: {outcome}, beside {self.counts}", seconds)

@@ -104,6 +104,7 @@ RECORDS = st.builds(
     webhook_version=TEXT,
     decision=DECISIONS,
     sequence=st.integers(0, 2**63 - 1),
+    sampled=st.booleans(),
 )
 
 
@@ -125,6 +126,7 @@ def test_the_body_is_ascii_and_names_the_input_it_lacks(record: AuditRecord) -> 
     assert body.isascii()
     assert json.loads(body)["decision"]["inputHash"] == codec.input_hash(record.decision.document)
     assert "input" not in json.loads(body)
+    assert body.decode().startswith(codec.SAMPLED_BODY) is record.sampled
 
 
 @given(st.binary() | TEXT.map(lambda text: text.encode("utf-8", "replace")))

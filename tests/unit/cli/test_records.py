@@ -58,6 +58,12 @@ def test_the_list_shows_what_sets_a_request_apart() -> None:
     assert "7c4f5a3e" in joined
 
 
+def test_what_a_stranger_sent_is_not_taken_for_what_somebody_asked() -> None:
+    claimed = "who says to be dana@example.test"
+    assert claimed in shown(records_table([record(sampled=True)], 200), 200)
+    assert claimed not in shown(records_table([record()], 200), 200)
+
+
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_the_list_keeps_to_its_width(width: int) -> None:
     long = record(name="a" * 200, namespace="n" * 60, username="system:serviceaccount:kube-system:" + "x" * 100)

@@ -41,6 +41,10 @@ DATABASE = {"database": "postgresql://gate@db.stores.svc:5432/gate?sslmode=disab
             [("audit.sinks.1.otlp.endpoint", "tracing")],
         ),
         (
+            {"telemetry": {"traces": {"endpoint": "https://otel.tracing.svc:4318/v1/traces"}}},
+            [("telemetry.traces.endpoint", "tracing")],
+        ),
+        (
             {"trust": {"repositories": [{"images": ["a.example/**"], "repository": "r.images.svc/attestations"}]}},
             [("trust.repositories.0", "images")],
         ),

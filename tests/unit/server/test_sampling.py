@@ -96,6 +96,8 @@ async def test_a_flood_of_unverified_reviews_leaves_few_small_records() -> None:
     assert sum(len(codec.encode(record)) for record in bench.told) < 5 * 8000
     assert all(record.decision.document == b"" and record.caller is Caller.UNVERIFIED for record in bench.told)
     assert [record.decision.id for record in bench.told] == [f"d-{number}" for number in range(5)]
+    assert all(record.sampled for record in bench.told)
+    assert "sha256:aa" not in repr(bench.told), "which image was seen where is told by others"
     assert bench.left_out == 295
     assert len(bench.lines("decision")) == 5
     bench.clock.seconds += 60
@@ -123,6 +125,7 @@ async def test_all_others_are_recorded_whole(verifying: bool, caller: Caller) ->
     kept = await bench.records.search(RecordFilter(limit=1000))
     assert [len(record.decision.document) for record in bench.told] == [100_000] * 20
     assert len(kept[0].decision.violations) == 1000
+    assert not any(record.sampled for record in bench.told)
     assert bench.left_out == 0
 
 
@@ -136,7 +139,12 @@ async def test_junk_is_sampled_with_them() -> None:
     kept = await bench.records.search(RecordFilter(limit=1000))
     assert [str(record.caller) for record in kept] == ["path", "unverified", "unverified", "unverified"]
     assert TOKEN not in repr(kept) + bench.log.getvalue()
+    assert [record.sampled for record in kept] == [False, True, True, True]
     assert bench.left_out == 7
+    told = bench.metrics.registry.get_sample_value
+    assert told("portcullis_reviews_total", {"caller": "unverified", "verdict": "refused"}) == 10
+    decided = {"verdict": "refused", "code": "400", "because": "judged"}
+    assert told("portcullis_decisions_total", decided) == 1, "strangers' are no figures of the cluster"
 
 
 async def test_names_beside_the_document_hold_no_secret() -> None:

@@ -45,7 +45,8 @@ def records_table(records: Sequence[AuditRecord], width: int, zone: tzinfo | Non
     table.add_column("Why", ratio=4, overflow="fold")
     table.add_column("Decision", no_wrap=True, width=8, style="dim")
     for record, moment in zip(records, moments, strict=True):
-        asked = _title(record).append(f"\n{clean(_short_user(record.username), NAME_CHARS)}", "dim")
+        claimed = "who says to be " if record.sampled else ""
+        asked = _title(record).append(f"\n{claimed}{clean(_short_user(record.username), NAME_CHARS)}", "dim")
         table.add_row(
             f"{moment:%Y-%m-%d %H:%M:%S}" + ("" if one else f" {_offset(moment)}"),
             verdict_text(record.decision.verdict),

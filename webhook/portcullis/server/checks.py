@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection
 
 from portcullis.audit.writer import AuditLog
+from portcullis.ports import Clock
 from portcullis.server.auditkeeping import observe_keeping
 from portcullis.server.caching import observe_facts, observe_registry_cache, observe_traffic
 from portcullis.server.circles import Circles, Reach
@@ -22,7 +23,9 @@ from portcullis.server.validate import ReviewHandler
 
 def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Registrar) -> list[Check]:
     """Decisive: what this replica needs for itself. The audit log and the newest certificate files are shown."""
-    registration = [registration_check(registrar, tls), circles(parts, registrar).check()] if registrar.active else []
+    registration = (
+        [registration_check(registrar, tls, parts.clock), circles(parts, registrar).check()] if registrar.active else []
+    )
 
     async def serving() -> str:
         if not reviews.listening:
@@ -67,7 +70,7 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
     ]
 
 
-def registration_check(registrar: Registrar, tls: ServerTls) -> Check:
+def registration_check(registrar: Registrar, tls: ServerTls, clock: Clock) -> Check:
     """Whether the API server trusts this replica, by what it was told last."""
     coverage = Coverage(tls.context)
 
@@ -75,7 +78,9 @@ def registration_check(registrar: Registrar, tls: ServerTls) -> Check:
         found = registrar.found
         if registrar.problem or found is None or tls.state.missing:
             return registrar.problem
-        return coverage.look(tls.state.not_after, found.ca_bundles, found.hosts)
+        # Once a minute in any case: certificates end.
+        minute = int(clock.now().timestamp() // 60)
+        return coverage.look((tls.served, minute), found.ca_bundles, found.hosts)
 
     return Check("webhook-configuration", registration, remark=lambda: registrar.remark)
 

@@ -108,6 +108,8 @@ def _hosts(settings: Settings) -> Iterator[tuple[str, str]]:
     for at, sink in enumerate(settings.audit.sinks):
         if sink.otlp is not None:
             yield f"audit.sinks.{at}.otlp.endpoint", _host_of(sink.otlp.endpoint)
+    if settings.telemetry.traces is not None:
+        yield "telemetry.traces.endpoint", _host_of(settings.telemetry.traces.endpoint)
 
 
 def _registries(settings: Settings) -> Iterator[tuple[str, str]]:

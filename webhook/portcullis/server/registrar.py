@@ -95,6 +95,8 @@ class Registrar:
         self._stopping = False
         self._covered = False
         self._owner: Namespace | None = None
+        self._ownerless = ""
+        """Why the namespace could not be read."""
         self.active = configurations is not None
         self.problem = "not looked at yet"
         """Why the API server cannot call this replica, "" if it can."""
@@ -236,7 +238,9 @@ class Registrar:
             try:
                 self._owner = await self._release.namespace()
             except ClusterError as error:
-                log.warning("webhook configuration without owner", problem=error.message)
+                if error.message != self._ownerless:
+                    log.warning("webhook configuration without owner", problem=error.message)
+                self._ownerless = error.message
         return self._owner
 
     @staticmethod

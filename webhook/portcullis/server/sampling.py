@@ -95,6 +95,7 @@ def _sketched(decision: Decision) -> Decision:
                 field=_short(violation.field),
                 container=_short(violation.container),
                 image=_short(violation.image),
+                digest="",
                 details={},
             )
             for violation in decision.violations[:_SHOWN]

@@ -207,10 +207,10 @@ class Sharing:
         """Takes up the pair of the store, unless what is served is trusted and that is not, or not for long enough."""
         pair = pair_of(self._content) if self.certifies else None
         if pair is not None and pair != self.pair:
-            serving = self._trusted_issuer(self.pair, trust, now) is not None
-            issuer = self._trusted_issuer(pair, trust, now)
+            serving, issuer = self._trusted_issuer(self.pair, trust, now), self._trusted_issuer(pair, trust, now)
             trusted = fingerprint(issuer) if issuer is not None else b""
-            if trusted in trust.settled or (not serving and (not called or trusted in (self._usable or ()))):
+            known = trusted in trust.settled or (issuer is not None and issuer == serving)
+            if known or (serving is None and (not called or trusted in (self._usable or ()))):
                 self.pair = pair
                 self.on_change()
         if self.certifies and called and self._trusted_issuer(self.pair, trust, now) is None:

@@ -121,6 +121,11 @@ class ServerTls:
                 raise
             self.state = CertificateState(_NEVER, _NEVER, error.message, missing=True)
 
+    @property
+    def served(self) -> bytes:
+        """A hash of what is served now; b"" where that is nothing yet."""
+        return self._served
+
     def changed(self) -> None:
         """The source has something new."""
         self._changed.set()
