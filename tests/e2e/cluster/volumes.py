@@ -54,7 +54,7 @@ class Volumes:
             place = self.claims / self._bound_claim(volume["persistentVolumeClaim"]["claimName"])
             place.mkdir(parents=True, exist_ok=True)
             return place
-        place = folder / "volumes" / volume["name"]
+        place = folder / "volumes" / str(volume["name"])
         place.mkdir(parents=True, exist_ok=True)
         if "emptyDir" not in volume:
             files: dict[str, bytes] = {}
