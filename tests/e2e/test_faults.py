@@ -24,6 +24,8 @@ from e2e.faulting.processes import children, named
 from e2e.faulting.stream import Sent, Stream
 from e2e.faulting.watching import PATIENT, metric, readyz
 
+pytestmark = pytest.mark.timeout(600)
+
 SHOP = "shop"
 DISK_BYTES = 64 * 1024 * 1024
 

@@ -17,6 +17,8 @@ from e2e.faulting.joining import Fate, joined, sqlite_records
 from e2e.faulting.stream import Stream
 from e2e.faulting.watching import PATIENT, readyz
 
+pytestmark = pytest.mark.timeout(600)
+
 SHOP = "shop"
 CLOCK = "/clock"
 SLACK = timedelta(minutes=3)

@@ -16,6 +16,8 @@ from e2e.faulting.stream import Stream
 from e2e.faulting.watching import PATIENT, readyz
 from fakes.postgres import PostgresServer
 
+pytestmark = pytest.mark.timeout(600)
+
 SHOP = "shop"
 TEAM = """
 # METADATA

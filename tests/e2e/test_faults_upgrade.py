@@ -19,6 +19,8 @@ from e2e.faulting.stream import Stream
 from e2e.faulting.watching import PATIENT
 from fakes.postgres import PASSWORD
 
+pytestmark = pytest.mark.timeout(600)
+
 SHOP = "shop"
 ISSUER = Issuer()
 TEAM = """

@@ -4,7 +4,7 @@ import http.client
 
 from e2e.cluster.pods import Running
 
-PATIENT = ("--timeout", "300s")
+PATIENT = ("--timeout", "180s")
 """For Helm: a machine on which other tests run as well starts two pods slowly."""
 
 
