@@ -45,7 +45,7 @@ e2e: tools ## the webhook as its own process, over TLS; installed by Helm on a r
 
 .PHONY: chart
 chart: setup ## the Helm chart: helm lint, kubeconform, helm-unittest, its guards, its alerts
-	@$(PYTHON) tests/tools/install.py opa helm kubeconform helm-unittest helm-docs promtool opa
+	@$(PYTHON) tests/tools/install.py opa helm kubeconform helm-unittest helm-docs promtool
 	@$(RUN) pytest tests/chart -n $(WORKERS) $(ARGS)
 
 .PHONY: image

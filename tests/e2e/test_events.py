@@ -1,5 +1,6 @@
 """What is refused is told on its owner: `kubectl describe` shows it, counted, on the real API server."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -28,9 +29,9 @@ def shop(release: Installed) -> Iterator[Installed]:
     cluster.apply(old, workload("Pod", "running", SHOP, container("web", release.registry.image(GOOD))))
     until(lambda: replica_set(cluster), "the ReplicaSet")
     values = release.values("enforce", limits={"eventSeconds": 0.5})
-    values["config"]["trust"]["repositories"] = [
-        {"images": ["registry.example/**"], "repository": "r.images.svc/signed"}
-    ]
+    # By the environment, of which the chart's guard knows nothing.
+    places = [{"images": ["registry.example/**"], "repository": "r.images.svc/signed"}]
+    values["extraEnv"] = [{"name": "PORTCULLIS_TRUST__REPOSITORIES", "value": json.dumps(places)}]
     values["config"]["registries"]["hosts"][NOWHERE] = {"insecure": True, "private": True}
     release.helm("install", values=values)
     until(lambda: "matchConditions" not in release.webhook(), "the webhook to be called")
