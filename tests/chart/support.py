@@ -94,8 +94,9 @@ def webhooks_of(values: Mapping[str, Any] | None = None) -> dict[str, Object]:
 
 
 def configuration_of(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> Object:
-    (text,) = objects(values, release)["ConfigMap"]["data"].values()
-    return dict(yaml.load(text, Loader=yaml.CSafeLoader))
+    data = objects(values, release)["ConfigMap"]["data"]
+    assert data.keys() - {"ca.crt"} == {"portcullis.yaml"}
+    return dict(yaml.load(data["portcullis.yaml"], Loader=yaml.CSafeLoader))
 
 
 @functools.cache

@@ -12,6 +12,7 @@ import yaml
 from chart.support import (
     CHART,
     NAMESPACE,
+    configuration_of,
     container_of,
     helm,
     objects,
@@ -110,7 +111,9 @@ def test_failure_policy(values: dict[str, Any], expected: str) -> None:
 
 def test_the_ca_of_a_given_certificate() -> None:
     by_hand = {"tls": {"existingSecret": "gate", "caBundle": f"{BASE64[:8]}\n{BASE64[8:]}\n"}}
-    assert webhook_of(by_hand)["clientConfig"]["caBundle"] == BASE64
+    assert "caBundle" not in webhook_of(by_hand)["clientConfig"]  # the gate writes it
+    assert configuration_of(by_hand)["server"]["tls"]["caFile"] == "/etc/portcullis/ca.crt"
+    assert objects(by_hand)["ConfigMap"]["data"]["ca.crt"] == base64.b64decode(BASE64).decode()
     injected = values_of(CHART / "ci" / "given-secret-values.yaml")
     assert "caBundle" not in webhook_of(injected)["clientConfig"]
     metadata = objects(injected)["ValidatingWebhookConfiguration"]["metadata"]
@@ -335,7 +338,7 @@ def test_config_maps_with_policies_are_checked_when_they_are_applied() -> None:
 
 def test_without_them_nobody_may_read_config_maps() -> None:
     off = {"policies": {"configMaps": {"enabled": False}}}
-    assert set(webhooks_of(off)) == {"gate.portcullis.dev"}
+    assert webhooks_of(off)["policies.portcullis.dev"]["rules"] == []
     assert objects(off)["Role"]["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}, SHARED]
 
 

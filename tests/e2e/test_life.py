@@ -187,4 +187,4 @@ def test_a_certificate_of_others_and_a_policy_in_a_config_map(shop: Installed) -
     assert "[team-label] has no label team. Add it." in refused.stderr
     good["metadata"]["labels"]["team"] = "checkout"
     cluster.apply(good)
-    assert webhook(gate)["clientConfig"]["caBundle"] == bundle
+    assert gate.ca_bundle == authority.cert_pem.bytes()

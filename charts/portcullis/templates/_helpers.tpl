@@ -126,6 +126,9 @@ readOnlyRootFilesystem: true
 {{- end -}}
 {{- if include "portcullis.certificateSecret" . -}}
 {{- $tls = dict "certFile" "/etc/portcullis/tls/tls.crt" "keyFile" "/etc/portcullis/tls/tls.key" -}}
+{{- if .Values.tls.caBundle -}}
+{{- $_ := set $tls "caFile" "/etc/portcullis/ca.crt" -}}
+{{- end -}}
 {{- end -}}
 {{- $own := dict
       "server" (dict "address" "0.0.0.0" "port" (int .Values.ports.webhook) "healthAddress" "0.0.0.0" "healthPort" (int .Values.ports.health) "tls" $tls)

@@ -1,5 +1,6 @@
 """This replica's part in what replicas share; whole runs stand in tests/property/test_rotation.py."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,15 @@ from portcullis.errors import ClusterError, ConfigError
 from portcullis.server.registrar import store_of
 from portcullis.server.segments import PathSegments
 from portcullis.server.settings import Settings
-from portcullis.server.sharing import REMEMBERED_SECONDS, SETTLE_SECONDS, Sharing, Store, sharing_of, tls_of
+from portcullis.server.sharing import (
+    FOREIGN_SECONDS,
+    REMEMBERED_SECONDS,
+    SETTLE_SECONDS,
+    Sharing,
+    Store,
+    sharing_of,
+    tls_of,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +53,11 @@ class Bench:
             found=Registration("uid", {WEBHOOK: b""}, {}, paths={WEBHOOK: ""}, version="0")
         )
         self.sharing = self.replica()
+
+    def given(self, read: Callable[[], bytes]) -> Sharing:
+        """Of a replica whose certificate is not made here."""
+        terms = Terms(names=None, path=True)
+        return Sharing(terms=terms, segments=PathSegments(shared=True), clock=self.clock, given=read)
 
     def replica(self) -> Sharing:
         terms = Terms(names=general_names(["gate.svc"]), path=True)
@@ -100,7 +114,7 @@ async def test_a_folder_is_a_store_too(tmp_path: Path) -> None:
     assert (tmp_path / "ca.key").read_bytes() == b"one"
 
 
-async def test_a_ca_that_the_store_does_not_have_goes_after_a_minute() -> None:
+async def test_a_ca_that_the_store_does_not_have_goes_after_ten_minutes() -> None:
     """Nobody plants a CA for good by writing into the webhook configuration once."""
     bench = Bench()
     await bench.look()
@@ -109,9 +123,28 @@ async def test_a_ca_that_the_store_does_not_have_goes_after_a_minute() -> None:
     bench.cluster.found = replace(bench.cluster.found, ca_bundles={WEBHOOK: own + foreign})
     await bench.look()
     assert bench.bundle == own + foreign
-    bench.clock.seconds += REMEMBERED_SECONDS
+    bench.clock.seconds += FOREIGN_SECONDS
     await bench.look()
     assert bench.bundle == own
+
+
+async def test_the_ca_of_a_given_certificate_is_written_too() -> None:
+    """Beside those that stand there, as long as an upgrade takes: replicas from before it are called as well."""
+    bench = Bench()
+    await bench.look()
+    own, file = bench.bundle, certificate_pem(make_authority(NOW).certificate)
+    after = bench.given(lambda: file)
+    for sharing, first in ((after, file), (bench.sharing, own), (after, file)):
+        await bench.look(sharing)
+        assert bench.bundle == first + (own + file).replace(first, b"")
+        assert not sharing.problem
+    file = certificate_pem(make_authority(NOW).certificate)  # another one is in the file
+    await bench.look(after)
+    assert bench.bundle.startswith(file)
+    bench.clock.seconds += FOREIGN_SECONDS
+    await bench.look(after)
+    assert bench.bundle == file
+    assert after.alone(await bench.cluster.read()).ca_bundle == file
 
 
 async def test_a_new_word_is_called_by_once_every_replica_knows_it() -> None:

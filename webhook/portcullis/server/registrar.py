@@ -187,7 +187,8 @@ class Registrar:
 
     async def _look(self, configurations: Configurations, examine: Callable[[], Awaitable[Report]]) -> bool:
         found = self.found = await configurations.read()
-        wanted = await self._sharing.step(self._store, found) if self._store is not None else Wanted()
+        sharing = self._sharing
+        wanted = await sharing.step(self._store, found) if self._store is not None else sharing.alone(found)
         if found is None:
             self._say(registered=False, remark="there is none, so nothing calls this gate")
             return False
@@ -227,7 +228,7 @@ class Registrar:
 
         bundles = list(dict.fromkeys(found.ca_bundles.values()))
         return Written(
-            ca_bundle=b"".join(bundles) if self._sharing.certifies else None,
+            ca_bundle=b"".join(bundles) if self._sharing.names_authorities else None,
             segment=next(iter(found.segments), "") if self._sharing.names_path else "",
             owner=await self._namespace(),
         )

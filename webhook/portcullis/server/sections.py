@@ -61,6 +61,9 @@ class Tls(Section):
     cert_file: ConfigPath | None = None
     """PEM chain, leaf first. The pair is read again when the files change."""
     key_file: ConfigPath | None = None
+    ca_file: ConfigPath | None = None
+    """In a cluster: who signed it, in PEM, which the gate writes into the webhook configuration. Without it somebody
+    else does."""
     self_managed: SelfManaged | None = None
 
     @model_validator(mode="after")
@@ -69,6 +72,8 @@ class Tls(Section):
             raise ValueError("certFile and keyFile go together")
         if self.cert_file is not None and self.self_managed is not None:
             raise ValueError("either certFile and keyFile, or selfManaged")
+        if self.ca_file is not None and self.cert_file is None:
+            raise ValueError("caFile goes with certFile")
         return self
 
     @property

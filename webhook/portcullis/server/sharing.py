@@ -11,6 +11,7 @@ stands in a CA bundle and not in the store goes away later still: another replic
 time to say so in the store.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -37,7 +38,7 @@ from portcullis.errors import ConfigError
 from portcullis.ports import Clock
 from portcullis.server.segments import SEGMENT, PathSegments
 from portcullis.server.settings import Settings
-from portcullis.server.tls import ServerTls, lives_of, names_of, pair_source
+from portcullis.server.tls import ServerTls, lives_of, names_of, pair_source, read_authorities
 
 if TYPE_CHECKING:
     from portcullis.cluster.registration import Registration
@@ -46,7 +47,10 @@ SETTLE_SECONDS: Final = 15.0
 """How long a CA stands in the webhook configuration before it signs, and a word in the store before it is called by:
 API servers see a change later than the one that took it, and replicas look every few seconds."""
 REMEMBERED_SECONDS: Final = 60.0
-"""How long a word is taken after it was last seen, and a CA that the store does not have left where it stands."""
+"""How long a word is taken after it was last seen."""
+FOREIGN_SECONDS: Final = 600.0
+"""How long a CA that is not ours is left where it stands: as long as an upgrade rolls that lets the certificate come
+from elsewhere. Replicas from before and after it are both called meanwhile."""
 
 
 class Store(Protocol):
@@ -75,13 +79,22 @@ class Sharing:
     Args:
         terms: what it asks for.
         segments: is told the words that count.
+        given: reads the CA, in PEM, of a certificate that is not made here; None where others see to that. Raises
+            ConfigError.
         settle_seconds: see SETTLE_SECONDS.
     """
 
     def __init__(
-        self, *, terms: Terms, segments: PathSegments, clock: Clock, settle_seconds: float = SETTLE_SECONDS
+        self,
+        *,
+        terms: Terms,
+        segments: PathSegments,
+        clock: Clock,
+        given: Callable[[], bytes] | None = None,
+        settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
         self._terms = terms
+        self._given = given
         self._clock = clock
         self._settle_seconds = settle_seconds
         self._since: dict[bytes, float] = {}
@@ -112,6 +125,11 @@ class Sharing:
     def certifies(self) -> bool:
         """Whether the certificate is made here."""
         return self._terms.names is not None
+
+    @property
+    def names_authorities(self) -> bool:
+        """Whether the CA bundle of the webhook configuration is written here."""
+        return self.certifies or self._given is not None
 
     @property
     def names_path(self) -> bool:
@@ -168,7 +186,11 @@ class Sharing:
             content = written.content
         self._content = content
         self._take(trust, now, called=found is not None)
-        return Wanted(self._wanted_bundle(trust, now) if self.certifies else None, self._wanted_word(found))
+        return Wanted(self._wanted_bundle(trust, now), self._wanted_word(found))
+
+    def alone(self, found: "Registration | None") -> Wanted:
+        """What is to be written into the webhook configuration where nothing is shared. Raises ConfigError."""
+        return Wanted(self._wanted_bundle(self._observe(found), self._clock.now()))
 
     def read_back(self, found: "Registration") -> None:
         """The webhook configuration as it is after it was written."""
@@ -189,13 +211,16 @@ class Sharing:
         self._any_before = any(holds(one, self._clock.now()) for one in some.values())
         return Trust(tuple(common.values()), tuple(some.values()), settled)
 
-    def _wanted_bundle(self, trust: Trust, now: datetime) -> bytes:
-        """That of the store, and for a while what stands there beside it."""
-        pem, at = self._content.get(CA_FILE, b""), self._clock.monotonic()
+    def _wanted_bundle(self, trust: Trust, now: datetime) -> bytes | None:
+        """That of the store, or the one that is given, and for a while what stands there beside it."""
+        if not self.names_authorities:
+            return None
+        pem = self._given() if self._given is not None else self._content.get(CA_FILE, b"")
+        at = self._clock.monotonic()
         own = {fingerprint(one) for one in read_certificates(pem)}
         foreign = {key: one for one in trust.some if (key := fingerprint(one)) not in own and holds(one, now)}
         self._foreign = {key: self._foreign.get(key, at) for key in foreign}
-        left = [one for key, one in foreign.items() if at - self._foreign[key] < REMEMBERED_SECONDS]
+        left = [one for key, one in foreign.items() if at - self._foreign[key] < FOREIGN_SECONDS]
         return pem + b"".join(certificate_pem(one) for one in left[:MOST_AUTHORITIES])
 
     def _kept(self, trust: Trust, now: datetime) -> tuple[x509.Certificate, ...]:
@@ -259,6 +284,7 @@ def sharing_of(settings: Settings, clock: Clock) -> Sharing:
     """
     managed, path_secret = settings.server.tls.self_managed, settings.cluster.caller.path_secret
     certifies = managed is not None and settings.cluster.webhook is not None
+    ca_file = settings.server.tls.ca_file if settings.cluster.webhook is not None else None
     return Sharing(
         terms=Terms(
             names=general_names(names_of(settings.server)) if certifies else None,
@@ -266,6 +292,7 @@ def sharing_of(settings: Settings, clock: Clock) -> Sharing:
             path=bool(path_secret),
         ),
         segments=PathSegments(settings.server.path_segment.get_secret_value(), shared=bool(path_secret)),
+        given=functools.partial(read_authorities, ca_file) if ca_file is not None else None,
         clock=clock,
     )
 

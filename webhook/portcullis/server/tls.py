@@ -21,7 +21,7 @@ import structlog
 from cryptography import x509
 
 from portcullis.cluster.certificate import SelfManagedCertificate
-from portcullis.cluster.certificateissuing import Lives, Pair
+from portcullis.cluster.certificateissuing import Lives, Pair, read_certificates
 from portcullis.errors import ConfigError
 from portcullis.ports import Clock
 from portcullis.server.files import read_bounded
@@ -216,6 +216,18 @@ def _one_file(pair: Pair) -> Iterator[str]:
 
 def _hash(pair: Pair) -> bytes:
     return hashlib.sha256(pair.certificate_pem + b"\0" + pair.key_pem).digest()
+
+
+def read_authorities(path: Path) -> bytes:
+    """The CA of a certificate that is not made here, in PEM.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or holds no certificate.
+    """
+    content = read_certificate_file(path, "server.tls.caFile")
+    if not read_certificates(content):
+        raise ConfigError(f"server.tls.caFile: {path} holds no certificate in PEM")
+    return content
 
 
 def read_certificate_file(path: Path, key: str) -> bytes:
