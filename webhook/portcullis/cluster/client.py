@@ -9,8 +9,13 @@ from kubernetes.aio.client.exceptions import ApiException, OpenApiException
 from kubernetes.aio.config import ConfigException, load_incluster_config
 
 from portcullis.errors import ClusterError
+from portcullis.text import clean
 
 REQUEST_SECONDS: Final = 3.0
+
+STATUS_BYTES: Final = 64 * 1024
+STATUS_CHARS: Final = 300
+"""What is read, and shown, of the API server's own words."""
 
 FAULTS: Final = (OpenApiException, aiohttp.ClientError, OSError, TimeoutError, ValueError)
 """What the client raises; pydantic's errors, for answers that are not what they should be, are ValueErrors."""
@@ -43,8 +48,19 @@ def reason_of(error: Exception, seconds: float) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {seconds:g} s"
     if isinstance(error, ApiException):
-        return f"the API server answered {error.status} {error.reason or ''}".rstrip()
+        said = _message(error.body)
+        return f"the API server answered {error.status} {error.reason or ''}".rstrip() + (f": {said}" if said else "")
     return str(error) or type(error).__name__
+
+
+def _message(body: object) -> str:
+    """What a Status says, "" where the body is none."""
+    try:
+        found = json.loads(body) if isinstance(body, str | bytes) and len(body) <= STATUS_BYTES else None
+    except (ValueError, RecursionError):
+        return ""
+    message = found.get("message") if isinstance(found, dict) else None
+    return clean(message, STATUS_CHARS) if isinstance(message, str) else ""
 
 
 async def bounded_json(response: aiohttp.ClientResponse, limit: int, what: str) -> Any:
