@@ -25,7 +25,7 @@ from fakes.clouds import (
 )
 from fakes.faulty import serve_faulty
 from portcullis.limits import DEFAULT_LIMITS, Limits
-from portcullis.model.image import Access, Anonymous, Credential, Repository
+from portcullis.model.image import Access, Anonymous, Credential, NoPullSecret, Repository
 from portcullis.ports import Keychain
 from portcullis.registry.helpers import UserKeychain
 from portcullis.registry.hosts import HostRules
@@ -111,8 +111,12 @@ async def helper(around: Surroundings) -> Subject:
 
 async def pull_secrets(_: Surroundings) -> Subject:
     class Cluster:
-        async def secret(self, namespace: str, name: str) -> bytes | None:
-            return CONFIG if (namespace, name) == (TENANT.namespace, TENANT.pull_secrets[0]) else None
+        def unread(self, namespace: str) -> str:
+            return "" if namespace == TENANT.namespace else "its pull secrets are not read"
+
+        async def secret(self, namespace: str, name: str) -> bytes | NoPullSecret:
+            there = (namespace, name) == (TENANT.namespace, TENANT.pull_secrets[0])
+            return CONFIG if there else NoPullSecret("is not there")
 
         async def of_service_account(self, namespace: str, name: str) -> Sequence[str]:
             return ()

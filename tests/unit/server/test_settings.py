@@ -68,6 +68,7 @@ audit: {database: "sqlite:///audit.db", journal: journal}
 cluster:
   podSpecPaths: [{group: argoproj.io, kind: Rollout, path: spec.template.spec}]
 inspection: {enabled: true, workers: 3, catalogue: [rules.toml]}
+telemetry: {traces: {endpoint: "https://collector.example:4318/v1/traces", ratio: 0.5}}
 platforms: [linux/amd64, linux/arm/v7]
 limits: {reviewBytes: 1000, deadlineReserveSeconds: 1}
 """

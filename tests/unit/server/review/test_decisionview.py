@@ -162,7 +162,7 @@ def test_long_ones_are_cut_and_say_so() -> None:
 
 def test_reasons_are_those_of_the_documentation() -> None:
     assert len(reasons()) > 100
-    assert reasons()["registry-denied"].remedy.startswith("Correct its credential; check that it may read")
+    assert reasons()["registry-denied"].remedy.startswith("Correct the pull secret, or have its namespace listed")
 
 
 @pytest.mark.anyio
