@@ -62,12 +62,12 @@ class Installed:
         """Where on this machine's loopback the gate listens, by the names of the chart; of the first replica."""
         return self.kubelet.alive[0].named
 
-    def helm(self, verb: str, *arguments: str, values: Mapping[str, Any] | None = None, **more: Any) -> str:
+    def helm(self, verb: str, *arguments: str, values: Mapping[str, Any] | None = None, seconds: float = 300) -> str:
         """helm install, upgrade or uninstall; waits until it is done."""
         chart = [] if verb == "uninstall" else [str(CHART), "--values", "-"]
         text = yaml.safe_dump(values or {})
         command = ("helm", verb, RELEASE, *chart, "--namespace", NAMESPACE, "--wait", "--timeout", "240s", *arguments)
-        done = self.cluster.run(*command, stdin=text, ok=None, seconds=300, **more)
+        done = self.cluster.run(*command, stdin=text, ok=None, seconds=seconds)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{text}\n{self.kubelet.logs()}"
         return done.stdout
 
