@@ -12,21 +12,19 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from portcullis import __version__
-from portcullis.audit.sinks.otlp import read_headers
+from portcullis.audit.sinks.collector import Collector
 from portcullis.errors import ConfigError
 from portcullis.limits import Limits
 from portcullis.server.telemetrysections import Traces
 from portcullis.spans import Span
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
 BATCH_SPANS: Final = 512
 GATHER_SECONDS: Final = 1.0
 """How long spans gather before they are sent."""
-TIMEOUT_SECONDS: Final = 5.0
-"""Of one request to the collector, its repetitions included."""
 
 SERVED: Final = "review"
 ASKED: Final = frozenset({"opa", "registry-request"})
@@ -71,7 +69,14 @@ class SpanSink:
         self.dropped = 0
         """Spans that the collector did not get."""
         self._limits = limits
-        self._collector = _Collector(section)
+        self._collector = Collector(
+            _exporter,
+            who="telemetry.traces",
+            endpoint=section.endpoint,
+            headers_file=section.headers_file,
+            ca_file=section.ca_file,
+            headers_key="telemetry.traces.headersFile",
+        )
         self._queue: deque[Span] = deque()
         self._lock = threading.Lock()
         self._some = threading.Event()
@@ -114,7 +119,7 @@ class SpanSink:
 
     def _send(self, batch: Sequence[Span]) -> None:
         try:
-            taken = self._collector.take(batch)
+            taken = self._taken(batch)
         except Exception:  # a fault of a library must not end the thread
             log.exception("spans could not be sent")
             taken = False
@@ -127,80 +132,44 @@ class SpanSink:
             self._down = not taken
             log.warning("the collector of traces %s", "takes spans again" if taken else "does not take spans")
 
-
-class _Collector:
-    """The exporter of OpenTelemetry, used by one thread; all of it may block."""
-
-    def __init__(self, section: Traces) -> None:
-        try:
-            from opentelemetry.exporter.otlp.proto.http import trace_exporter
-            from opentelemetry.sdk.resources import Resource
-        except ImportError as error:
-            raise ConfigError(
-                f"telemetry.traces needs the packages of the extra otlp ({error.name} is missing): "
-                "pip install 'portcullis[otlp]'"
-            ) from None
-        # What they say per request is said once per outage.
-        logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
-        self._make = trace_exporter.OTLPSpanExporter
-        self._resource = Resource.create({"service.name": "portcullis", "service.version": __version__})
-        self._section = section
-        self._headers = self._read_headers()
-        self._exporter = self._made()
-
-    def take(self, spans: Sequence[Span]) -> bool:
+    def _taken(self, batch: Sequence[Span]) -> bool:
         """Whether the collector took them."""
         from opentelemetry.sdk.trace.export import SpanExportResult
 
         try:
-            headers = self._read_headers()
+            said = self._collector.export([_readable(span, self._collector.resource) for span in batch])
         except ConfigError as error:
             log.error("spans are not sent: %s", error.message)
             return False
-        if headers != self._headers:
-            self._exporter.shutdown()
-            self._headers = headers
-            self._exporter = self._made()
-        return bool(self._exporter.export([self._readable(span) for span in spans]) is SpanExportResult.SUCCESS)
+        return said is SpanExportResult.SUCCESS
 
-    def close(self) -> None:
-        self._exporter.shutdown()
 
-    def _read_headers(self) -> dict[str, str]:
-        try:
-            return read_headers(self._section.headers_file)
-        except ConfigError as error:
-            raise ConfigError(f"telemetry.traces.headersFile: {error.message}") from None
+def _exporter() -> Any:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    def _made(self) -> Any:
-        ca_file = self._section.ca_file
-        return self._make(
-            endpoint=self._section.endpoint,
-            headers=self._headers,
-            timeout=TIMEOUT_SECONDS,
-            certificate_file=str(ca_file) if ca_file is not None else None,
-        )
+    return OTLPSpanExporter
 
-    def _readable(self, span: Span) -> "ReadableSpan":
-        from opentelemetry.sdk.trace import ReadableSpan
-        from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-        def context(span_id: int) -> SpanContext:
-            return SpanContext(span.trace_id, span_id, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+def _readable(span: Span, resource: "Resource") -> "ReadableSpan":
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-        attributes = {NAMES[key]: value for key, value in span.attributes.items()}
-        if span.problem:
-            attributes["error.type"] = span.problem
-        failed = bool(span.problem) and span.problem not in FOUND_MISSING
-        kind = SpanKind.SERVER if span.name == SERVED else SpanKind.CLIENT if span.name in ASKED else SpanKind.INTERNAL
-        return ReadableSpan(
-            name=span.name,
-            context=context(span.span_id),
-            parent=context(span.parent_id) if span.parent_id else None,
-            resource=self._resource,
-            attributes=attributes,
-            kind=kind,
-            status=Status(StatusCode.ERROR if failed else StatusCode.UNSET),
-            start_time=span.started,
-            end_time=span.ended,
-        )
+    def context(span_id: int) -> SpanContext:
+        return SpanContext(span.trace_id, span_id, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+
+    attributes = {NAMES[key]: value for key, value in span.attributes.items()}
+    if span.problem:
+        attributes["error.type"] = span.problem
+    failed = bool(span.problem) and span.problem not in FOUND_MISSING
+    kind = SpanKind.SERVER if span.name == SERVED else SpanKind.CLIENT if span.name in ASKED else SpanKind.INTERNAL
+    return ReadableSpan(
+        name=span.name,
+        context=context(span.span_id),
+        parent=context(span.parent_id) if span.parent_id else None,
+        resource=resource,
+        attributes=attributes,
+        kind=kind,
+        status=Status(StatusCode.ERROR if failed else StatusCode.UNSET),
+        start_time=span.started,
+        end_time=span.ended,
+    )

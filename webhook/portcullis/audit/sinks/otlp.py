@@ -4,14 +4,13 @@ The body is the line of JSON that the other sinks write. The packages come with 
 whoever makes such a sink.
 """
 
-import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from portcullis import __version__
 from portcullis.audit.exporting import export_line
+from portcullis.audit.sinks.collector import Collector
 from portcullis.audit.sinks.outlet import SinkError
 from portcullis.errors import ConfigError
 from portcullis.model.decision import Verdict
@@ -20,11 +19,7 @@ from portcullis.model.record import AuditRecord
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadableLogRecord
 
-TIMEOUT_SECONDS: Final = 5.0
-"""Of one request to the collector, its repetitions included."""
 EVENT_NAME: Final = "portcullis.decision"
-
-_MAX_HEADERS_BYTES: Final = 64 * 1024
 
 
 class OtlpSink:
@@ -43,49 +38,24 @@ class OtlpSink:
     def __init__(
         self, endpoint: str, *, document: bool, headers_file: Path | None = None, ca_file: Path | None = None
     ) -> None:
-        try:
-            from opentelemetry.exporter.otlp.proto.http import _log_exporter
-            from opentelemetry.sdk.resources import Resource
-        except ImportError as error:
-            raise ConfigError(
-                f"otlp needs the packages of the extra otlp ({error.name} is missing): pip install 'portcullis[otlp]'"
-            ) from None
-        # The outlet says once per outage what these say per request.
-        logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
-        self._make = _log_exporter.OTLPLogExporter
-        self._resource = Resource.create({"service.name": "portcullis", "service.version": __version__})
-        self._endpoint = endpoint
+        self._collector = Collector(
+            _exporter, who="otlp", endpoint=endpoint, headers_file=headers_file, ca_file=ca_file
+        )
         self._document = document
-        self._headers_file = headers_file
-        self._ca_file = ca_file
-        self._headers = read_headers(self._headers_file)
-        self._exporter = self._made()
 
     def write(self, records: Sequence[AuditRecord]) -> None:
         """Raises SinkError: the collector did not take them."""
         from opentelemetry.sdk._logs.export import LogRecordExportResult
 
         try:
-            headers = read_headers(self._headers_file)
+            said = self._collector.export([self._record(record) for record in records])
         except ConfigError as error:
             raise SinkError(error.message) from None
-        if headers != self._headers:
-            self._exporter.shutdown()
-            self._headers = headers
-            self._exporter = self._made()
-        if self._exporter.export([self._record(record) for record in records]) is not LogRecordExportResult.SUCCESS:
+        if said is not LogRecordExportResult.SUCCESS:
             raise SinkError("the collector did not take the records")
 
     def close(self) -> None:
-        self._exporter.shutdown()
-
-    def _made(self) -> Any:
-        return self._make(
-            endpoint=self._endpoint,
-            headers=self._headers,
-            timeout=TIMEOUT_SECONDS,
-            certificate_file=str(self._ca_file) if self._ca_file is not None else None,
-        )
+        self._collector.close()
 
     def _record(self, record: AuditRecord) -> "ReadableLogRecord":
         from opentelemetry._logs import LogRecord, SeverityNumber
@@ -113,28 +83,11 @@ class OtlpSink:
                     "k8s.namespace.name": record.namespace,
                 },
             ),
-            resource=self._resource,
+            resource=self._collector.resource,
         )
 
 
-def read_headers(file: Path | None) -> dict[str, str]:
-    """The lines ``name: value`` of a file of headers; none without one.
+def _exporter() -> Any:
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 
-    Raises:
-        ConfigError: it cannot be read, or a line is none.
-    """
-    if file is None:
-        return {}
-    try:
-        text = file.read_bytes()[:_MAX_HEADERS_BYTES].decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {type(error).__name__}") from None
-    headers: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        name, colon, value = line.partition(":")
-        if not line.strip():
-            continue
-        if not colon or not name.strip():
-            raise ConfigError(f"{file}:{number}: name: value is expected")
-        headers[name.strip()] = value.strip()
-    return headers
+    return OTLPLogExporter
