@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -20,6 +20,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from portcullis.cluster.client import FAULTS, REQUEST_SECONDS, bounded_json, reason_of
 from portcullis.cluster.resources import Resource, ask
+from portcullis.cluster.watch import Change
 from portcullis.errors import ClusterError
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
@@ -109,8 +110,12 @@ class Lookups:
         except FAULTS as error:
             raise ClusterError(f"the API server gives no answer: {reason_of(error, self._seconds)}") from error
 
-    def forget(self, name: str) -> None:
-        """It has changed."""
+    def forget(self, changes: Sequence[Change]) -> None:
+        """They have changed, as a watch of the collection says."""
+        for change in changes:
+            self._forget(change.key[1])
+
+    def _forget(self, name: str) -> None:
         known = self._remembered.pop(name, None)
         self._used -= known.size if known is not None else 0
 
@@ -132,7 +137,7 @@ class Lookups:
 
     def _remember(self, name: str, found: Looked) -> Looked:
         size = len(json.dumps(found))
-        self.forget(name)
+        self._forget(name)
         self._remembered[name] = _Remembered(found, size, self._clock() + self._believed)
         self._used += size
         while self._used > self._room or len(self._remembered) > _NAMES:

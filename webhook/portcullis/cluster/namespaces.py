@@ -58,7 +58,7 @@ class WatchedNamespaces:
 
     async def get(self, name: str) -> NamespaceFacts:
         """See :class:`portcullis.ports.Namespaces`."""
-        known = self._watch.objects.get(("", name)) if self._watch.silent_seconds() < self._stale_seconds else None
+        known = self._watch.fresh(("", name), self._stale_seconds)
         return _facts(name, known if known is not None else await self._look(name))
 
     def names(self) -> Collection[str]:

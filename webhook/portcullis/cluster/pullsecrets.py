@@ -26,7 +26,7 @@ from portcullis.cluster.lookups import Absent, Lookups
 from portcullis.cluster.namespaces import STALE_SECONDS
 from portcullis.cluster.resources import Resource
 from portcullis.cluster.serviceaccounts import ServiceAccounts
-from portcullis.cluster.watch import Bounds, Change, Watch
+from portcullis.cluster.watch import Bounds, Watch
 from portcullis.errors import ClusterError, CredentialUnavailable
 from portcullis.limits import Limits
 from portcullis.model.image import NoPullSecret
@@ -84,20 +84,6 @@ class _Namespace:
         def keep(found: JSONObject) -> JSONObject:
             return docker_config_of(found, limits)
 
-        def watch(selector: str) -> Watch:
-            return Watch(
-                client=client,
-                resource=Resource("", "v1", "secrets", place.namespace, fields=selector),
-                bounds=Bounds(
-                    objects=limits.watched_pull_secrets,
-                    object_bytes=limits.watched_pull_secret_bytes,
-                    names=("watchedPullSecrets", "watchedPullSecretBytes"),
-                ),
-                changed=self._forget,
-                keep=keep,
-            )
-
-        self._by_name = {name: watch(selector) for name, selector in selectors.items()}
         self._lookups = Lookups(
             client=client,
             resource=Resource("", "v1", "secrets", place.namespace),
@@ -107,6 +93,21 @@ class _Namespace:
             limits=limits,
             seconds=seconds,
         )
+
+        def watch(selector: str) -> Watch:
+            return Watch(
+                client=client,
+                resource=Resource("", "v1", "secrets", place.namespace, fields=selector),
+                bounds=Bounds(
+                    objects=limits.watched_pull_secrets,
+                    object_bytes=limits.watched_pull_secret_bytes,
+                    names=("watchedPullSecrets", "watchedPullSecretBytes"),
+                ),
+                changed=self._lookups.forget,
+                keep=keep,
+            )
+
+        self._by_name = {name: watch(selector) for name, selector in selectors.items()}
         self.accounts = ServiceAccounts(
             client=client, namespace=place.namespace, limits=limits, seconds=seconds, stale_seconds=stale_seconds
         )
@@ -119,13 +120,8 @@ class _Namespace:
     async def secret(self, name: str) -> JSONObject | Absent:
         """What is kept of it. Raises ClusterError."""
         watch = self._by_name[name if self.place.names else ""]
-        fresh = watch.silent_seconds() < self._stale_seconds
-        known = watch.objects.get((self.place.namespace, name)) if fresh else None
+        known = watch.fresh((self.place.namespace, name), self._stale_seconds)
         return known if known is not None else await self._lookups.get(name)
-
-    def _forget(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            self._lookups.forget(change.key[1])
 
 
 class WatchedPullSecrets:

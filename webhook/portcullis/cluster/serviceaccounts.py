@@ -14,7 +14,7 @@ from portcullis.cluster.client import REQUEST_SECONDS
 from portcullis.cluster.lookups import Absent, Lookups
 from portcullis.cluster.namespaces import STALE_SECONDS
 from portcullis.cluster.resources import Resource
-from portcullis.cluster.watch import Bounds, Change, Watch
+from portcullis.cluster.watch import Bounds, Watch
 from portcullis.limits import Limits
 from portcullis.model.json import JSONObject
 
@@ -48,17 +48,6 @@ class ServiceAccounts:
         resource = Resource("", "v1", "serviceaccounts", namespace)
         self._namespace = namespace
         self._stale_seconds = stale_seconds
-        self.watch = Watch(
-            client=client,
-            resource=resource,
-            bounds=Bounds(
-                objects=limits.watched_service_accounts,
-                object_bytes=limits.watched_service_account_bytes,
-                names=("watchedServiceAccounts", "watchedServiceAccountBytes"),
-            ),
-            changed=self._forget,
-            keep=_kept,
-        )
         self.lookups = Lookups(
             client=client,
             resource=resource,
@@ -68,6 +57,17 @@ class ServiceAccounts:
             limits=limits,
             seconds=seconds,
         )
+        self.watch = Watch(
+            client=client,
+            resource=resource,
+            bounds=Bounds(
+                objects=limits.watched_service_accounts,
+                object_bytes=limits.watched_service_account_bytes,
+                names=("watchedServiceAccounts", "watchedServiceAccountBytes"),
+            ),
+            changed=self.lookups.forget,
+            keep=_kept,
+        )
 
     async def pull_secrets(self, name: str) -> Sequence[str]:
         """Names of its pull secrets; none where it names none, does not exist, or may not be read.
@@ -75,11 +75,6 @@ class ServiceAccounts:
         Raises:
             ClusterError: the API server does not answer as it should.
         """
-        fresh = self.watch.silent_seconds() < self._stale_seconds
-        known = self.watch.objects.get((self._namespace, name)) if fresh else None
+        known = self.watch.fresh((self._namespace, name), self._stale_seconds)
         found = known if known is not None else await self.lookups.get(name)
         return () if isinstance(found, Absent) else tuple(found[_NAMES])
-
-    def _forget(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            self.lookups.forget(change.key[1])

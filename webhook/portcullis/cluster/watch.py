@@ -138,6 +138,11 @@ class Watch:
         """Since the last sign of life of the API server; infinite before the first."""
         return float("inf") if self._seen_at is None else time.monotonic() - self._seen_at
 
+    def fresh(self, key: Key, seconds: float) -> JSONObject | None:
+        """What is kept of an object, where the API server was heard of within so many seconds; None where it was not,
+        or nothing is known of the object."""
+        return self._objects.get(key) if self.silent_seconds() < seconds else None
+
     async def run(self) -> None:
         """Watches until it is cancelled."""
         while True:
