@@ -153,9 +153,10 @@ async def _run(settings: Settings) -> None:
     assert starting is not None
     on_stop_signal(starting.cancel)
     with bound(section.address, section.port) as port, bound(section.health_address, section.health_port) as health:
-        sharing = sharing_of(settings, SystemClock())
-        tls = tls_of(settings, sharing, SystemClock())
-        callers = callers_of(settings, sharing.segments, tls, SystemClock())
+        clock = SystemClock()
+        sharing = sharing_of(settings, clock)
+        tls = tls_of(settings, sharing, clock)
+        callers = callers_of(settings, sharing.segments, tls, clock)
         async with (
             compose(settings, with_audit=True) as parts,
             open_sinks(settings.audit.sinks, parts.limits) as sinks,

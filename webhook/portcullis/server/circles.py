@@ -119,10 +119,9 @@ def _registries(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "registries.allowed", _host_of(f"//{name}")
     for name in registries.hosts:
         yield "registries.hosts", _host_of(f"//{name}")
-    for name, mirrors in registries.mirrors.items():
+    for name, mirrors in registries.mirror_endpoints.items():
         for mirror in mirrors:
-            endpoint = mirror if isinstance(mirror, str) else mirror.endpoint
-            yield f"registries.mirrors.{name}", _host_of(f"//{endpoint}")
+            yield f"registries.mirrors.{name}", _host_of(f"//{mirror.endpoint}")
     if registries.proxy is not None:
         yield "registries.proxy.https", _host_of(registries.proxy.https)
         yield "registries.proxy.http", _host_of(registries.proxy.http)

@@ -8,7 +8,7 @@ from portcullis.registry.hosts import HostRules
 from portcullis.registry.mirrors import Mirror, Mirrors
 from portcullis.registry.proxy import Proxies, Proxy, environment_proxies, parse_exempt, parse_proxy, with_credential
 from portcullis.server.files import read_small
-from portcullis.server.sections import MirrorEndpoint, ProxySection
+from portcullis.server.sections import ProxySection
 from portcullis.server.settings import Settings
 
 
@@ -41,11 +41,8 @@ def mirrors_of(settings: Settings) -> Mirrors:
     """
     return Mirrors(
         {
-            prefix: tuple(
-                Mirror(entry.endpoint, entry.tags) if isinstance(entry, MirrorEndpoint) else Mirror(entry)
-                for entry in listed
-            )
-            for prefix, listed in settings.registries.mirrors.items()
+            prefix: tuple(Mirror(entry.endpoint, entry.tags) for entry in listed)
+            for prefix, listed in settings.registries.mirror_endpoints.items()
         }
     )
 
@@ -53,11 +50,7 @@ def mirrors_of(settings: Settings) -> Mirrors:
 def named_hosts(settings: Settings) -> tuple[str, ...]:
     """The hosts of registries that the configuration names, each once, those that say most about it first."""
     registries, trust = settings.registries, settings.trust
-    endpoints = [
-        entry.endpoint if isinstance(entry, MirrorEndpoint) else entry
-        for listed in registries.mirrors.values()
-        for entry in listed
-    ]
+    endpoints = [entry.endpoint for listed in registries.mirror_endpoints.values() for entry in listed]
     texts = [
         registries.default,
         *registries.hosts,

@@ -218,6 +218,14 @@ class Registries(Section):
     """Credentials beside those of ``hosts``. The longest match wins; those without one come after all that have one,
     in order."""
 
+    @property
+    def mirror_endpoints(self) -> dict[str, tuple[MirrorEndpoint, ...]]:
+        """``mirrors``, each written out."""
+        return {
+            prefix: tuple(MirrorEndpoint(endpoint=one) if isinstance(one, str) else one for one in listed)
+            for prefix, listed in self.mirrors.items()
+        }
+
     @field_validator("default")
     @classmethod
     def _host(cls, default: str) -> str:

@@ -102,8 +102,9 @@ class ReviewHandler:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = self._clock.monotonic()
+        given = timeout_of(scope["query_string"], self._limits)
         try:
-            answer = await self._answer(scope, receive, started)
+            answer = await self._answer(scope, receive, started, given)
         except Exception:
             log.exception("webhook failed")
             answer = failure(503, "internal-error", "a fault in Portcullis itself; its log tells more", close=True)
@@ -112,10 +113,9 @@ class ReviewHandler:
         if self.draining and not answer.close:
             answer = Answer(answer.status, answer.body, True, answer.headers)
         await send_answer(answer, send)
-        given = timeout_of(scope["query_string"], self._limits)
         self._metrics.answered(answer.status, self._clock.monotonic() - started, given)
 
-    async def _answer(self, scope: Scope, receive: Receive, started: float) -> Answer | None:
+    async def _answer(self, scope: Scope, receive: Receive, started: float, given: float) -> Answer | None:
         """The answer; None where nobody waits for it any more."""
         if scope["method"] != "POST":
             return failure(405, "method-not-allowed", "reviews are sent by POST")
@@ -125,7 +125,7 @@ class ReviewHandler:
         share = self._callers.share(caller)
         if self._judging >= self._limits.in_flight * share:
             return self._crowded()
-        times = self._times(started, timeout_of(scope["query_string"], self._limits))
+        times = self._times(started, given)
         reader = BodyReader(receive=receive, limits=self._limits, budget=self._budget, share=share)
         try:
             body = await reader.read(times.body)
