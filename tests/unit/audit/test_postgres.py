@@ -1,6 +1,7 @@
 """The PostgreSQL of the store: how it is spoken to, for how long it is waited for, and how it is begun."""
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -10,7 +11,7 @@ from contextlib import closing
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from fakes.postgres import PostgresServer
 from fakes.records import a_record
@@ -188,6 +189,19 @@ async def test_a_dead_connection_costs_a_reader_nothing(postgres: PostgresServer
         await asyncio.gather(*(count(records) for _ in range(4)))
         postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'portcullis'")
         assert await count(records) == 1
+
+
+async def test_a_cursor_of_a_lost_connection_is_closed(postgres: PostgresServer, records: SqlRecords) -> None:
+    """Warnings are errors here, and psycopg warns of a cursor at the server that nobody closed."""
+
+    def lost(connection: Connection) -> None:
+        ours = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        postgres.execute(f"SELECT pg_terminate_backend({ours})")
+        connection.execute(text("SELECT 1").execution_options(yield_per=1))
+
+    with pytest.raises(RecordsError):
+        await records.read(lost)
+    gc.collect()
 
 
 # -- starts ------------------------------------------------------------------------------------------------------

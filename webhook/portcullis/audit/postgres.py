@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
+from sqlalchemy import Connection, Engine, ExceptionContext, NullPool, create_engine, event, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from portcullis.audit.database import READERS, migrate, reading_seconds, require_schema, schema_revision, sentence
@@ -242,6 +242,13 @@ class PostgresDatabase:
         @event.listens_for(engine, "do_connect")
         def _connect(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> _Connection:
             return self._connect(parameters, writes=writes)
+
+        @event.listens_for(engine, "handle_error")
+        def _close(context: ExceptionContext) -> None:
+            """SQLAlchemy leaves a cursor open whose connection is lost; psycopg warns of one at the server."""
+            if context.is_disconnect and context.execution_context is not None:
+                with contextlib.suppress(psycopg.Error):
+                    context.execution_context.cursor.close()
 
         return engine
 
