@@ -4,7 +4,7 @@ Adapters do not inherit from these; mypy checks the shapes where they are handed
 Registry that holds a Registry.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -41,6 +41,7 @@ from portcullis.model.record import (
     WorkloadUse,
 )
 from portcullis.model.ruling import CompiledBundle, PolicyBundle, Ruling
+from portcullis.model.running import Condition, FindingFilter, FindingPage, Rejudged, Round, RunningPods
 
 
 class Registry(Protocol):
@@ -269,6 +270,58 @@ class Marks(Protocol):
 
     async def advance(self, marks: Mapping[str, datetime]) -> None:
         """Moves each mark forward to the instant; one that stands later already stays, whoever else writes."""
+        ...
+
+
+class Workloads(Protocol):
+    """What runs in the cluster. Raises only ClusterError."""
+
+    def groups(self) -> AsyncIterator[RunningPods]:
+        """Everything that runs now, each group once, in an order that keeps groups with the same images together."""
+        ...
+
+
+class Findings(Protocol):
+    """What came of judging again what runs: the newest round that has ended, and the one under way. Raises only
+    RecordsError."""
+
+    async def begin(self, started: Round) -> None:
+        """A round begins; what was kept of another one that has not ended is forgotten."""
+        ...
+
+    async def put(self, round_id: str, results: Sequence[Rejudged]) -> None:
+        """Keeps results of the round that goes on."""
+        ...
+
+    async def finish(self, ended: Round) -> None:
+        """From now on the results of this round are those that are shown; older ones go."""
+        ...
+
+    async def round(self) -> Round | None:
+        """The newest that has ended; None before the first."""
+        ...
+
+    async def results(
+        self, *, visible: Visible = None, query: FindingFilter = ..., after: str = "", limit: int = 50
+    ) -> FindingPage:
+        """Of the newest round that has ended, the worst first, then by namespace, kind and name."""
+        ...
+
+    async def totals(self, visible: Visible = None) -> Mapping[Condition, int]:
+        """How many workloads stand how."""
+        ...
+
+
+class Reporter(Protocol):
+    """Publishes results in the cluster. Raises only ClusterError."""
+
+    async def publish(self, namespace: str, results: Sequence[Rejudged], at: datetime) -> None:
+        """The reports of one namespace are those of ``results`` from now on; those that have not changed are not
+        written. No results: none is left."""
+        ...
+
+    async def clear(self, namespaces: Collection[str]) -> None:
+        """Takes away the reports of every namespace but these."""
         ...
 
 

@@ -21,6 +21,8 @@ class Caller(StrEnum):
     UNVERIFIED = "unverified"
     LOCAL = "local"
     """A command on the operator's own machine; no review came over the network."""
+    RECHECK = "recheck"
+    """The gate itself, about what runs already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from portcullis.server.livesections import InventoryResource, PullSecretsSection, WatchSection
+from portcullis.server.runningsections import MutationSection, RecheckSection
 from portcullis.server.sectionbase import OBJECT_NAME, ConfigPath, Section
 
 
@@ -79,6 +80,12 @@ class Cluster(Section):
     """In a cluster: objects that policies see under ``data.inventory``."""
     pull_secrets: tuple[PullSecretsSection, ...] = ()
     """In a cluster: namespaces whose pull secrets are used for the images of their workloads."""
+    break_glass: bool = False
+    """In a cluster that has the kind BreakGlass of portcullis.dev: whether such grants count."""
+    mutation: MutationSection | None = None
+    """In a cluster: whether tags are pinned to digests. Left out: they are not."""
+    recheck: RecheckSection | None = None
+    """In a cluster: whether what runs is judged again and again. Left out: it is not."""
 
     @model_validator(mode="after")
     def _in_a_cluster(self) -> "Cluster":
@@ -86,6 +93,9 @@ class Cluster(Section):
             ("inventory", self.inventory, "that there is a cluster"),
             ("pullSecrets", self.pull_secrets, "that there is a cluster"),
             ("caller.pathSecret", self.caller.path_secret, "whose path it is"),
+            ("breakGlass", self.break_glass, "that there is a cluster"),
+            ("mutation", self.mutation, "that there is a cluster"),
+            ("recheck", self.recheck, "that there is a cluster"),
         )
         for key, found, says in needing:
             if found and self.webhook is None:
