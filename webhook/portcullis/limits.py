@@ -426,6 +426,17 @@ class Limits:
     judge_again_waiting: int = 4
     """Of these, how many there are at once; one after the other is judged, beside the decisions of the gate."""
 
+    # -- what runs ---------------------------------------------------------------------------------------
+    running_workloads: int = 20_000
+    """Groups of equal pods that are judged again; the largest clusters have a few thousand workloads."""
+    running_bytes: int = 64 * MIB
+    """Their pods as JSON, one of each group, while a round lasts; one takes 2 to 5 KiB."""
+    running_images: int = 64
+    """Images whose facts are in memory in a round; those with long reports take some MiB each. Workloads with the same
+    images are judged one after the other, so few are needed at a time."""
+    recheck_seconds: float = 120.0
+    """For one workload that is judged again: nobody waits for the answer, and layers may have to be read."""
+
     # -- readers of the audit log ------------------------------------------------------------------------
     page_requests: int = 16
     """Requests of readers answered at once; more get 503. They share the process with the webhook, which has 200."""
