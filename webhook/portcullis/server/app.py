@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from portcullis import __version__
 from portcullis.errors import ConfigError, PortcullisError
+from portcullis.reference.parse import parse_reference
 from portcullis.server.callers import Callers, callers_of
 from portcullis.server.checks import checks, observe
 from portcullis.server.clock import SystemClock
@@ -26,6 +27,7 @@ from portcullis.server.health import create_health_app, examine
 from portcullis.server.http import Receive, Scope, Send, failure
 from portcullis.server.lifecycle import address_of, background, bound, on_hangup, on_stop_signal, running, server
 from portcullis.server.live.mapgate import PolicyMapHandler
+from portcullis.server.mutate import PinHandler
 from portcullis.server.recording import Recorder
 from portcullis.server.registrar import Registrar, registered
 from portcullis.server.review.serving import Pages
@@ -47,10 +49,16 @@ class Webhook:
     """The application of the webhook port: reviews go straight to their handler, all else to FastAPI."""
 
     def __init__(
-        self, *, reviews: ReviewHandler, maps: PolicyMapHandler | None, standing: Callable[[], Standing]
+        self,
+        *,
+        reviews: ReviewHandler,
+        maps: PolicyMapHandler | None,
+        standing: Callable[[], Standing],
+        pins: PinHandler | None = None,
     ) -> None:
         self.reviews = reviews
         self.maps = maps
+        self.pins = pins
         self.api = FastAPI(title="Portcullis", docs_url=None, redoc_url=None, openapi_url=None)
 
         @self.api.get("/version")
@@ -68,6 +76,8 @@ class Webhook:
             await self.reviews(scope, receive, send)
         elif scope["type"] == "http" and self.maps is not None and self.maps.serves(scope["path"]):
             await self.maps(scope, receive, send)
+        elif scope["type"] == "http" and self.pins is not None and self.pins.serves(scope["path"]):
+            await self.pins(scope, receive, send)
         else:
             await self.api(scope, receive, send)
 
@@ -101,7 +111,10 @@ def create_app(
         callers=callers,
         tracing=tracing,
     )
-    return Webhook(reviews=reviews, maps=_map_handler(parts, callers), standing=parts.current)
+    pins = _pin_handler(parts, callers, lambda: reviews.draining)
+    if pins is not None:
+        pins.observe(metrics)
+    return Webhook(reviews=reviews, maps=_map_handler(parts, callers), standing=parts.current, pins=pins)
 
 
 def _map_handler(parts: Parts, callers: Callers) -> PolicyMapHandler | None:
@@ -116,6 +129,24 @@ def _map_handler(parts: Parts, callers: Callers) -> PolicyMapHandler | None:
         namespaces=maps.namespaces,
         limits=parts.limits,
         callers=callers,
+    )
+
+
+def _pin_handler(parts: Parts, callers: Callers, draining: Callable[[], bool]) -> PinHandler | None:
+    """What pins tags; None where the configuration asks for no such thing."""
+    mutation = parts.settings.cluster.mutation
+    if mutation is None:
+        return None
+    default = parts.settings.registries.default
+    return PinHandler(
+        reader=parts.reader,
+        parse=functools.partial(parse_reference, default_registry=default, limits=parts.limits),
+        registry=parts.registry,
+        clock=parts.clock,
+        limits=parts.limits,
+        callers=callers,
+        owners=mutation.owners,
+        draining=draining,
     )
 
 

@@ -68,6 +68,7 @@ class Parts:
     settings: Settings
     limits: Limits
     clock: Clock
+    reader: WorkloadReader
     keychain: Keychain
     registry: CachingRegistry
     traffic: Traffic
@@ -192,6 +193,7 @@ async def compose(
             settings=settings,
             limits=limits,
             clock=clock,
+            reader=reader,
             keychain=keychain,
             registry=registry,
             traffic=opened.traffic,
