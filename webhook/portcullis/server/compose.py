@@ -68,6 +68,7 @@ class Parts:
     settings: Settings
     limits: Limits
     clock: Clock
+    reader: WorkloadReader
     keychain: Keychain
     registry: CachingRegistry
     traffic: Traffic
@@ -193,6 +194,7 @@ async def compose(
             settings=settings,
             limits=limits,
             clock=clock,
+            reader=reader,
             keychain=keychain,
             registry=registry,
             traffic=opened.traffic,
