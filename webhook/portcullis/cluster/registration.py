@@ -56,8 +56,8 @@ FIELD_MANAGER = "portcullis"
 POLICY_WEBHOOK = "policies.portcullis.dev"
 """Checks ConfigMaps with policies, and judges nothing."""
 
-GRANT_WEBHOOK = "break-glass.portcullis.dev"
-"""Says early what is wrong with a grant, and judges nothing."""
+BREAK_GLASS_WEBHOOK = "break-glass.portcullis.dev"
+"""Looks at grants, and judges nothing."""
 
 PIN_WEBHOOK = "pin.portcullis.dev"
 """Pins tags; the only one of the mutating object."""
@@ -69,7 +69,7 @@ _SINCE = re.compile(r"false // .* at (\S+)")
 
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
-_PATHS = {POLICY_WEBHOOK: "validate-policies", GRANT_WEBHOOK: "validate-break-glass", PIN_WEBHOOK: "mutate"}
+_PATHS = {POLICY_WEBHOOK: "validate-policies", BREAK_GLASS_WEBHOOK: "validate-break-glass", PIN_WEBHOOK: "mutate"}
 _PATH = "validate"
 
 
