@@ -346,6 +346,8 @@ class Limits:
     recheck_again: int = 1000
     """Workloads of one round that are judged once more at its end, because something could not be had; each takes as
     much memory as its pod."""
+    recheck_again_seconds: float = 60.0
+    """Before they are: registries may be back by then, and layers read."""
     recheck_courtesy_seconds: float = 2.0
     """How long a workload that is judged again lets reviews go first, at most: on a busy day there always are some."""
     recheck_slowest_seconds: float = 10.0
