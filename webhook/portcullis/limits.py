@@ -428,6 +428,12 @@ class Limits:
     judge_again_waiting: int = 4
     """Of these, how many there are at once; one after the other is judged, beside the decisions of the gate."""
 
+    # -- what runs ---------------------------------------------------------------------------------------
+    running_groups: int = 100_000
+    """Groups of pods of one round. Kubernetes is built for 150,000 pods; groups have three or more each."""
+    finding_bytes: int = 256 * KIB
+    """What is kept of one of them: a violation takes about 500 bytes. What is beyond is counted."""
+
     # -- readers of the audit log ------------------------------------------------------------------------
     page_requests: int = 16
     """Requests of readers answered at once; more get 503. They share the process with the webhook, which has 200."""
