@@ -37,7 +37,9 @@ between two rounds."""
 BATCH: Final = 50
 """Results that are written at once."""
 ATTEMPTS: Final = 4
-"""To write something into the store; after the first a second passes, after each further one twice as long."""
+"""To write something into the store."""
+PAUSE_SECONDS: Final = 1.0
+"""After the first of them, twice as long after each further one."""
 
 _FETCHED: Final = frozenset({Stage.REGISTRY, Stage.EVIDENCE, Stage.INSPECTION, Stage.USER, Stage.PACKAGES})
 
@@ -293,7 +295,7 @@ class Rounds:
             except RecordsError:
                 if attempt == ATTEMPTS - 1:
                     raise
-            await asyncio.sleep(2**attempt)
+            await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
 
     def _unknown(self, group: RunningPods, error: Exception) -> Rejudged:
         """Of a workload that could not be judged for a fault of ours, or because the store is away."""
