@@ -41,7 +41,16 @@ from portcullis.model.record import (
     WorkloadUse,
 )
 from portcullis.model.ruling import CompiledBundle, PolicyBundle, Ruling
-from portcullis.model.running import Condition, FindingFilter, FindingPage, Rejudged, Round, RunningPods
+from portcullis.model.running import (
+    Admitted,
+    Condition,
+    FindingFilter,
+    FindingPage,
+    ObjectRef,
+    Rejudged,
+    Round,
+    RunningPods,
+)
 
 
 class Registry(Protocol):
@@ -278,6 +287,15 @@ class Workloads(Protocol):
 
     def groups(self) -> AsyncIterator[RunningPods]:
         """Everything that runs now, each group once, in an order that keeps groups with the same images together."""
+        ...
+
+
+class Admissions(Protocol):
+    """What the audit log knows of how objects were let in. Raises only RecordsError."""
+
+    async def admitted(self, objects: Sequence[ObjectRef]) -> Sequence[Admitted]:
+        """Of each the newest decision that let it in, where there is one that changed anything; in the order of the
+        objects."""
         ...
 
 

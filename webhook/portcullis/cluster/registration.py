@@ -52,13 +52,15 @@ FIELD_MANAGER = "portcullis"
 
 POLICY_WEBHOOK = "policies.portcullis.dev"
 """Checks ConfigMaps with policies, and judges nothing."""
+BREAK_GLASS_WEBHOOK = "break-glass.portcullis.dev"
+"""Looks at grants, and judges nothing."""
 
 _APPLY = "application/apply-patch+yaml"
 _SINCE = re.compile(r"false // .* at (\S+)")
 
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
-_PATHS = {POLICY_WEBHOOK: "validate-policies"}
+_PATHS = {POLICY_WEBHOOK: "validate-policies", BREAK_GLASS_WEBHOOK: "validate-break-glass"}
 _PATH = "validate"
 
 
@@ -236,7 +238,7 @@ def _registration(found: V1ValidatingWebhookConfiguration) -> Registration:
             if condition.name == STOPPED:
                 since = _SINCE.fullmatch(condition.expression)
                 stopped[webhook.name] = since[1] if since else ""
-    judging = [webhook for webhook in webhooks if webhook.name != POLICY_WEBHOOK]
+    judging = [webhook for webhook in webhooks if webhook.name not in _PATHS]
     return Registration(
         uid=str(metadata.uid) if metadata is not None else "",
         ca_bundles={webhook.name: _decoded(webhook.client_config.ca_bundle) for webhook in webhooks},

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
@@ -17,6 +18,8 @@ from starlette.exceptions import HTTPException
 
 from portcullis import __version__
 from portcullis.errors import ConfigError, PortcullisError
+from portcullis.model.decision import Decision
+from portcullis.model.request import AdmissionRequest
 from portcullis.server.callers import Callers, callers_of
 from portcullis.server.checks import checks, observe
 from portcullis.server.clock import SystemClock
@@ -40,6 +43,9 @@ from portcullis.server.validate import ReviewHandler
 from portcullis.standing import Standing
 from portcullis.text import clean
 
+if TYPE_CHECKING:
+    from portcullis.server.breakglass import BreakGlassHandler
+
 log = structlog.get_logger(__name__)
 
 
@@ -47,10 +53,16 @@ class Webhook:
     """The application of the webhook port: reviews go straight to their handler, all else to FastAPI."""
 
     def __init__(
-        self, *, reviews: ReviewHandler, maps: PolicyMapHandler | None, standing: Callable[[], Standing]
+        self,
+        *,
+        reviews: ReviewHandler,
+        maps: PolicyMapHandler | None,
+        grants: "BreakGlassHandler | None" = None,
+        standing: Callable[[], Standing],
     ) -> None:
         self.reviews = reviews
-        self.maps = maps
+        self.beside = [handler for handler in (maps, grants) if handler is not None]
+        """What is asked on other paths about objects that are no workloads."""
         self.api = FastAPI(title="Portcullis", docs_url=None, redoc_url=None, openapi_url=None)
 
         @self.api.get("/version")
@@ -64,20 +76,47 @@ class Webhook:
             return Response(answer.body, answer.status, media_type=JSONResponse.media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self.reviews.serves(scope["path"]):
-            await self.reviews(scope, receive, send)
-        elif scope["type"] == "http" and self.maps is not None and self.maps.serves(scope["path"]):
-            await self.maps(scope, receive, send)
-        else:
-            await self.api(scope, receive, send)
+        if scope["type"] == "http":
+            if self.reviews.serves(scope["path"]):
+                return await self.reviews(scope, receive, send)
+            for handler in self.beside:
+                if handler.serves(scope["path"]):
+                    return await handler(scope, receive, send)
+        return await self.api(scope, receive, send)
 
 
 def create_app(
     parts: Parts, metrics: Metrics, sinks: Sinks, callers: Callers, refusals: Refusals, tracing: Tracing
 ) -> Webhook:
     """The webhook over composed parts, which must record."""
+    recorder = functools.partial(_recorder, parts, metrics, sinks, callers)
+    reviews = ReviewHandler(
+        gate=parts.gate,
+        recorder=recorder(refusals.offer),
+        clock=parts.clock,
+        limits=parts.limits,
+        metrics=metrics,
+        callers=callers,
+        tracing=tracing,
+    )
+    return Webhook(
+        reviews=reviews,
+        maps=_map_handler(parts, callers),
+        grants=_grant_handler(parts, callers, recorder(lambda *_: None)),
+        standing=parts.current,
+    )
+
+
+def _recorder(
+    parts: Parts,
+    metrics: Metrics,
+    sinks: Sinks,
+    callers: Callers,
+    answered: Callable[[AdmissionRequest, Decision], None],
+) -> Recorder:
+    """``answered`` is told of what the API server gets as an answer."""
     assert parts.records is not None
-    recorder = Recorder(
+    return Recorder(
         records=parts.records,
         clock=parts.clock,
         metrics=metrics,
@@ -90,18 +129,8 @@ def create_app(
             metrics=metrics,
         ),
         also=sinks.offer,
-        answered=refusals.offer,
+        answered=answered,
     )
-    reviews = ReviewHandler(
-        gate=parts.gate,
-        recorder=recorder,
-        clock=parts.clock,
-        limits=parts.limits,
-        metrics=metrics,
-        callers=callers,
-        tracing=tracing,
-    )
-    return Webhook(reviews=reviews, maps=_map_handler(parts, callers), standing=parts.current)
 
 
 def _map_handler(parts: Parts, callers: Callers) -> PolicyMapHandler | None:
@@ -114,6 +143,22 @@ def _map_handler(parts: Parts, callers: Callers) -> PolicyMapHandler | None:
         engine=parts.engine,
         standing=lambda: reloader.stands,
         namespaces=maps.namespaces,
+        limits=parts.limits,
+        callers=callers,
+    )
+
+
+def _grant_handler(parts: Parts, callers: Callers, recorder: Recorder) -> "BreakGlassHandler | None":
+    """What looks at grants when they are made; None where none count."""
+    if not parts.settings.cluster.break_glass:
+        return None
+    from portcullis.server.breakglass import BreakGlassHandler
+
+    return BreakGlassHandler(
+        recorder=recorder,
+        standing=parts.current,
+        clock=parts.clock,
+        text=parts.redactor.text,
         limits=parts.limits,
         callers=callers,
     )

@@ -1,4 +1,4 @@
-"""Judges again what runs, in rounds, where the configuration says so. The holder of a Lease does it, of several replicas.
+"""Judges again what runs, in rounds, where the configuration says so: the replica that holds the Lease does it.
 
 The parts stand in modules of their own: who leads (leading.py), how fast it goes (pacing.py), the rounds (rounds.py)
 and what is made known of them (publishing.py). Here they are put together, looked at and counted.
