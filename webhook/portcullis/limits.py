@@ -353,6 +353,8 @@ class Limits:
     recheck_again: int = 1000
     """Workloads of one round that are judged once more at its end, because something could not be had; each takes as
     much memory as its pod."""
+    recheck_again_seconds: float = 60.0
+    """Before they are: registries may be back by then, and layers read."""
     recheck_courtesy_seconds: float = 2.0
     """How long a workload that is judged again lets reviews go first, at most: on a busy day there always are some."""
     recheck_slowest_seconds: float = 10.0
@@ -434,6 +436,10 @@ class Limits:
     """Of these, how many there are at once; one after the other is judged, beside the decisions of the gate."""
 
     # -- what runs ---------------------------------------------------------------------------------------
+    running_groups: int = 100_000
+    """Groups of pods of one round. Kubernetes is built for 150,000 pods; groups have three or more each."""
+    finding_bytes: int = 256 * KIB
+    """What is kept of one of them: a violation takes about 500 bytes. What is beyond is counted."""
     running_workloads: int = 20_000
     """Groups of equal pods that are judged again; the largest clusters have a few thousand workloads."""
     running_bytes: int = 64 * MIB
