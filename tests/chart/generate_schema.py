@@ -34,7 +34,7 @@ TARGET = CHART / "values.schema.json"
 
 OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
-    "Cluster": ("webhook", "events", "pullSecrets"),
+    "Cluster": ("webhook", "events", "pullSecrets", "breakGlass"),
     "CallerSection": ("pathSecret", "clientCertificate"),
     "Policies": ("configMaps",),
     "PagesSection": ("address", "port"),
@@ -292,6 +292,7 @@ def chart_values() -> dict[str, Schema]:
         "caller": caller(),
         "networkPolicy": network_policy(),
         "metrics": metrics(),
+        "breakGlass": closed({"enabled": flag("Whether there are grants of an emergency.")}),
         "events": closed({"enabled": flag("Whether objects whose pods are refused get an Event.")}),
         **pod(),
         "nameOverride": text(pattern=r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?"),

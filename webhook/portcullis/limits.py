@@ -348,6 +348,17 @@ class Limits:
     report_writes_per_second: float = 10.0
     """PolicyReports written or deleted, one after the other: the API server's database takes thousands, of less."""
 
+    # -- judging again what runs -----------------------------------------------------------------------------
+    recheck_at_once: int = 4
+    """Workloads that are judged again at once: a slow registry holds up one of them, and not all."""
+    recheck_again: int = 1000
+    """Workloads of one round that are judged once more at its end, because something could not be had; each takes as
+    much memory as its pod."""
+    recheck_courtesy_seconds: float = 2.0
+    """How long a workload that is judged again lets reviews go first, at most: on a busy day there always are some."""
+    recheck_slowest_seconds: float = 10.0
+    """Between two images that registries are asked for, at most, where they do not answer."""
+
     # -- connections of the webhook port -------------------------------------------------------------------
     head_bytes: int = 32 * KIB
     """Request line and headers; the API server sends about 300 bytes."""

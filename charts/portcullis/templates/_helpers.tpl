@@ -135,6 +135,7 @@ readOnlyRootFilesystem: true
       "cluster" (dict
         "webhook" (include "portcullis.registration" . | fromJson)
         "events" .Values.events.enabled
+        "breakGlass" .Values.breakGlass.enabled
         "pullSecrets" .Values.pullSecrets
         "caller" (include "portcullis.caller" . | fromJson))
       "audit" (dict "pages" $pages) -}}
