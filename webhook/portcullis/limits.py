@@ -346,6 +346,14 @@ class Limits:
     """Between two writes about one object: a controller tries again after 10 ms, 20 ms, and so on."""
     events_per_second: float = 5.0
     """Writes in all, each two requests: of a cluster of which everything is refused the API server notices little."""
+    report_page_results: int = 200
+    """Results of one PolicyReport: few enough to be read, and to be written anew where one of them changes."""
+    report_page_bytes: int = 256 * KIB
+    """One PolicyReport as the API server stores it, which refuses objects of more than 1.5 MiB."""
+    report_pages: int = 50
+    """PolicyReports of one namespace. The worst results come first, and a result says how many have no room."""
+    report_writes_per_second: float = 10.0
+    """PolicyReports written or deleted, one after the other: the API server's database takes thousands, of less."""
 
     # -- judging again what runs -----------------------------------------------------------------------------
     recheck_at_once: int = 4
