@@ -21,6 +21,7 @@ from portcullis.collecting import (
     container_facts,
     problem_of,
 )
+from portcullis.decision.grants import NO_GRANTS, Grants
 from portcullis.errors import ClusterError, EngineError, PortcullisError, RedactionError
 from portcullis.evidence.marks import marks_of
 from portcullis.inspection.catalogue import Catalogue
@@ -53,6 +54,11 @@ def no_inventory() -> Problem | None:
     return Problem(Stage.INVENTORY, "inventory-unavailable", retryable=False, msg=message)
 
 
+def no_grants(_namespace: str) -> Grants:
+    """Where nobody can break the glass."""
+    return NO_GRANTS
+
+
 def _withheld(stage: Stage, reason: str) -> Problem:
     message = "nothing of the cluster is shown to whoever did not show that it is the API server (cluster.caller)"
     return Problem(stage, reason, retryable=False, msg=message)
@@ -73,6 +79,7 @@ class Gate:
         collector: tells of images in the place of registry, gatherer and inspector, where facts were recorded.
         callers_told_apart: whether the API server can be told from others, so that an unverified caller is a stranger:
             such a one is shown what anybody could see for himself.
+        grants: gives those of a namespace; asked once per decision.
     """
 
     def __init__(
@@ -94,6 +101,7 @@ class Gate:
         redactor: Redactor | None = None,
         collector: Collector | None = None,
         callers_told_apart: bool = False,
+        grants: Callable[[str], Grants] = no_grants,
     ) -> None:
         parse = functools.partial(parse_reference, default_registry=default_registry, limits=limits)
         self._redactor = redactor or Redactor(limits=limits)
@@ -119,6 +127,7 @@ class Gate:
         self._inventory = inventory
         self._remembering = remembering
         self._callers_told_apart = callers_told_apart
+        self._grants = grants
 
     async def decide(self, request: AdmissionRequest, deadline: float) -> Decision:
         """The decision on ``request``, before ``deadline`` (a Clock.monotonic instant).
@@ -128,6 +137,7 @@ class Gate:
         standing = self._standing()
         case = Case(request, standing=standing, clock=self._clock, limits=self._limits)
         try:
+            case.grants = self._grants_for(request)
             with self._engine.hold(standing.compiled):
                 await self._judge(case, standing, deadline)
         except PortcullisError as error:
@@ -201,6 +211,13 @@ class Gate:
             problem = _withheld(Stage.INVENTORY, "inventory-unavailable") if stranger else self._inventory()
             if problem is not None:
                 case.around.append(problem)
+
+    def _grants_for(self, request: AdmissionRequest) -> Grants:
+        """Those of the namespace that it is made in. A namespace itself lies in none, and a stranger is told of no
+        grant: it would be in his answer, and in the record that somebody used it."""
+        if not request.namespace or request.about_namespace or self._is_stranger(request):
+            return NO_GRANTS
+        return self._grants(request.namespace)
 
     def _is_stranger(self, request: AdmissionRequest) -> bool:
         return self._callers_told_apart and request.caller is Caller.UNVERIFIED

@@ -20,7 +20,7 @@ import msgspec
 
 from portcullis.errors import ReviewError
 from portcullis.limits import Limits
-from portcullis.model.decision import Decision, Verdict
+from portcullis.model.decision import Because, Decision, Verdict
 from portcullis.model.request import (
     AdmissionRequest,
     Caller,
@@ -188,6 +188,8 @@ def render_review(uid: str, decision: Decision) -> bytes:
         "policy-revision": _line(decision.policy_revision),
         "verdict": str(decision.verdict),
     }
+    if decision.because is Because.BREAK_GLASS:
+        response["auditAnnotations"]["break-glass"] = ", ".join(_line(grant.id) for grant in decision.grants)
     return _answer(response)
 
 

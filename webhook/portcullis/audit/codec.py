@@ -83,7 +83,25 @@ _VIOLATION: _Names = {
     "exception": "exception",
     "exceptedUntil": "excepted_until",
 }
-_UNDECIDED: _Names = {"policy": "policy", "mode": "mode", "problems": _Each("problems", _PROBLEM)}
+_UNDECIDED: _Names = {
+    "policy": "policy",
+    "mode": "mode",
+    "problems": _Each("problems", _PROBLEM),
+    "exception": "exception",
+    "exceptedUntil": "excepted_until",
+}
+_GRANT: _Names = {
+    "namespace": "namespace",
+    "name": "name",
+    "uid": "uid",
+    "policies": "policies",
+    "images": "images",
+    "digests": "digests",
+    "coversProblems": "covers_problems",
+    "reason": "reason",
+    "created": "created",
+    "expires": "expires",
+}
 _DECISION: _Names = {
     "id": "id",
     "verdict": "verdict",
@@ -103,6 +121,7 @@ _DECISION: _Names = {
     "timings": "timings",
     "masked": "masked",
     "maskedPlaces": "masked_places",
+    "grants": _Each("grants", _GRANT),
 }
 _REQUEST: _Names = {
     "uid": "uid",

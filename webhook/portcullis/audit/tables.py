@@ -170,7 +170,7 @@ violations = Table(
     _partial("ix_violations_exception_decision", "exception", "decision", only=EXCEPTED),
 )
 """Violated policies, and undecided ones with ``undecided`` set: both are what a policy did to a request.
-``exception`` is the id of what covers a violation, "" for none."""
+``exception`` is the id of what covers it, "" for none."""
 
 reasons = Table(
     "reasons",

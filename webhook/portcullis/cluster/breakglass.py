@@ -63,6 +63,8 @@ def grant_of(found: JSONObject, now: datetime | None = None) -> Grant | Invalid:
 
 def _grant(found: JSONObject, now: datetime | None) -> Grant:
     metadata, spec = _object(found, "metadata"), _object(found, "spec")
+    if metadata.get("deletionTimestamp"):
+        raise _Wrong("it is being deleted, which revokes it")
     if unknown := sorted(set(spec) - _FIELDS, key=str):
         raise _Wrong(f"spec.{clean(str(unknown[0]), _SHOWN_CHARS)}: there is no such field")
     created = now if now is not None else _instant(metadata.get("creationTimestamp"), "metadata.creationTimestamp")
