@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from portcullis.admission.workloads import CustomKind, WorkloadReader
+from portcullis.audit.findings import SqlFindings
 from portcullis.audit.journal import Journal
 from portcullis.audit.ledger import SqlLedger
 from portcullis.audit.redact import Redactor
@@ -62,8 +63,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All parts of the running gate. ``records``, ``bundles`` and ``ledger`` are None for commands that record
-    nothing."""
+    """All parts of the running gate. ``records``, ``bundles``, ``ledger`` and ``findings`` are None for commands that
+    record nothing."""
 
     settings: Settings
     limits: Limits
@@ -85,6 +86,7 @@ class Parts:
     keeper: Keeper | None
     bundles: Bundles | None
     ledger: Ledger | None
+    findings: SqlFindings | None
 
     @property
     def current(self) -> Current:
@@ -209,6 +211,7 @@ async def compose(
             keeper=keeper,
             bundles=bundles,
             ledger=SqlLedger(records=store, limits=limits) if store is not None else None,
+            findings=SqlFindings(records=store, limits=limits) if store is not None else None,
         )
 
 
