@@ -116,7 +116,9 @@ def test_every_object_is_in_its_place() -> None:
         assert ("namespace" in item["metadata"]) == (kind not in cluster_wide), kind
         part = kind.partition("/")[2]
         name = f"portcullis-{part}" if part else "portcullis"
-        assert item["metadata"]["name"] == ("breakglasses.portcullis.dev" if kind == "CustomResourceDefinition" else name)
+        assert item["metadata"]["name"] == (
+            "breakglasses.portcullis.dev" if kind == "CustomResourceDefinition" else name
+        )
     assert found.keys() - cluster_wide == {
         "ConfigMap",
         "Deployment",

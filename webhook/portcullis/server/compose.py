@@ -187,6 +187,7 @@ async def compose(
             redactor=redactor,
             default_registry=settings.registries.default,
             callers_told_apart=settings.tells_callers_apart,
+            grants=watched.grants,
         )
         if bundles is not None:
             await _keep(bundles, keeper, {settings.revision: (CONFIGURATION_KIND, settings.document)}, stack)
