@@ -192,7 +192,7 @@ class Gate:
             if self._is_stranger(request):
                 case.images = await self._collector.collect(written, needs, Access(stranger=True), facts_by)
             else:
-                access = _access(request, workload)
+                access = access_of(request, workload)
                 case.images = await self._collector.collect(written, needs, access, facts_by, request)
         await self._evaluate(case, standing, request, workload, late, deadline)
 
@@ -298,7 +298,8 @@ def unmet_of(policy: PolicyInfo, problems: Sequence[Problem], *, unsure: Collect
     return tuple(problem for problem in problems if not needs.isdisjoint(UNMET_BY[problem.stage]))
 
 
-def _access(request: AdmissionRequest, workload: Workload) -> Access:
+def access_of(request: AdmissionRequest, workload: Workload) -> Access:
+    """On whose behalf the images of ``workload`` are asked for: its pod's."""
     spec = workload.pod_spec or {}
     account = spec.get("serviceAccountName")
     secrets = spec.get("imagePullSecrets")

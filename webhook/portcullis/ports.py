@@ -41,7 +41,16 @@ from portcullis.model.record import (
     WorkloadUse,
 )
 from portcullis.model.ruling import CompiledBundle, PolicyBundle, Ruling
-from portcullis.model.running import Condition, FindingFilter, FindingPage, Rejudged, Round, RunningPods
+from portcullis.model.running import (
+    Admitted,
+    Condition,
+    FindingFilter,
+    FindingPage,
+    ObjectRef,
+    Rejudged,
+    Round,
+    RunningPods,
+)
 
 
 class Registry(Protocol):
@@ -281,6 +290,15 @@ class Workloads(Protocol):
         ...
 
 
+class Admissions(Protocol):
+    """What the audit log knows of how objects were let in. Raises only RecordsError."""
+
+    async def admitted(self, objects: Sequence[ObjectRef]) -> Sequence[Admitted]:
+        """Of each the newest decision that let it in, where there is one that changed anything; in the order of the
+        objects."""
+        ...
+
+
 class Findings(Protocol):
     """What came of judging again what runs: the newest round that has ended, and the one under way. Raises only
     RecordsError, and answers readers within ``limits.read_seconds``.
@@ -298,7 +316,7 @@ class Findings(Protocol):
         the worst is kept, and the rest counted (``omitted``). What is there already by its key stays.
 
         Raises:
-            RecordsError: also where the round is not the one that goes on, or has more than ``running_groups``.
+            RecordsError: also where the round is not the one that goes on, or has more than ``running_workloads``.
         """
         ...
 

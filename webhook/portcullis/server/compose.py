@@ -69,6 +69,7 @@ class Parts:
     settings: Settings
     limits: Limits
     clock: Clock
+    reader: WorkloadReader
     keychain: Keychain
     registry: CachingRegistry
     traffic: Traffic
@@ -195,6 +196,7 @@ async def compose(
             settings=settings,
             limits=limits,
             clock=clock,
+            reader=reader,
             keychain=keychain,
             registry=registry,
             traffic=opened.traffic,
