@@ -444,10 +444,6 @@ class Limits:
     """Of these, how many there are at once; one after the other is judged, beside the decisions of the gate."""
 
     # -- what runs ---------------------------------------------------------------------------------------
-    running_groups: int = 100_000
-    """Groups of pods of one round. Kubernetes is built for 150,000 pods; groups have three or more each."""
-    finding_bytes: int = 256 * KIB
-    """What is kept of one of them: a violation takes about 500 bytes. What is beyond is counted."""
     running_workloads: int = 20_000
     """Groups of equal pods that are judged again; the largest clusters have a few thousand workloads."""
     running_bytes: int = 64 * MIB
@@ -457,6 +453,8 @@ class Limits:
     images are judged one after the other, so few are needed at a time."""
     recheck_seconds: float = 120.0
     """For one workload that is judged again: nobody waits for the answer, and layers may have to be read."""
+    finding_bytes: int = 256 * KIB
+    """What is kept of one of them when it was judged: a violation takes about 500 bytes. What is beyond is counted."""
 
     # -- readers of the audit log ------------------------------------------------------------------------
     page_requests: int = 16
