@@ -12,7 +12,7 @@ from fakes.cluster import WEBHOOK, MemoryConfigurations, MemoryStore
 from portcullis.cluster.certificateissuing import general_names, read_certificates
 from portcullis.cluster.certificatestate import Terms
 from portcullis.cluster.ownpod import Namespace
-from portcullis.cluster.registration import POLICY_WEBHOOK, Registration
+from portcullis.cluster.registration import BREAK_GLASS_WEBHOOK, POLICY_WEBHOOK, Registration
 from portcullis.errors import ClusterError
 from portcullis.server.health import Report
 from portcullis.server.registrar import STOP_ATTEMPTS, UNASKED_SECONDS, Registrar
@@ -298,9 +298,8 @@ async def test_a_stop_that_is_always_overtaken_ends(bench: Bench) -> None:
 
 
 async def test_each_webhook_gets_the_path_that_counts(bench: Bench) -> None:
-    bench.cluster.found = Registration(
-        "uid-1", {WEBHOOK: b"", POLICY_WEBHOOK: b""}, {}, paths={WEBHOOK: "", POLICY_WEBHOOK: ""}
-    )
+    webhooks = (WEBHOOK, POLICY_WEBHOOK, BREAK_GLASS_WEBHOOK)
+    bench.cluster.found = Registration("uid-1", dict.fromkeys(webhooks, b""), {}, paths=dict.fromkeys(webhooks, ""))
     registrar = bench.registrar(path=True)
     async with bench.watched(registrar):
         word = bench.store.content["path"].decode()
@@ -309,6 +308,7 @@ async def test_each_webhook_gets_the_path_that_counts(bench: Bench) -> None:
         assert bench.cluster.found.paths == {
             WEBHOOK: f"/{word}/validate",
             POLICY_WEBHOOK: f"/{word}/validate-policies",
+            BREAK_GLASS_WEBHOOK: f"/{word}/validate-break-glass",
         }
         assert registrar.registered
 

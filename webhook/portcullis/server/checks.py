@@ -64,6 +64,7 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
         Remarks(parts.live, registrar).check(),
         *([parts.live.check()] if parts.live.sources.any else []),
         *([watching] if (watching := parts.watched.check()) is not None else []),
+        *([grants] if (grants := parts.watched.grants_check()) is not None else []),
         roots_check(parts.trusting, parts.clock),
         *registration,
         Check("audit", audit, decisive=False),
