@@ -38,7 +38,7 @@ CASES: dict[str, tuple[Rejudged, dict[str, Any], dict[str, str]]] = {
     ),
     "one of a severity that reports do not have": (
         rejudged(violations=(replace(VIOLATION, severity="unknown"),)),
-        {"result": "fail"},
+        {"result": "fail", "scored": True},
         {},
     ),
     "one that an exception covers": (
@@ -48,7 +48,7 @@ CASES: dict[str, tuple[Rejudged, dict[str, Any], dict[str, str]]] = {
     ),
     "one that a grant covers": (
         rejudged(violations=(replace(VIOLATION, exception=GRANT, excepted_until=UNTIL),)),
-        {"result": "skip"},
+        {"result": "skip", "severity": "high"},
         {"exception": GRANT, "expires": "2027-01-31T00:00:00Z"},
     ),
     "a policy that could not be evaluated": (

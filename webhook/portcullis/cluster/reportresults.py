@@ -167,13 +167,11 @@ def _violation(violation: Violation, owner: ObjectRef) -> dict[str, Any]:
         "platform": violation.platform,
         "field": violation.field,
         "docs": violation.docs,
-        "exception": violation.exception,
     }
     outcome = FAIL if violation.mode is Mode.DENY else WARN
     if violation.exception:
         outcome = SKIP
-        if violation.excepted_until is not None:
-            properties["expires"] = rfc3339(violation.excepted_until, "seconds")
+        properties |= _cover(violation)
     return _body(violation.policy, outcome, message, owner, properties, violation.severity)
 
 
@@ -185,7 +183,17 @@ def _undecided(policy: UndecidedPolicy, owner: ObjectRef) -> dict[str, Any]:
     first, more = policy.problems[0], len(policy.problems) - 1
     properties |= {"reason": first.reason, "image": first.image}
     message = f"could not be evaluated: {first.msg}" + (f" (and {more} more)" if more else "")
-    return _body(policy.policy, ERROR, message, owner, properties)
+    outcome = ERROR
+    if policy.exception:
+        outcome = SKIP
+        properties |= _cover(policy)
+    return _body(policy.policy, outcome, message, owner, properties)
+
+
+def _cover(one: Violation | UndecidedPolicy) -> dict[str, str]:
+    """What covers it, and until when."""
+    until = one.excepted_until
+    return {"exception": one.exception, "expires": rfc3339(until, "seconds") if until is not None else ""}
 
 
 def _moved(moved: MovedTag, owner: ObjectRef) -> dict[str, Any]:

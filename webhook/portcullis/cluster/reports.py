@@ -40,7 +40,7 @@ SECONDS: Final = 10.0
 """For one request: a page is as large as a hundred other objects."""
 ATTEMPTS: Final = 3
 """How often what others change meanwhile is read again."""
-NAMES: Final = 100
+NAMES: Final = 20
 """Of others, that one page goes out of the way of."""
 DISCOVERY_SECONDS: Final = 60.0
 
