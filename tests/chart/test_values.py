@@ -160,6 +160,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"config": {"server": {"tls": {}}}}, "config.server.tls is set by the chart: set tls.existingSecret or"),
     ({"config": {"server": {"pathSegment": ""}}}, "config.server.pathSegment is set by the chart"),
     ({"config": {"cluster": {"events": False}}}, "config.cluster.events is set by the chart: set events.enabled"),
+    ({"config": {"cluster": {"breakGlass": True}}}, "config.cluster.breakGlass is set by the chart: set breakGlass"),
     ({"config": {"cluster": {"webhook": None}}}, "config.cluster.webhook is set by the chart: set webhook.standDown"),
     ({"config": {"policies": {"configMaps": None}}}, "config.policies.configMaps is set by the chart: set policies"),
     ({"webhook": {"failurePolicy": "Fail"}}, "webhook.failurePolicy is Fail, but profile audit refuses nothing"),

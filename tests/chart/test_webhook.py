@@ -149,6 +149,7 @@ SHARED = {
 
 
 EVENTS = {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}
+GRANTS = {"apiGroups": ["portcullis.dev"], "resources": ["breakglasses"], "verbs": ["list", "watch"]}
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -170,6 +171,7 @@ def test_what_the_gate_may_do_in_the_cluster_and_nothing_else() -> None:
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]},
         EVENTS,
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
+        GRANTS,
     ]
     assert found["ClusterRoleBinding"]["roleRef"] == {
         "apiGroup": "rbac.authorization.k8s.io",

@@ -27,7 +27,7 @@ PASSWORD: Final = "correct horse & battery/staple"
 """Of both users; it has characters that a URL must escape."""
 
 TEMPLATE: Final = "portcullis_template"
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 5.0
 
 _CONFIGURATION: Final = """

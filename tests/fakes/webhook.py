@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import yaml
 
-START_SECONDS = 30
+START_SECONDS = 120
 
 
 @dataclass

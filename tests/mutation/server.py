@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 ANSWER_SECONDS = 30.0
 """A mutant whose test takes longer has lost what ended it."""
 

@@ -302,7 +302,7 @@ def _around_missing(record: AuditRecord, found: RecordedDocument, standing: Stan
 
 def _was_unchanged(record: AuditRecord, found: RecordedDocument, recorded: CompiledBundle) -> bool:
     """Whether the images were not looked at because an update had not changed them. Break-glass takes the place of that
-    word in a record. There were policies then that look at images, and neither have they left a trace, nor has the look:
+    word in a record. There were policies then that look at images, and neither have they left a trace nor has the look:
     a digest, or a problem beyond what the names say."""
     decision = record.decision
     if decision.because is not Because.BREAK_GLASS:

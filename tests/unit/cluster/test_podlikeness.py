@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.running import controlled_by, digest, running_pod
+from fakes.runningpods import controlled_by, digest, running_pod
 from portcullis.cluster.podlikeness import creation, images_of, likeness, running_image
 
 JSON = dict[str, Any]

@@ -10,7 +10,7 @@ from aiohttp import web
 from kubernetes.aio.client import ApiClient
 
 from fakes.apiserver import ApiServer, api_server
-from fakes.running import JOBS, PODS, REPLICA_SETS, controlled_by, digest, running_pod
+from fakes.runningpods import JOBS, PODS, REPLICA_SETS, controlled_by, digest, running_pod
 from portcullis.cluster import running
 from portcullis.cluster.running import RunningWorkloads
 from portcullis.errors import ClusterError

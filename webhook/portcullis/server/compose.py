@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from portcullis.admission.workloads import CustomKind, WorkloadReader
+from portcullis.audit.findings import SqlFindings
 from portcullis.audit.journal import Journal
 from portcullis.audit.judgedtags import SqlAdmissions
 from portcullis.audit.ledger import SqlLedger
@@ -65,12 +66,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All parts of the running gate. ``records``, ``bundles`` and ``ledger`` are None for commands that record
-    nothing."""
+    """All parts of the running gate. ``records``, ``bundles``, ``ledger`` and ``findings`` are None for commands that
+    record nothing."""
 
     settings: Settings
     limits: Limits
     clock: Clock
+    reader: WorkloadReader
     keychain: Keychain
     registry: CachingRegistry
     traffic: Traffic
@@ -89,6 +91,7 @@ class Parts:
     keeper: Keeper | None
     bundles: Bundles | None
     ledger: Ledger | None
+    findings: SqlFindings | None
 
     @property
     def current(self) -> Current:
@@ -194,6 +197,7 @@ async def compose(
             redactor=redactor,
             clock=clock,
             limits=limits,
+            grants=watched.grants,
         )
         if bundles is not None:
             await _keep(bundles, keeper, {settings.revision: (CONFIGURATION_KIND, settings.document)}, stack)
@@ -201,6 +205,7 @@ async def compose(
             settings=settings,
             limits=limits,
             clock=clock,
+            reader=reader,
             keychain=keychain,
             registry=registry,
             traffic=opened.traffic,
@@ -219,6 +224,7 @@ async def compose(
             keeper=keeper,
             bundles=bundles,
             ledger=SqlLedger(records=store, limits=limits) if store is not None else None,
+            findings=SqlFindings(records=store, limits=limits) if store is not None else None,
         )
 
 

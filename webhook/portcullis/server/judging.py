@@ -6,6 +6,7 @@ from collections.abc import Callable
 from portcullis.admission.workloads import WorkloadReader
 from portcullis.audit.redact import Redactor
 from portcullis.collecting import ImageCollector
+from portcullis.decision.grants import Grants
 from portcullis.gate import Gate
 from portcullis.inspection.catalogue import Catalogue
 from portcullis.inspection.inspector import Identify
@@ -35,6 +36,7 @@ def judging(
     inventory: Callable[[], Problem | None],
     admissions: Admissions | None,
     remembering: Remembering | None,
+    grants: Callable[[str], Grants],
     redactor: Redactor,
     clock: Clock,
     limits: Limits,
@@ -62,6 +64,7 @@ def judging(
         redactor=redactor,
         default_registry=default,
         callers_told_apart=settings.tells_callers_apart,
+        grants=grants,
     )
     parse = functools.partial(parse_reference, default_registry=default, limits=limits)
     collector = ImageCollector(

@@ -34,6 +34,7 @@ test_root if count(POLICY.deny) == 1 with input as {"user": {"uid": 0}}
 
 test_other if count(POLICY.deny) == 0 with input as {"user": {"uid": 1}}
 """
+ARGUMENTS = ("-m", "portcullis", "test", "--watch", "--no-builtin")
 SECONDS = 60.0
 
 
@@ -42,7 +43,8 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "portcullis", "test", "--watch", "--no-builtin", str(folder)],
+            # A shell that runs the tests in the background has its children ignore Ctrl-C; a terminal does not.
+            ["env", "--default-signal=INT", sys.executable, *ARGUMENTS, str(folder)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
