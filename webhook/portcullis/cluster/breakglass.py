@@ -1,17 +1,26 @@
 """Objects BreakGlass (portcullis.dev/v1): what they say, and which of them are there.
 
-The custom resource definition of the chart says the same by its schema and CEL; an object that is not so counts for
-nothing here as well, whoever changed the definition.
+1. What an object grants is read from it alone, by the rules that the chart's custom resource definition states too: one
+   that is not so counts for nothing, whoever changed the definition.
+2. They are watched. Where the API server was not heard of for STALE_SECONDS, none counts: one may have been revoked.
+3. One that is being deleted, or has ended, counts for nothing.
+4. Where a bound is crossed none counts, of the namespace or at all: half of them would be worse than none.
 """
 
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import structlog
+from kubernetes.aio.client import ApiClient
+
 from portcullis.cluster.resources import Resource
+from portcullis.cluster.watch import Bounds, Change, Key, Watch
 from portcullis.errors import ConfigError
+from portcullis.limits import Limits
 from portcullis.model.grant import (
     ANY_POLICY,
     LONGEST,
@@ -25,10 +34,16 @@ from portcullis.model.image import DIGEST
 from portcullis.model.imagepattern import parse_pattern
 from portcullis.model.json import JSONObject
 from portcullis.text import clean
-from portcullis.times import parse_rfc3339
+from portcullis.times import parse_rfc3339, rfc3339
 
 BREAK_GLASSES: Final = Resource("portcullis.dev", "v1", "breakglasses")
 """In all namespaces."""
+STALE_SECONDS: Final = 120.0
+"""Two bookmarks that did not come."""
+SILENCE_SECONDS: Final = 90.0
+"""After which the connection is made again, before what it told is stale."""
+
+log = structlog.get_logger(__name__)
 
 _POLICY: Final = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9._/]{0,319}")
 """Of ours, of a foreign package, or of a constraint: its kind and its name (253 characters)."""
@@ -42,6 +57,105 @@ class Invalid:
     """The object is no grant; ``why`` names the field."""
 
     why: str
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class WatchedGrants:
+    """The grants of the cluster; somebody runs ``watch``.
+
+    Args:
+        now: the time in UTC.
+        stale_seconds: after so long without a sign of life of the API server, no grant counts.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: ApiClient,
+        limits: Limits,
+        now: Callable[[], datetime] = _utc_now,
+        stale_seconds: float = STALE_SECONDS,
+    ) -> None:
+        self._now = now
+        self._most = limits.grants_per_namespace
+        self._stale_seconds = stale_seconds
+        self._known: dict[str, dict[str, Grant]] = defaultdict(dict)
+        """By namespace and name."""
+        self.invalid: dict[Key, str] = {}
+        """Objects that grant nothing, and why."""
+        self.watch = Watch(
+            client=client,
+            resource=BREAK_GLASSES,
+            bounds=Bounds(
+                objects=limits.watched_grants,
+                object_bytes=limits.watched_grant_bytes,
+                names=("watchedGrants", "watchedGrantBytes"),
+            ),
+            changed=self._changed,
+            keep=self._kept,
+            silence=SILENCE_SECONDS,
+        )
+
+    @property
+    def problem(self) -> str:
+        """Why no grant counts; "" where those that are there do."""
+        if not self.watch.synced.is_set():
+            return self.watch.problem
+        if self.watch.silent_seconds() >= self._stale_seconds:
+            return f"the API server was not heard of for {self._stale_seconds:.0f} seconds"
+        return ""
+
+    def of(self, namespace: str) -> Sequence[Grant]:
+        """Those in force in that namespace now; none where they are not known, or too many."""
+        if self.problem:
+            return ()
+        found = self._in_force(namespace)
+        return found if len(found) <= self._most else ()
+
+    def all(self) -> Sequence[Grant]:
+        """Those in force now, by namespace and name."""
+        return [grant for namespace in sorted(self._known) for grant in self.of(namespace)]
+
+    def crowded(self) -> Sequence[str]:
+        """Namespaces that have so many grants in force that none of them counts."""
+        return [namespace for namespace in sorted(self._known) if len(self._in_force(namespace)) > self._most]
+
+    def _in_force(self, namespace: str) -> list[Grant]:
+        known, now = self._known.get(namespace), self._now()
+        return [known[name] for name in sorted(known) if known[name].in_force(now)] if known else []
+
+    def _kept(self, found: JSONObject) -> JSONObject | None:
+        """What is kept of an object: what is read of it, or why it grants nothing. One that has ended is forgotten."""
+        read = grant_of(found)
+        if isinstance(read, Invalid):
+            return {"why": read.why}
+        if read.expires <= self._now():
+            return None
+        metadata = found["metadata"]
+        names = ("namespace", "name", "uid", "creationTimestamp")
+        return {"metadata": {name: metadata[name] for name in names if name in metadata}, "spec": found["spec"]}
+
+    def _changed(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            namespace, name = change.key
+            self.invalid.pop(change.key, None)
+            self._known[namespace].pop(name, None)
+            if change.now is not None:
+                self._take(change.key, Invalid(change.now["why"]) if "why" in change.now else grant_of(change.now))
+            if not self._known[namespace]:
+                del self._known[namespace]
+
+    def _take(self, key: Key, read: Grant | Invalid) -> None:
+        namespace, name = key
+        if isinstance(read, Invalid):
+            self.invalid[key] = read.why
+            log.warning("grant counts for nothing", namespace=namespace, grant=name, problem=read.why)
+            return
+        self._known[namespace][name] = read
+        log.info("grant", namespace=namespace, grant=name, expires=rfc3339(read.expires), policies=read.policies)
 
 
 class _Wrong(Exception):
@@ -63,6 +177,8 @@ def grant_of(found: JSONObject, now: datetime | None = None) -> Grant | Invalid:
 
 def _grant(found: JSONObject, now: datetime | None) -> Grant:
     metadata, spec = _object(found, "metadata"), _object(found, "spec")
+    if metadata.get("deletionTimestamp"):
+        raise _Wrong("it is being deleted, which revokes it")
     if unknown := sorted(set(spec) - _FIELDS, key=str):
         raise _Wrong(f"spec.{clean(str(unknown[0]), _SHOWN_CHARS)}: there is no such field")
     created = now if now is not None else _instant(metadata.get("creationTimestamp"), "metadata.creationTimestamp")

@@ -17,6 +17,7 @@ about here.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from portcullis.decision.exceptions import Subject
 from portcullis.errors import ConfigError
@@ -24,6 +25,9 @@ from portcullis.model.decision import Problem
 from portcullis.model.grant import Grant
 from portcullis.model.image import Repository
 from portcullis.model.imagepattern import ImagePattern, parse_pattern
+
+_KNOWN: Final = 1000
+"""Repositories of which a grant remembers whether it means them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +44,32 @@ class NamedImage:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
 class _Read:
-    """A grant with its patterns. ``patterns`` None: one of them cannot be read, so no image is meant."""
+    """A grant with its patterns."""
 
-    grant: Grant
-    patterns: tuple[ImagePattern, ...] | None
+    def __init__(self, grant: Grant) -> None:
+        self.grant = grant
+        self._patterns = _patterns(grant.images)
+        self._digests = frozenset(grant.digests)
+        self._known: dict[Repository, bool] = {}
 
     def means(self, image: NamedImage) -> bool:
-        grant = self.grant
-        if self.patterns is None or image.repository is None:
+        """Whether every condition on images holds for that one."""
+        if image.repository is None:
             return False
-        repository = image.repository
-        return (not self.patterns or any(pattern.matches(repository) for pattern in self.patterns)) and (
-            not grant.digests or (image.digest != "" and image.digest in grant.digests)
-        )
+        if self._digests and (not image.digest or image.digest not in self._digests):
+            return False
+        return self._matches(image.repository)
+
+    def _matches(self, repository: Repository) -> bool:
+        """A workload has thousands of violations at worst, of a hundred images."""
+        if repository not in self._known:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[repository] = self._patterns is not None and (
+                not self._patterns or any(pattern.matches(repository) for pattern in self._patterns)
+            )
+        return self._known[repository]
 
 
 class Grants:
@@ -62,7 +77,7 @@ class Grants:
 
     def __init__(self, grants: Iterable[Grant] = ()) -> None:
         self.all = tuple(sorted(grants, key=lambda grant: grant.id))
-        self._read = tuple(_Read(grant, _patterns(grant.images)) for grant in self.all)
+        self._read = tuple(map(_Read, self.all))
 
     def covering(self, subject: Subject, image: NamedImage | None, now: datetime) -> Grant | None:
         """The first that covers the violation wholly. ``image`` is what that is about; None for the whole request, or
@@ -117,6 +132,7 @@ def _applies(grant: Grant, subject: Subject, now: datetime) -> bool:
 
 
 def _patterns(images: Sequence[str]) -> tuple[ImagePattern, ...] | None:
+    """None where one of them cannot be read: then no image is meant."""
     try:
         return tuple(parse_pattern(text) for text in images)
     except ConfigError:
