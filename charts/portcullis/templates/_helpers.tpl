@@ -139,6 +139,9 @@ readOnlyRootFilesystem: true
         "pullSecrets" .Values.pullSecrets
         "caller" (include "portcullis.caller" . | fromJson))
       "audit" (dict "pages" $pages) -}}
+{{- if .Values.mutation.enabled -}}
+{{- $_ := set $own.cluster "mutation" (dict "webhook" $name "owners" .Values.mutation.owners) -}}
+{{- end -}}
 {{- $config = mergeOverwrite (dict "audit" (include "portcullis.store" . | fromYaml)) $config $own -}}
 {{- if eq .Values.opa.mode "sidecar" -}}
 {{- $config = mergeOverwrite $config (dict "opa" (dict "address" (include "portcullis.opaSocket" .))) -}}
