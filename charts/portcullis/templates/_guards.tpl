@@ -79,6 +79,7 @@
       "cluster.caller.pathSecret" "the chart makes that Secret"
       "cluster.caller.clientCertificate" "set caller.clientCertificate instead"
       "cluster.events" "set events.enabled instead"
+      "cluster.recheck" "set recheck instead"
       "cluster.breakGlass" "set breakGlass.enabled instead"
       "audit.pages.address" "set pages.service.enabled instead"
       "audit.pages.port" "set ports.pages instead"

@@ -119,6 +119,7 @@ class Rejudged:
     Args:
         passed: names of the policies that were evaluated and found nothing.
         break_glass: the grant by which the workload was let in, or stands now; "" where none was needed.
+        omitted: violations, undecided policies and moved tags beyond those that are kept.
     """
 
     owner: ObjectRef
@@ -131,6 +132,7 @@ class Rejudged:
     moved: tuple[MovedTag, ...] = ()
     break_glass: str = ""
     judged_at: datetime | None = None
+    omitted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,10 @@ class FindingFilter:
     policy: str = ""
     image: str = ""
     """A digest, or how the reference begins."""
+    moved: bool = False
+    """Only where a tag has moved."""
+    break_glass: bool = False
+    """Only what was let in by a grant, or stands by one, whatever its condition."""
 
 
 @dataclass(frozen=True, slots=True)

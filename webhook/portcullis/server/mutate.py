@@ -189,7 +189,7 @@ class PinHandler:
         if len(texts) > self._limits.distinct_images:
             message = f"{len(texts)} different images; the limit distinctImages is {self._limits.distinct_images}"
             return dict.fromkeys(texts, TooLarge(message))
-        access = access_of(request, self._reader.read(request))
+        access = access_of(request.namespace, self._reader.read(request).pod_spec or {})
 
         async def ask(text: str) -> None:
             asked[text] = await self._resolve(text, access)

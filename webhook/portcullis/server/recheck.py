@@ -1,4 +1,4 @@
-"""Judges again what runs, in rounds, where the configuration says so: of several replicas by the one that holds a Lease.
+"""Judges again what runs, in rounds, where the configuration says so: the replica that holds the Lease does it.
 
 The parts stand in modules of their own: who leads (leading.py), how fast it goes (pacing.py), the rounds (rounds.py)
 and what is made known of them (publishing.py). Here they are put together, looked at and counted.
@@ -11,9 +11,9 @@ from portcullis.model.running import Condition
 from portcullis.ports import Clock, Findings, Reporter, Workloads
 from portcullis.server.health import Check
 from portcullis.server.leading import Leading, Lease
-from portcullis.server.pacing import Courtesy
+from portcullis.server.pacing import Courtesy, Pace
 from portcullis.server.publishing import Publishing
-from portcullis.server.rounds import Judges, Rounds
+from portcullis.server.rounds import Judge, Rounds
 from portcullis.server.runningsections import RecheckSection
 from portcullis.server.telemetry import Metrics
 
@@ -23,7 +23,8 @@ class Recheck:
 
     Args:
         section: how often and how fast.
-        judges: begins the judging of a round.
+        judge: judges one workload after the other.
+        images: is waited for by ``judge`` before registries are asked for one more image.
         reporter: None where no reports are written.
         waiting: how many wait for an answer of the gate now.
         replica: who this is.
@@ -35,7 +36,8 @@ class Recheck:
         section: RecheckSection,
         lease: Lease,
         workloads: Workloads,
-        judges: Judges,
+        judge: Judge,
+        images: Pace,
         findings: Findings,
         reporter: Reporter | None,
         waiting: Callable[[], int],
@@ -55,12 +57,12 @@ class Recheck:
         )
         self.rounds = Rounds(
             workloads=workloads,
-            judges=judges,
+            judge=judge,
             findings=findings,
             publish=self.publishing,
             every_seconds=section.every_minutes * 60,
             workloads_per_second=section.workloads_per_second,
-            images_per_second=section.images_per_second,
+            images=images,
             courtesy=self._courtesy,
             replica=replica,
             clock=clock,
