@@ -158,10 +158,10 @@ async def test_many_results_are_put_and_removed_in_steps(
 
 
 async def test_a_round_has_so_many_groups_at_most(records: SqlRecords) -> None:
-    findings = SqlFindings(records=records, limits=replace(LIMITS, running_groups=2))
+    findings = SqlFindings(records=records, limits=replace(LIMITS, running_workloads=2))
     await findings.begin(a_round())
     await findings.put("first", [GOOD, FAILING])
-    with pytest.raises(RecordsError, match=r"at most 2 groups.*limits\.runningGroups"):
+    with pytest.raises(RecordsError, match=r"at most 2 groups.*limits\.runningWorkloads"):
         await findings.put("first", [WARNED])
 
 

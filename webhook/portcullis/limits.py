@@ -346,6 +346,14 @@ class Limits:
     """Between two writes about one object: a controller tries again after 10 ms, 20 ms, and so on."""
     events_per_second: float = 5.0
     """Writes in all, each two requests: of a cluster of which everything is refused the API server notices little."""
+    report_page_results: int = 200
+    """Results of one PolicyReport: few enough to be read, and to be written anew where one of them changes."""
+    report_page_bytes: int = 256 * KIB
+    """One PolicyReport as the API server stores it, which refuses objects of more than 1.5 MiB."""
+    report_pages: int = 50
+    """PolicyReports of one namespace. The worst results come first, and a result says how many have no room."""
+    report_writes_per_second: float = 10.0
+    """PolicyReports written or deleted, one after the other: the API server's database takes thousands, of less."""
 
     # -- judging again what runs -----------------------------------------------------------------------------
     recheck_at_once: int = 4
@@ -436,10 +444,6 @@ class Limits:
     """Of these, how many there are at once; one after the other is judged, beside the decisions of the gate."""
 
     # -- what runs ---------------------------------------------------------------------------------------
-    running_groups: int = 100_000
-    """Groups of pods of one round. Kubernetes is built for 150,000 pods; groups have three or more each."""
-    finding_bytes: int = 256 * KIB
-    """What is kept of one of them: a violation takes about 500 bytes. What is beyond is counted."""
     running_workloads: int = 20_000
     """Groups of equal pods that are judged again; the largest clusters have a few thousand workloads."""
     running_bytes: int = 64 * MIB
@@ -449,6 +453,8 @@ class Limits:
     images are judged one after the other, so few are needed at a time."""
     recheck_seconds: float = 120.0
     """For one workload that is judged again: nobody waits for the answer, and layers may have to be read."""
+    finding_bytes: int = 256 * KIB
+    """What is kept of one of them when it was judged: a violation takes about 500 bytes. What is beyond is counted."""
 
     # -- readers of the audit log ------------------------------------------------------------------------
     page_requests: int = 16

@@ -316,7 +316,7 @@ class Findings(Protocol):
         the worst is kept, and the rest counted (``omitted``). What is there already by its key stays.
 
         Raises:
-            RecordsError: also where the round is not the one that goes on, or has more than ``running_groups``.
+            RecordsError: also where the round is not the one that goes on, or has more than ``running_workloads``.
         """
         ...
 

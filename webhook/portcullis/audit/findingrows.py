@@ -21,7 +21,6 @@ from portcullis.audit.tables import key
 from portcullis.limits import Limits
 from portcullis.model.decision import UndecidedPolicy, Violation
 from portcullis.model.image import Digest
-from portcullis.model.ruling import Mode
 from portcullis.model.running import Condition, MovedTag, ObjectRef, Rejudged, Round
 
 RANKS = {condition: rank for rank, condition in enumerate(Condition)}
@@ -173,7 +172,7 @@ def _weight(part: _Part) -> int:
         return 0
     if isinstance(part, Violation):
         return 0 if part.refuses else 2
-    return 1 if part.mode is Mode.DENY else 3
+    return 1 if part.blocks else 3
 
 
 def _size(part: _Part) -> int:

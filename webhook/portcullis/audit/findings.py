@@ -57,7 +57,7 @@ class SqlFindings:
 
     Args:
         records: the store; it is opened and closed by others.
-        limits: ``finding_bytes``, ``running_groups``, ``search_rows``, ``read_seconds``.
+        limits: ``finding_bytes``, ``running_workloads``, ``search_rows``, ``read_seconds``.
     """
 
     def __init__(self, *, records: SqlRecords, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -72,7 +72,7 @@ class SqlFindings:
         for start in range(0, len(results), STEP):
             step = results[start : start + STEP]
             rows = await asyncio.to_thread(_rows, step, self._limits)
-            most = self._limits.running_groups
+            most = self._limits.running_workloads
             await self._records.change(partial(_put, round_id=round_id, rows=rows, most=most))
 
     async def finish(self, ended: Round) -> None:
@@ -166,7 +166,7 @@ def _put(connection: Connection, round_id: str, rows: Sequence[FindingRow], most
     number = _going_on(connection, round_id)
     there = connection.execute(select(func.count()).where(findings.c.round == number)).scalar_one()
     if there + len(rows) > most:
-        raise RecordsError(f"a round has at most {most} groups of running pods (limits.runningGroups)")
+        raise RecordsError(f"a round has at most {most} groups of running pods (limits.runningWorkloads)")
     given = [{**row.finding, "round": number} for row in rows]
     statement = ignoring(connection, findings, "round", "key").returning(findings.c.key, findings.c.number)
     numbers = {row.key: row.number for row in connection.execute(statement, given)}

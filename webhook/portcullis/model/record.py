@@ -174,6 +174,7 @@ class WorkloadUse:
     decision_id: str
     decided_at: datetime
     verdict: str
+    because: str
 
 
 @dataclass(frozen=True, slots=True)

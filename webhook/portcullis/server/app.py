@@ -20,6 +20,7 @@ from portcullis import __version__
 from portcullis.errors import ConfigError, PortcullisError
 from portcullis.model.decision import Decision
 from portcullis.model.request import AdmissionRequest
+from portcullis.reference.parse import parse_reference
 from portcullis.server.callers import Callers, callers_of
 from portcullis.server.checks import checks, observe
 from portcullis.server.clock import SystemClock
@@ -29,6 +30,7 @@ from portcullis.server.health import create_health_app, examine
 from portcullis.server.http import Receive, Scope, Send, failure
 from portcullis.server.lifecycle import address_of, background, bound, on_hangup, on_stop_signal, running, server
 from portcullis.server.live.mapgate import PolicyMapHandler
+from portcullis.server.mutate import PinHandler
 from portcullis.server.recording import Recorder
 from portcullis.server.registrar import Registrar, registered
 from portcullis.server.review.serving import Pages
@@ -58,10 +60,12 @@ class Webhook:
         reviews: ReviewHandler,
         maps: PolicyMapHandler | None,
         grants: "BreakGlassHandler | None" = None,
+        pins: PinHandler | None = None,
         standing: Callable[[], Standing],
     ) -> None:
         self.reviews = reviews
-        self.beside = [handler for handler in (maps, grants) if handler is not None]
+        self.pins = pins
+        self.beside = [handler for handler in (maps, grants, pins) if handler is not None]
         """What is asked on other paths about objects that are no workloads."""
         self.api = FastAPI(title="Portcullis", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -99,10 +103,14 @@ def create_app(
         callers=callers,
         tracing=tracing,
     )
+    pins = _pin_handler(parts, callers, lambda: reviews.draining)
+    if pins is not None:
+        pins.observe(metrics)
     return Webhook(
         reviews=reviews,
         maps=_map_handler(parts, callers),
         grants=_grant_handler(parts, callers, recorder(lambda *_: None)),
+        pins=pins,
         standing=parts.current,
     )
 
@@ -161,6 +169,24 @@ def _grant_handler(parts: Parts, callers: Callers, recorder: Recorder) -> "Break
         text=parts.redactor.text,
         limits=parts.limits,
         callers=callers,
+    )
+
+
+def _pin_handler(parts: Parts, callers: Callers, draining: Callable[[], bool]) -> PinHandler | None:
+    """What pins tags; None where the configuration asks for no such thing."""
+    mutation = parts.settings.cluster.mutation
+    if mutation is None:
+        return None
+    default = parts.settings.registries.default
+    return PinHandler(
+        reader=parts.reader,
+        parse=functools.partial(parse_reference, default_registry=default, limits=parts.limits),
+        registry=parts.registry,
+        clock=parts.clock,
+        limits=parts.limits,
+        callers=callers,
+        owners=mutation.owners,
+        draining=draining,
     )
 
 

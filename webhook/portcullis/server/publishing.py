@@ -75,7 +75,7 @@ class Publishing:
         await reporter.clear(names)
 
     async def _results(self, namespace: str) -> list[Rejudged]:
-        """All of one namespace. They come without documents, and ``running_groups`` bounds how many there are."""
+        """All of one namespace. They come without documents, and ``running_workloads`` bounds how many there are."""
         results: list[Rejudged] = []
         query, after = FindingFilter(namespace=namespace), ""
         while True:
