@@ -121,9 +121,7 @@ async def workload_page(request: Request, namespace: str, kind: str, name: str) 
             f"By the last round no {kind} {name} that you may see runs in {place or 'no namespace'}.",
             "It may be gone, or new since then. Begin with all that runs; the decisions tell what was admitted.",
         )
-    newest = RecordFilter(
-        namespace=place, kind=kind, name=name, visible=visible, dry_run=False, limit=SHOWN_DECISIONS
-    )
+    newest = RecordFilter(namespace=place, kind=kind, name=name, visible=visible, dry_run=False, limit=SHOWN_DECISIONS)
     return render(
         request,
         "running_workload.html.j2",

@@ -74,7 +74,9 @@ def running_sentence(result: Rejudged) -> str:
     refusing = list(dict.fromkeys(one.policy for one in decision.violations if one.refuses))
     if result.condition is Condition.FAILING:
         parts = [f"it violates {listed(refusing)}"] if refusing else []
-        parts += [f"{count(len(result.moved), 'tag has', 'tags have')} moved since it was admitted"] * bool(result.moved)
+        parts += [f"{count(len(result.moved), 'tag has', 'tags have')} moved since it was admitted"] * bool(
+            result.moved
+        )
         return f"{what} fails: {' and '.join(parts) or 'what it violates is not kept'}."
     if result.condition is Condition.UNKNOWN:
         blocked = list(dict.fromkeys(one.policy for one in decision.undecided if one.blocks))
