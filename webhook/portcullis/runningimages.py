@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from portcullis.collecting import Collector, problem_of
 from portcullis.errors import DeadlineExceeded, InvalidReference, NotFound, RegistryError, UnknownContent
 from portcullis.limits import Limits
-from portcullis.model.decision import Problem, Stage
+from portcullis.model.decision import Stage
 from portcullis.model.facts import ImageFacts
 from portcullis.model.image import DIGEST, Access, Digest, ImageReference, Repository, ResolvedImage
 from portcullis.model.request import AdmissionRequest
