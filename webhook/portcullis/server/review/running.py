@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fastapi import APIRouter
@@ -53,7 +53,7 @@ async def running_page(request: Request) -> Response:
     if search.faults:
         return _page(request, search, 400)
     page = await _results(parts.findings, search, visible)
-    query = FindingFilter(**{name: value for name, value in _conditions(search.query).items() if name != "condition"})
+    query = replace(search.query, condition=None)
     return _page(
         request,
         search,
@@ -62,10 +62,6 @@ async def running_page(request: Request) -> Response:
         totals=await parts.findings.totals(visible, query),
         policies=() if search.values else (await parts.findings.policies(visible))[:TOP_POLICIES],
     )
-
-
-def _conditions(query: FindingFilter) -> dict[str, object]:
-    return {name: getattr(query, name) for name in FindingFilter.__slots__}
 
 
 def _page(request: Request, search: RunningSearch, status: int = 200, **found: object) -> Response:

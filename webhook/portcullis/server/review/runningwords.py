@@ -11,8 +11,6 @@ from portcullis.text import clean
 
 NO_NAMESPACE: Final = "-"
 """In an address, for what lives in no namespace; no namespace can have that name."""
-TAG_MOVED: Final = "tag-moved"
-"""The reason code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ def moved_words(moved: MovedTag) -> str:
 def running_whys(result: Rejudged) -> tuple[Why, ...]:
     """What counted, what makes it fail first."""
     moved = tuple(
-        Why(TAG_MOVED, clean(moved_words(one), 300), refuses=True, is_policy=False) for one in result.moved[:1]
+        Why(one.reason, clean(moved_words(one), 300), refuses=True, is_policy=False) for one in result.moved[:1]
     )
     return (*moved, *whys(result.decision))
 
