@@ -47,7 +47,7 @@ class Reader:
     def __init__(self, release: Installed, folder: Path) -> None:
         self.release = release
         self.folder = folder
-        own = release.values("audit")
+        own = release.values("audit", policies={})
         del own["profile"]
         (folder / "own.yaml").write_text(yaml.safe_dump(own))
         (example,) = re.findall(r"```yaml\n(.*?)```", SECTION, re.DOTALL)
