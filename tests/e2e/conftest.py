@@ -10,11 +10,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from e2e.cluster.sharing import SharedPlane
 
 from e2e.cluster.gate import Installed, prepared, shared_store
 from e2e.cluster.programs import Cluster, control_plane
 from e2e.cluster.registry import SampleRegistry
-from e2e.cluster.sharing import SharedPlane
 from e2e.support import RunningDemo
 
 START_SECONDS = 110
