@@ -48,7 +48,7 @@ class Violation(Answer):
     docs: str
     details: dict[str, Any]
     exception: str
-    """That covers it."""
+    """That covers it, or the id of a grant (``break-glass:…``)."""
     excepted_until: Instant | None
 
 
@@ -58,6 +58,25 @@ class Undecided(Answer):
     policy: str
     mode: Mode
     problems: tuple[Problem, ...]
+    exception: str
+    """The id of the grant that covers it."""
+    excepted_until: Instant | None
+
+
+class Grant(Answer):
+    """What a BreakGlass said when it let something through."""
+
+    id: str
+    namespace: str
+    name: str
+    uid: str
+    policies: tuple[str, ...]
+    images: tuple[str, ...]
+    digests: tuple[str, ...]
+    covers_problems: bool
+    reason: str
+    created: Instant
+    expires: Instant
 
 
 class JudgedImage(Answer):
@@ -100,6 +119,8 @@ class Record(Answer):
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
     images: tuple[JudgedImage, ...]
+    grants: tuple[Grant, ...]
+    """Those that cover something."""
     policy_revision: str
     elapsed_ms: float
     message: str
