@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from e2e.cluster.api import ApiError
 from e2e.cluster.gate import RELEASE, Installed
 from e2e.cluster.objects import JSON, container, workload
 from e2e.cluster.programs import until
@@ -103,6 +104,10 @@ def granted(gate: Installed, name: str, **spec: Any) -> Iterator[None]:
 
 def metric_of(gate: Installed) -> float:
     return metric(gate.kubelet.alive[0], "grants_in_force")
+
+
+def message_of(record: JSON) -> str:
+    return str(json.loads(record["body"])["decision"]["message"])
 
 
 def admission(gate: Installed, name: str) -> JSON:
@@ -210,7 +215,7 @@ def test_a_deployment_and_its_pods_pass_by_the_grant_of_one_image_and_nothing_el
         *("BreakGlass", "CREATE", OPS),
         "admitted",
     )
-    assert f"why: {REASON}" in json.loads(record["body"])["message"]
+    assert f"why: {REASON}" in message_of(record)
 
     until(lambda: apply(gate, DEV, legacy)[0], "the Deployment to be admitted")
     (admitted,) = [one for one in gate.records_of("legacy") if one["verdict"] == "admitted" and not one["dry_run"]][:1]
@@ -251,30 +256,43 @@ def test_a_deployment_and_its_pods_pass_by_the_grant_of_one_image_and_nothing_el
     until(lambda: not apply(gate, DEV, pod(gate, "late", ROOT))[0], "the end of the grant")
     ended = gate.records_of("inc-1")[1]
     assert (ended["operation"], ended["username"]) == ("DELETE", OPS)
-    assert "break-glass:shop/inc-1 is deleted" in json.loads(ended["body"])["message"]
+    assert "break-glass:shop/inc-1 is deleted" in message_of(ended)
 
 
 # -- how long --------------------------------------------------------------------------------------------------------
 
 
 def test_a_grant_ends_at_its_instant(gate: Installed) -> None:
-    tried = pod(gate, "timed", ROOT)
-    with granted(gate, "short", seconds=8) as _:
-        ends = datetime.fromisoformat(gate.cluster.api.get(path_of("short"))["spec"]["expires"])
-        created = []
-        while datetime.now(UTC) < ends + timedelta(seconds=2):
-            begun = datetime.now(UTC)
-            command = ("create", "--dry-run=server", "-f", "-")
-            done = gate.cluster.kubectl(*command, stdin=yaml.safe_dump(tried), ok=None)
-            created.append((begun, datetime.now(UTC), done.returncode == 0))
-            time.sleep(0.1)
-    assert all(admitted for _, until_then, admitted in created if until_then < ends)
-    assert not any(admitted for begun, _, admitted in created if begun >= ends)
-    assert {admitted for _, _, admitted in created} == {True, False}
+    """Nothing is admitted that was asked for at its end or later."""
+    made, tried = grant("short", seconds=6), pod(gate, "timed", ROOT)
+    ends = datetime.fromisoformat(made["spec"]["expires"])
+    gate.cluster.api.post(path_of(""), made)
+    asked = []
+    while datetime.now(UTC) < ends + timedelta(seconds=2):
+        begun = datetime.now(UTC)
+        asked.append((begun, datetime.now(UTC) if _admitted(gate, tried) else None))
+        time.sleep(0.05)
+    admitted = [begun for begun, answered in asked if answered is not None]
+    assert admitted, asked
+    assert all(begun < ends for begun in admitted)
+    assert any(begun >= ends for begun, _ in asked)
+    refused = [begun for begun, answered in asked if answered is None and begun > admitted[0]]
+    assert all(begun >= ends - timedelta(seconds=1) for begun in refused), "it counted to its end"
+    gate.cluster.kubectl("delete", "bg", "short", "--namespace", SHOP)
+
+
+def _admitted(gate: Installed, tried: JSON) -> bool:
+    try:
+        gate.cluster.api.post(f"/api/v1/namespaces/{SHOP}/pods?dryRun=All", tried)
+    except ApiError as error:
+        assert error.code == 403, error
+        return False
+    return True
 
 
 def path_of(name: str) -> str:
-    return f"/apis/portcullis.dev/v1/namespaces/{SHOP}/breakglasses/{name}"
+    """Of a grant; of all, for ""."""
+    return f"/apis/portcullis.dev/v1/namespaces/{SHOP}/breakglasses{'/' if name else ''}{name}"
 
 
 def test_a_grant_that_is_being_deleted_counts_no_more(gate: Installed) -> None:
