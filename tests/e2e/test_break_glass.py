@@ -1,5 +1,6 @@
 """Grants of an emergency on a real API server: the kind with its validation, who may make them, what they let through
-and what not, for how long, and while registry, policy engine and database are away."""
+and what not, for how long, and while registry, policy engine and database are away. And exceptions, by every command.
+"""
 
 import contextlib
 import json
@@ -28,7 +29,17 @@ from portcullis.times import rfc3339
 
 pytestmark = pytest.mark.timeout(600)
 
-SHOP, BANK = "shop", "bank"
+SHOP, BANK, LEGACY = "shop", "bank", "legacy"
+EXCEPTIONS = [
+    {
+        "id": "EX-1",
+        "policies": ["image-user"],
+        "match": {"namespaces": [LEGACY]},
+        "reason": "moves in January",
+        "owner": "shop@acme.example",
+        "expires": "2099-01-31T00:00:00Z",
+    }
+]
 OPS, DEV = "ops@acme.example", "dev@acme.example"
 """Both may make workloads in both namespaces; ops may break the glass in one."""
 AWAY = "127.0.0.1:1/acme/web:1"
@@ -40,13 +51,14 @@ CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/breakglasses.port
 @pytest.fixture(scope="module")
 def gate(release: Installed) -> Iterator[Installed]:
     """Afterwards nothing is left of the kind either."""
-    for namespace in (SHOP, BANK):
+    for namespace in (SHOP, BANK, LEGACY):
         release.cluster.namespace(namespace)
         for user in (OPS, DEV):
             bind(release, namespace, "edit", user)
     loopback = {"insecure": True, "private": True}
     hosts = {release.registry.host: loopback, "127.0.0.1:1": loopback}
-    values = release.values("enforce", registries={"hosts": hosts}, limits={"failureSeconds": 1})
+    config = {"registries": {"hosts": hosts}, "limits": {"failureSeconds": 1}, "exceptions": EXCEPTIONS}
+    values = release.values("enforce", **config)
     release.helm("install", *PATIENT, values=values, seconds=320)
     bind(release, SHOP, f"{RELEASE}-break-glass", OPS)
     until(lambda: "matchConditions" not in release.webhook(), "the webhook to be called")
@@ -382,3 +394,68 @@ def test_registry_engine_and_database_all_away(gate: Installed) -> None:
     kept = until(lambda: [one for one in gate.records_of("dark") if one["because"] == "break-glass"], "the record", 60)
     assert kept[-1]["id"] == annotations["decision-id"]
     gate.cluster.kubectl("delete", "bg", "blackout", "--namespace", SHOP)
+
+
+# -- exceptions ------------------------------------------------------------------------------------------------------
+
+
+def test_an_exception_counts_alike_for_webhook_check_replay_and_scan(gate: Installed, tmp_path: Path) -> None:
+    made, said = apply(gate, DEV, pod(gate, "old", ROOT, namespace=LEGACY))
+    assert made, said
+    assert "[image-user] excepted by EX-1 until 2099-01-31T00:00Z" in said
+    runs(gate, "old")
+    manifest = tmp_path / "pod.yaml"
+    manifest.write_text(yaml.safe_dump(pod(gate, "old", ROOT, namespace=LEGACY)))
+    for exceptions, counts in ((EXCEPTIONS, True), (ended(EXCEPTIONS), False)):
+        config = configuration(gate, tmp_path, exceptions)
+        checked = portcullis("check", str(manifest), "--config", str(config), "-o", "json")
+        (decision,) = json.loads(checked.stdout)["decisions"]
+        scanning = ("scan", "--namespace", LEGACY, "--kubeconfig", str(gate.cluster.kubeconfig))
+        scanned = portcullis(*scanning, "--config", str(config), "-o", "json")
+        (running,) = json.loads(scanned.stdout)["workloads"]
+        assert (checked.returncode, scanned.returncode) == ((0, 0) if counts else (1, 1))
+        assert running["condition"] == ("excepted" if counts else "failing")
+        for found in (decision, running):
+            assert found["verdict"] == ("admitted" if counts else "refused")
+            assert found["because"] == ("exception" if counts else "judged")
+            assert [one["exception"] for one in found["violations"] if one["policy"] == "image-user"] == (
+                ["EX-1"] if counts else [""]
+            )
+
+        # What was admitted was so at its time; without the exception it would not have been.
+        draft = configuration(gate, tmp_path, exceptions if counts else [])
+        replayed = portcullis("replay", "--namespace", LEGACY, "--config", str(draft), "-o", "json")
+        flips = json.loads(replayed.stdout)["flips"]
+        assert flips == ([] if counts else [{"from": "admitted", "to": "refused", "count": 1}])
+
+
+def configuration(gate: Installed, folder: Path, exceptions: list[JSON]) -> Path:
+    """As the gate has it, for a command beside it."""
+    (database,) = gate.kubelet.claims.glob("*/audit.db")
+    config = gate.values("enforce")["config"]
+    config["trust"]["signers"] = {"ci": {"key": {"pem": gate.registry.public_key}}}
+    config |= {"exceptions": exceptions, "audit": {"database": f"sqlite:///{database}"}}
+    path = folder / "portcullis.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def ended(exceptions: list[JSON]) -> list[JSON]:
+    """The same, whose last instant is over."""
+    return [{**one, "expires": rfc3339(datetime.now(UTC))} for one in exceptions]
+
+
+def runs(gate: Installed, name: str) -> None:
+    """A kubelet has pulled the image of the pod and started it."""
+    path = f"/api/v1/namespaces/{LEGACY}/pods/{name}"
+    (record,) = [one for one in gate.records_of(name) if one["verdict"] == "admitted"]
+    (image,) = json.loads(record["body"])["decision"]["images"]
+    status = {
+        "name": "c0",
+        "image": image["written"],
+        "imageID": f"{image['written'].rpartition(':')[0]}@{image['digest']}",
+        "ready": True,
+        "restartCount": 0,
+        "state": {"running": {}},
+    }
+    gate.cluster.api.patch(f"{path}/status", {"status": {"phase": "Running", "containerStatuses": [status]}})
