@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from e2e.cluster.sharing import SharedPlane
 
 from e2e.cluster.gate import Installed, prepared, shared_store
 from e2e.cluster.programs import Cluster, control_plane
@@ -59,10 +60,27 @@ def _read(process: "subprocess.Popen[str]") -> RunningDemo:
     pytest.fail(f"the demo ended early:\n{''.join(printed)}\n{process.stderr.read()}")
 
 
+@pytest.fixture(scope="session")
+def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedPlane]:
+    """For the files of one worker, one after the other."""
+    plane = SharedPlane(lambda: tmp_path_factory.mktemp("cluster"))
+    yield plane
+    plane.close()
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """etcd, API server and controller manager, for the tests of one file."""
-    with control_plane(tmp_path_factory.mktemp("cluster")) as running:
+def cluster(shared_plane: SharedPlane) -> Iterator[Cluster]:
+    """etcd, API server and controller manager, for the tests of one file: it finds there what a new cluster has. A file
+    that leaves thousands of objects behind, or starts the API server with other options, overrides this fixture by
+    ``own_cluster``."""
+    yield shared_plane.take()
+    shared_plane.give_back()
+
+
+@pytest.fixture(scope="module")
+def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Started for one file, and ended with it."""
+    with control_plane(tmp_path_factory.mktemp("own-cluster")) as running:
         yield running
 
 

@@ -33,7 +33,6 @@ DISK_BYTES = 64 * 1024 * 1024
 @pytest.fixture(scope="module")
 def claims(release: Installed) -> Iterator[Path]:
     """Where the volumes of claims lie: a small file system of its own, where we may mount one."""
-    release.kubelet.claims.mkdir()
     size = f"size={DISK_BYTES}"
     command = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(release.kubelet.claims)]
     mounted = subprocess.run(command, capture_output=True).returncode == 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from e2e.cluster.gate import CHART, NAMESPACE, RELEASE, Installed, shared_store
+from e2e.cluster.gate import CHART, FEW, NAMESPACE, RELEASE, Installed, shared_store
 from e2e.cluster.programs import until
 from e2e.faulting.joining import Fate, joined, postgres_records
 from e2e.faulting.stream import Stream
@@ -81,7 +81,7 @@ def test_two_configurations_with_other_policies_side_by_side(gate: Installed) ->
     """A rollout that stops half-way: both decide, each by its own, and record into one log that holds together."""
     before = {pod.uid for pod in gate.kubelet.alive}
     changed = {
-        **gate.values("enforce", audit={"database": gate.database_url}, policies={"modes": {"image-pinned": "audit"}}),
+        **gate.values("enforce", policies={"enabled": list(FEW), "modes": {"image-pinned": "audit"}}),
         "policyConfigMaps": ["teams"],
     }
     deployment = ("deployment", RELEASE, "--namespace", NAMESPACE)

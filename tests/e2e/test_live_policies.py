@@ -73,15 +73,14 @@ def pod(gate: Installed, name: str, namespace: str = SHOP, **labels: str) -> dic
 
 
 @pytest.fixture(scope="module")
-def gate(release: Installed) -> Iterator[Installed]:
+def gate(release: Installed) -> Installed:
     """Installed, refusing; with the whole library, namespaces and services watched."""
     release.cluster.namespace(SHOP)
     services = {"inventory": [{"resource": "services"}]}
-    release.helm("install", values={**release.values("enforce", cluster=services), **PATIENT})
+    release.helm("install", values={**release.values("enforce", cluster=services, policies={}), **PATIENT})
     until(lambda: release.webhook()["clientConfig"].get("caBundle"), "the CA in the webhook configuration")
     until(lambda: "matchConditions" not in release.webhook(), "the webhook to be called")
-    yield release
-    release.helm("uninstall")
+    return release
 
 
 def refused(gate: Installed, made: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ import pytest
 from e2e.cluster.api import ApiError
 from e2e.cluster.gate import NAMESPACE, RELEASE, Installed, assert_joined
 from e2e.cluster.objects import container, workload
-from e2e.cluster.programs import until
+from e2e.cluster.programs import Cluster, until
 from e2e.cluster.registry import MOVING, SLOW, SampleRegistry
 
 SHOP, BANK, FARM = "shop", "bank", "farm"
@@ -83,6 +83,12 @@ def sample_registry() -> Iterator[PrivateRegistry]:
         assert isinstance(registry, PrivateRegistry)
         registry.closed = True
         yield registry
+
+
+@pytest.fixture(scope="module")
+def cluster(own_cluster: Cluster) -> Cluster:
+    """Ten thousand objects are left behind."""
+    return own_cluster
 
 
 @pytest.fixture(scope="module")

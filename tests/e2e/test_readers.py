@@ -9,7 +9,6 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
@@ -28,7 +27,7 @@ BOUND = {"limits": {"readerSeconds": 0.5, "tokenReviewSeconds": 0.5, "loginSecon
 
 
 @pytest.fixture(scope="module")
-def gate(release: Installed) -> Iterator[Installed]:
+def gate(release: Installed) -> Installed:
     """Installed with pages that readers log in to; a decision in each of two namespaces."""
     cluster = release.cluster
     for namespace in ("shop", "bank"):
@@ -51,8 +50,7 @@ def gate(release: Installed) -> Iterator[Installed]:
         pod = workload("Pod", f"of-{namespace}", namespace, container("web", release.registry.image(GOOD)))
         until(lambda pod=pod: not _created(release, pod), "admission", 60)  # type: ignore[misc]
         until(lambda namespace=namespace: release.records_of(f"of-{namespace}"), "the record")  # type: ignore[misc]
-    yield release
-    release.helm("uninstall")
+    return release
 
 
 def _created(gate: Installed, pod: dict[str, Any]) -> str:

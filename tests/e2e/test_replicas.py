@@ -100,11 +100,10 @@ def test_a_budget_keeps_the_last_one(gate: Installed, stream: Stream) -> None:
     assert failures(stream) == []
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_a_replica_that_is_told_to_stop_fails_nothing(gate: Installed, stream: Stream, which: int) -> None:
+def test_a_replica_that_is_told_to_stop_fails_nothing(gate: Installed, stream: Stream) -> None:
     """SIGTERM, as after a liveness probe that failed: its pod stays, and nobody but the probe of readiness tells the
     cluster."""
-    pod = both_ready(gate)[which]
+    pod, _ = both_ready(gate)
     before = pod.process.pid
     pod.gate.send(signal.SIGTERM)
     restarted(gate, pod, before)
@@ -112,10 +111,9 @@ def test_a_replica_that_is_told_to_stop_fails_nothing(gate: Installed, stream: S
     assert failures(stream) == []
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_a_killed_replica_fails_only_what_it_held(gate: Installed, stream: Stream, which: int) -> None:
+def test_a_killed_replica_fails_only_what_it_held(gate: Installed, stream: Stream) -> None:
     """kill -9: see Loss for what nobody can save. What is asked later goes to the other one, and fails nothing."""
-    pod = both_ready(gate)[which]
+    _, pod = both_ready(gate)
     before = pod.process.pid
     loss = kill(gate, pod)
     restarted(gate, pod, before)

@@ -25,6 +25,9 @@ SIGNER = "signer-ci"
 """The Secret with the public key of who signs scans."""
 DATABASE = "audit-database"
 """The Secret with the password of the shared store."""
+FEW = ("image-pinned", "image-user", "scan-required")
+"""The policies by which the images of the tests differ. The library as a whole, which costs each start of a gate
+seconds, is installed by test_admission.py, test_install.py and test_live_policies.py."""
 CHART = Path(__file__).resolve().parents[3] / "charts" / "portcullis"
 
 
@@ -72,7 +75,8 @@ class Installed:
         return done.stdout
 
     def values(self, profile: str, **config: Any) -> dict[str, Any]:
-        """What the tests need beside the defaults: a registry on loopback that they trust, and little patience."""
+        """What the tests need beside the defaults: a registry on loopback that they trust, few policies, and little
+        patience. ``policies={}`` leaves the whole library."""
         host, loopback = self.registry.host, {"insecure": True, "private": True}
         accept = [{"predicates": ["vulnerability"], "signers": ["ci"]}]
         return {
@@ -80,6 +84,7 @@ class Installed:
             **self.replicated,
             "config": {
                 **({"audit": {"database": self.database_url}} if self.database else {}),
+                "policies": {"enabled": list(FEW)},
                 "server": {"stopDelaySeconds": 1},
                 "registries": {"hosts": {host: loopback}},
                 "trust": {

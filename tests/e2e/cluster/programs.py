@@ -51,6 +51,8 @@ class Cluster:
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     commands: dict[str, Sequence[str]] = field(default_factory=dict)
     """The arguments of each program that was started."""
+    _audited: int = 0
+    """Where in the API server's audit log its events begin for those who read them now."""
 
     @property
     def audit_log(self) -> Path:
@@ -104,11 +106,22 @@ class Cluster:
 
     def audit_events(self) -> list[dict[str, Any]]:
         """The API server's own audit log; a line that is being written is left out."""
-        lines = self.audit_log.read_text().splitlines(keepends=True) if self.audit_log.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        if not self.audit_log.exists():
+            return []
+        with self.audit_log.open("rb") as log:
+            log.seek(self._audited)
+            return [json.loads(line) for line in log if line.endswith(b"\n")]
+
+    def forget_audit_events(self) -> None:
+        """Those until now are of somebody else."""
+        self._audited = self.audit_log.stat().st_size if self.audit_log.exists() else 0
 
 
-def until(look: Any, what: str, seconds: float = 30.0, pause: float = 0.05) -> Any:
+PATIENCE_SECONDS = 120.0
+"""How long is waited for what takes a second on an idle machine: that it takes long is no failure."""
+
+
+def until(look: Any, what: str, seconds: float = PATIENCE_SECONDS, pause: float = 0.05) -> Any:
     """What ``look`` gives as soon as that is true."""
     end = time.monotonic() + seconds
     while True:

@@ -17,7 +17,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/ (discovery,
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,7 +28,18 @@ from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
 from portcullis.cluster.client import FAULTS, bounded_json, in_cluster, reason_of
-from portcullis.cluster.reportobjects import APIS, LABEL, Page, ReportApi, Wanted, contents, free, name_of, pages_of
+from portcullis.cluster.reportobjects import (
+    APIS,
+    LABEL,
+    Content,
+    Page,
+    ReportApi,
+    Wanted,
+    contents,
+    free,
+    name_of,
+    pages_of,
+)
 from portcullis.cluster.reportpages import divide
 from portcullis.cluster.reportresults import passes, results_of
 from portcullis.cluster.resources import Resource, ask
@@ -44,9 +55,10 @@ NAMES: Final = 20
 """Of others, that one page goes out of the way of."""
 DISCOVERY_SECONDS: Final = 60.0
 
-_CHUNK: Final = 5
-"""Pages of one answer, any of which somebody may have made as large as the API server takes."""
-_CHUNK_BYTES: Final = 16 * 1024 * 1024
+_CHUNK: Final = 2
+"""Pages of one answer: more would be read for longer than an admission should wait. Any of them somebody may have made
+as large as the API server takes."""
+_CHUNK_BYTES: Final = 8 * 1024 * 1024
 _NAMES_CHUNK: Final = 500
 _ANSWER_BYTES: Final = 4 * 1024 * 1024
 _MERGE: Final = "application/merge-patch+json"
@@ -167,13 +179,16 @@ class PolicyReports:
         for page in found.values():
             await self._delete(resource, page)
 
-    async def _make(
-        self, wanted: Wanted, resource: Resource, number: int, content: Mapping[str, Any], used: set[int]
-    ) -> bool:
+    async def _make(self, wanted: Wanted, resource: Resource, number: int, content: Content, used: set[int]) -> bool:
         """Under this number, or the next that nobody has; False where the namespace is going, or has gone."""
         for _ in range(NAMES):
             metadata = {"name": name_of(number), "namespace": wanted.namespace, "labels": dict([LABEL])}
-            whole = {"apiVersion": resource.group_version, "kind": wanted.api.kind, "metadata": metadata, **content}
+            whole = {
+                "apiVersion": resource.group_version,
+                "kind": wanted.api.kind,
+                "metadata": metadata,
+                **content.body,
+            }
             status, said = await self._send("POST", resource.path, whole)
             if status == 404 or (status == 403 and b"NamespaceTerminating" in said):
                 return False
@@ -187,8 +202,8 @@ class PolicyReports:
             used.add(number)
         raise _Changed
 
-    async def _change(self, resource: Resource, page: Page, content: Mapping[str, Any]) -> None:
-        patch = {"metadata": {"resourceVersion": page.version}, **content}
+    async def _change(self, resource: Resource, page: Page, content: Content) -> None:
+        patch = {"metadata": {"resourceVersion": page.version}, **content.body}
         status, said = await self._send("PATCH", f"{resource.path}/{quote(page.name, safe='')}", patch)
         if status in (404, 409):
             raise _Changed
@@ -252,7 +267,7 @@ class PolicyReports:
                 )
                 async with response:
                     found = await bounded_json(response, limit, "a list of reports")
-            pages, following = pages_of(found, self._limits.report_page_results)
+            pages, following = await asyncio.to_thread(pages_of, found, self._limits.report_page_results)
             for page in pages:
                 yield page
             if not following:
