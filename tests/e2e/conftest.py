@@ -15,10 +15,17 @@ from e2e.cluster.gate import Installed, prepared, shared_store
 from e2e.cluster.programs import Cluster, control_plane
 from e2e.cluster.registry import SampleRegistry
 from e2e.cluster.sharing import SharedPlane
-from e2e.support import RunningDemo
+from e2e.support import FORKER, RunningDemo
 
-START_SECONDS = 110
+START_SECONDS = 180
 STOP_SECONDS = 30
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forker() -> Iterator[None]:
+    """Commands are its children."""
+    yield
+    FORKER.close()
 
 
 @pytest.fixture(scope="session")
