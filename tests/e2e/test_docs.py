@@ -209,7 +209,7 @@ def test_the_refusal_at_the_top_is_what_the_policies_say(running_demo: RunningDe
     said = set()
     # A copy in a repository of its own: other tests may attach a scan to the original meanwhile.
     unscanned = [f"{running_demo.registry}/acme/{name}" for name in ("model:0.3.0", "unscanned:1")]
-    subprocess.run(["crane", "copy", "--insecure", *unscanned], check=True, capture_output=True, timeout=60)
+    subprocess.run(["crane", "copy", "--insecure", *unscanned], check=True, capture_output=True, timeout=120)
     for image in ("acme/legacy:2.1.0", "acme/unscanned:1"):  # the one runs as root, the other has no scan
         container = {"name": "web", "image": f"{running_demo.registry}/{image}"}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": {"containers": [container]}}
@@ -230,7 +230,7 @@ def run(words: Sequence[str], folder: Path, *, anew: bool) -> None:
     if LOG in words and not (folder / LOG).exists():
         serve(("serve", "--config", "portcullis.yaml"), folder)
     if program == "make":
-        done = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
     elif program == "portcullis" and arguments[0] == "serve":
         serve(arguments, folder)
@@ -272,6 +272,6 @@ def serve(arguments: Sequence[str], folder: Path) -> None:
         if '"serving"' in line:
             process.send_signal(signal.SIGTERM)
             break
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=120)
     assert process.returncode == 0, "".join(seen)
     (folder / LOG).write_text("".join(seen) + rest)

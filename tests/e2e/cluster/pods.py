@@ -120,7 +120,7 @@ class Kubelet:
             yield self
         finally:
             self._stop.set()
-            self._thread.join(30)
+            self._thread.join(60)
             for pod in self.pods.values():
                 _end(pod)
             if self._fault is not None:
@@ -351,7 +351,7 @@ def _end(pod: Running) -> None:
         container.send(signal.SIGTERM)
     for container in pod.containers.values():
         try:
-            container.process.wait(20)
+            container.process.wait(60)
         except subprocess.TimeoutExpired:
             container.process.kill()
             container.process.wait()
