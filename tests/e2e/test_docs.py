@@ -161,7 +161,7 @@ def _write_examples(folder: Path, page: str) -> None:
         (folder / name).write_text(content)
 
 
-@pytest.mark.timeout(900)  # a page shows up to twenty commands
+@pytest.mark.timeout(1800)  # a page shows up to twenty commands
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_a_page_works(page: str, folder: Path, running_demo: RunningDemo) -> None:
     image = f"{running_demo.registry}/acme/web:1.4.2"

@@ -224,7 +224,6 @@ class Asker:
                 self.failures.append(str(error))
 
 
-@pytest.mark.timeout(900)
 def test_swaps_under_load_lose_no_answer(gate: Installed) -> None:
     """A small set, so that they are quick."""
     before = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "base", "namespace": NAMESPACE}}

@@ -97,7 +97,7 @@ def gate(release: Installed) -> Iterator[Installed]:
         release.cluster.namespace(name)
     listed = [{"namespace": SHOP}, {"namespace": BANK, "names": ["login"]}]
     values = {**release.values("enforce"), "pullSecrets": listed, "webhook": {"timeoutSeconds": 30}}
-    release.helm("install", "--timeout", "240s", values=values)
+    release.helm("install", values=values)
     until(lambda: release.webhook()["clientConfig"].get("caBundle"), "the CA in the webhook configuration")
     until(lambda: "matchConditions" not in release.webhook(), "the webhook to be called")
     yield release

@@ -271,7 +271,8 @@ class Kubelet:
     def _start(self, pod: JSON) -> None:
         uid = pod["metadata"]["uid"]
         spec = pod["spec"]
-        named = [entry for one in spec["containers"] for entry in one.get("ports", [])]
+        beside = spec.get("initContainers", [])
+        named = [entry for one in (*beside, *spec["containers"]) for entry in one.get("ports", [])]
         true = free_ports(len(named))
         number = len(self.pods) + 1
         running = Running(
@@ -283,7 +284,6 @@ class Kubelet:
             ports={entry["containerPort"]: port for entry, port in zip(named, true, strict=True)},
             named={entry.get("name", ""): port for entry, port in zip(named, true, strict=True)},
         )
-        beside = spec.get("initContainers", [])
         assert all(one.get("restartPolicy") == "Always" for one in beside), "init containers that end are not done"
         self._start_containers(pod, beside or spec["containers"], running)
         self.pods[uid] = running
