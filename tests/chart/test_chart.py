@@ -102,11 +102,23 @@ def test_kubeconform_sees_a_slip(right: str, wrong: str, complaint: str) -> None
 
 
 def test_every_object_is_in_its_place() -> None:
-    cluster_wide = {"ClusterRole", "ClusterRoleBinding", "FlowSchema", "ValidatingWebhookConfiguration"}
+    cluster_wide = {
+        "ClusterRole",
+        "ClusterRole/break-glass",
+        "ClusterRole/break-glass-reader",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "FlowSchema",
+        "ValidatingWebhookConfiguration",
+    }
     found = objects()
     for kind, item in found.items():
         assert ("namespace" in item["metadata"]) == (kind not in cluster_wide), kind
-        assert item["metadata"]["name"] == ("portcullis-shared" if kind == "Secret/shared" else "portcullis")
+        part = kind.partition("/")[2]
+        name = f"portcullis-{part}" if part else "portcullis"
+        assert item["metadata"]["name"] == (
+            "breakglasses.portcullis.dev" if kind == "CustomResourceDefinition" else name
+        )
     assert found.keys() - cluster_wide == {
         "ConfigMap",
         "Deployment",

@@ -1,7 +1,7 @@
 """Replicas that share a certificate, in any interleaving: nobody who trusts the CA bundle of the webhook configuration
 is ever shown a leaf of another CA.
 
-The replicas are the real registrar with the real state machine; only the two objects are in memory, and each request
+The replicas are the real registrar with the real state machine; only the objects are in memory, and each request
 to them has a seam before and after it. A run is a list of events: a replica goes on to its next seam, or to the end of
 its look; it crashes at a seam and starts anew with another clock; time passes; somebody spoils the Secret or asks for
 a new CA; the API server is away. After each event every handshake is tried that could be made then: of each ready
@@ -23,8 +23,9 @@ from fakes.cluster import WEBHOOK
 from portcullis.cluster.certificateissuing import Lives, general_names, holds, issued_by, read_certificates
 from portcullis.cluster.certificatestate import Content, Stored, Terms
 from portcullis.cluster.ownpod import Namespace
-from portcullis.cluster.registration import POLICY_WEBHOOK, Registration, Written, path_of
+from portcullis.cluster.registration import PIN_WEBHOOK, POLICY_WEBHOOK, Registration, Written, path_of
 from portcullis.errors import ClusterError
+from portcullis.server.following import Follower
 from portcullis.server.health import Report
 from portcullis.server.registrar import Registrar
 from portcullis.server.segments import PathSegments
@@ -52,7 +53,7 @@ class Seam:
 
 @dataclass
 class World:
-    """The two objects, and the time."""
+    """The objects, and the time."""
 
     seconds: float = 0.0
     away: bool = False
@@ -63,8 +64,11 @@ class World:
             "uid", dict.fromkeys((WEBHOOK, POLICY_WEBHOOK), b""), {}, paths={WEBHOOK: "", POLICY_WEBHOOK: ""}
         )
     )
+    pinning: Registration = field(
+        default_factory=lambda: Registration("uid-pinning", {PIN_WEBHOOK: b""}, {}, paths={PIN_WEBHOOK: ""})
+    )
     history: list[tuple[float, Registration]] = field(default_factory=list)
-    """What was replaced, and when."""
+    """What was replaced of the first, and when."""
 
     async def _asked(self) -> None:
         await Seam()
@@ -94,18 +98,40 @@ class Configurations:
         await world._asked()
         changed = None
         if found.version == world.registration.version:
-            assert written.ca_bundle is not None
-            changed = replace(
-                found,
-                version=str(len(world.history) + 1),
-                ca_bundles=dict.fromkeys(found.ca_bundles, written.ca_bundle),
-                paths={webhook: path_of(webhook, written.segment) for webhook in found.paths},
-                owners=frozenset({"uid-home"}),
-            )
+            changed = _changed(found, written, str(len(world.history) + 1))
             world.history.append((world.seconds, world.registration))
             world.registration = changed
         await Seam()
         return changed
+
+
+class Pinning:
+    """The object that follows."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def read(self) -> Registration:
+        await self.world._asked()
+        return self.world.pinning
+
+    async def write(self, found: Registration, written: Written) -> Registration | None:
+        await self.world._asked()
+        if found.version != self.world.pinning.version:
+            return None
+        self.world.pinning = _changed(found, written, f"{found.version}+")
+        return self.world.pinning
+
+
+def _changed(found: Registration, written: Written, version: str) -> Registration:
+    assert written.ca_bundle is not None
+    return replace(
+        found,
+        version=version,
+        ca_bundles=dict.fromkeys(found.ca_bundles, written.ca_bundle),
+        paths={webhook: path_of(webhook, written.segment) for webhook in found.paths},
+        owners=frozenset({"uid-home"}),
+    )
 
 
 class Secret:
@@ -154,6 +180,7 @@ class Replica:
             stand_down=False,
             settle_seconds=5.0,
             clock=self,
+            pinning=Follower(Pinning(world)),
         )
         self.looking: Coroutine[Any, Any, bool] | None = None
         self.began = self.looked = -math.inf
@@ -311,6 +338,13 @@ def happens(run: Run, event: tuple[Any, ...]) -> None:
     run.check()
 
 
+def follows(run: Run) -> None:
+    first, second = run.world.registration, run.world.pinning
+    assert set(second.ca_bundles.values()) == set(first.ca_bundles.values())
+    assert (second.segments, second.owners) == (first.segments, first.owners)
+    assert all(replica.registrar.pinning.registered for replica in run.replicas)
+
+
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(skews, min_size=REPLICAS, max_size=REPLICAS), st.lists(EVENTS, max_size=30))
 def test_every_handshake_succeeds(skews: list[int], events: list[tuple[Any, ...]]) -> None:
@@ -323,6 +357,7 @@ def test_every_handshake_succeeds(skews: list[int], events: list[tuple[Any, ...]
         run.calm()
         run.calm()
         assert all(replica.ready for replica in run.replicas)
+        follows(run)
     finally:
         for replica in run.replicas:
             replica.end()

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 from portcullis.audit.redact import Redacted
 from portcullis.decision import texts
-from portcullis.decision.exceptions import Subject
-from portcullis.decision.verdict import conclude
+from portcullis.decision.exceptions import PolicyException, Subject
+from portcullis.decision.grants import NO_GRANTS, Grants, NamedImage
+from portcullis.decision.verdict import admitted_by, conclude
 from portcullis.limits import Limits
 from portcullis.model.decision import (
     Because,
@@ -20,10 +21,10 @@ from portcullis.model.decision import (
     Violation,
 )
 from portcullis.model.facts import ImageFacts
-from portcullis.model.image import Repository
+from portcullis.model.grant import Grant
 from portcullis.model.place import NamespaceFacts, Place
 from portcullis.model.request import AdmissionRequest
-from portcullis.model.ruling import Mode, PolicyInfo, RuleHit, Ruling
+from portcullis.model.ruling import PolicyInfo, RuleHit, Ruling
 from portcullis.model.workload import Container, Workload
 from portcullis.ports import Clock
 from portcullis.spans import span
@@ -55,6 +56,8 @@ class Case:
         """The one that the request creates, as it says itself."""
         self.around: list[Problem] = []
         """What of the cluster around the request could not be had."""
+        self.grants: Grants = NO_GRANTS
+        """Of the namespace of the request."""
         self._standing = standing
         self._clock = clock
         self._limits = limits
@@ -63,6 +66,8 @@ class Case:
         self._violations: list[Violation] = []
         self._undecided: list[UndecidedPolicy] = []
         self._problems: dict[Problem, None] = {}
+        self._granted: dict[str, Grant] = {}
+        """Grants that cover something, by id."""
 
     @property
     def refused(self) -> bool:
@@ -91,8 +96,16 @@ class Case:
     def undecide(self, policies: Iterable[PolicyInfo], problems: Sequence[Problem]) -> None:
         """The policies were not judged: for those problems, or, with none, because another one refuses before."""
         for policy in policies:
-            mode = self._standing.modes.strongest(policy, self.place)
-            self._undecided.append(UndecidedPolicy(policy=policy.name, mode=mode, problems=tuple(problems)))
+            grant = self._grant_for_undecided(policy, problems)
+            self._undecided.append(
+                UndecidedPolicy(
+                    policy=policy.name,
+                    mode=self._standing.modes.strongest(policy, self.place),
+                    problems=tuple(problems),
+                    exception=grant.id if grant is not None else "",
+                    excepted_until=grant.expires if grant is not None else None,
+                )
+            )
 
     def give_up(self, policies: Iterable[PolicyInfo], problem: Problem) -> None:
         """All policies are undecided for that one problem. Violations that were found stay."""
@@ -118,6 +131,7 @@ class Case:
     def conclude(self) -> Decision:
         """The decision on what is known now."""
         outcome = conclude(self._violations, self._undecided, person=self.request.user.is_person)
+        grants = self._used_grants()
         elapsed = (self._clock.monotonic() - self._started) * 1000
         what, digests = _name_of(self._shown), self._digests()
         images = tuple(
@@ -129,7 +143,7 @@ class Case:
             code=outcome.code,
             because=self._because(outcome.verdict),
             message=texts.message(outcome, what, self._violations, self._undecided, self.id, self._limits),
-            warnings=texts.warnings(self._violations, self._undecided, images, self._limits),
+            warnings=texts.warnings(self._violations, self._undecided, images, self._limits, grants),
             retry_after_seconds=outcome.retry_after_seconds,
             violations=tuple(self._violations),
             undecided=tuple(self._undecided),
@@ -143,27 +157,21 @@ class Case:
             document=self.document,
             masked=self.redacted.masked if self.redacted is not None else (),
             masked_places=self.redacted.places if self.redacted is not None else 0,
+            grants=grants,
         )
 
     def _because(self, verdict: Verdict) -> Because:
-        excepted = any(violation.exception and violation.mode is Mode.DENY for violation in self._violations)
-        if self.because is Because.JUDGED and verdict is Verdict.ADMITTED and excepted:
-            return Because.EXCEPTION
+        """An update that changed nothing is no less admitted by break-glass where the policies that were asked all the
+        same would have refused it."""
+        lets_in = admitted_by(self._violations, self._undecided) if verdict is Verdict.ADMITTED else None
+        if lets_in is Because.BREAK_GLASS or (lets_in is not None and self.because is Because.JUDGED):
+            return lets_in
         return self.because
 
     def _violation(self, policy: PolicyInfo, hit: RuleHit) -> Violation:
         container = self._container(hit)
         image = hit.image or (container.image if container is not None else "")
-        exception = None
-        if not policy.exceptions_forbidden:
-            subject = Subject(
-                policy=policy.name,
-                place=self.place,
-                kind=self.request.kind.kind,
-                name=self._name(),
-                image=self._repository(image),
-            )
-            exception = self._standing.exceptions.covering(subject, self.now)
+        exception = self._covering(policy, image)
         return Violation(
             policy=policy.name,
             mode=self._standing.modes.mode(policy, hit.rule, self.place),
@@ -193,9 +201,44 @@ class Case:
         generated = metadata.get("generateName") if isinstance(metadata, Mapping) else ""
         return self.request.name or (generated if isinstance(generated, str) else "")
 
-    def _repository(self, written: str) -> Repository | None:
-        references = (image.reference for image in self.images if image.written == written)
-        return next((reference.repository for reference in references if reference is not None), None)
+    def _covering(self, policy: PolicyInfo, written: str) -> PolicyException | Grant | None:
+        """What covers a violation that is about the image ``written``, "" for none: an exception, or else a grant."""
+        if policy.exceptions_forbidden:
+            return None
+        named = next((image for image in self.images if image.written == written), None)
+        image = _named_image(named) if named is not None else None
+        subject = self._subject(policy, image)
+        exception = self._standing.exceptions.covering(subject, self.now)
+        if exception is not None:
+            return exception
+        return self._taken(self.grants.covering(subject, image, self.now))
+
+    def _grant_for_undecided(self, policy: PolicyInfo, problems: Sequence[Problem]) -> Grant | None:
+        """What covers a policy that could not be evaluated. One that was not asked because another refuses needs
+        nothing."""
+        if policy.exceptions_forbidden or not problems:
+            return None
+        subject, images = self._subject(policy, None), [_named_image(image) for image in self.images]
+        return self._taken(self.grants.covering_undecided(subject, problems, images, self.now))
+
+    def _taken(self, grant: Grant | None) -> Grant | None:
+        if grant is not None:
+            self._granted[grant.id] = grant
+        return grant
+
+    def _used_grants(self) -> tuple[Grant, ...]:
+        """In the order of their ids. What was covered for a moment and then given up counts for nothing."""
+        used = {one.exception for one in self._violations} | {one.exception for one in self._undecided}
+        return tuple(grant for name, grant in sorted(self._granted.items()) if name in used)
+
+    def _subject(self, policy: PolicyInfo, image: NamedImage | None) -> Subject:
+        return Subject(
+            policy=policy.name,
+            place=self.place,
+            kind=self.request.kind.kind,
+            name=self._name(),
+            image=image.repository if image is not None else None,
+        )
 
     def _container(self, hit: RuleHit) -> Container | None:
         """The container that a rule names. An image volume may have the name of a container: then the image tells."""
@@ -206,6 +249,13 @@ class Case:
 
     def _digests(self) -> Mapping[str, str]:
         return {image.written: image.resolved.digest for image in self.images if image.resolved is not None}
+
+
+def _named_image(image: ImageFacts) -> NamedImage:
+    """By what is known of it now, and not by what a policy says."""
+    reference, resolved = image.reference, image.resolved
+    digest = resolved.digest if resolved is not None else (reference.digest if reference is not None else None)
+    return NamedImage(image.written, reference.repository if reference is not None else None, digest or "")
 
 
 def _name_of(request: AdmissionRequest) -> str:

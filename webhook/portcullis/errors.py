@@ -11,6 +11,7 @@
     │   │   └── Throttled          registry-throttled        429                                        (retryable)
     │   ├── Denied                 registry-denied           401 or 403 after authentication
     │   ├── NotFound               image-not-found           404
+    │   │   └── UnknownContent     running-image-unknown     what a node has is named by nothing in the registry
     │   ├── Malformed              registry-malformed        an answer that is not what the specification says
     │   │   └── DigestMismatch     digest-mismatch           the bytes are not those of the digest
     │   ├── TooLarge               too-large                 a limit of limits.py was crossed
@@ -129,6 +130,12 @@ class NotFound(RegistryError):
     def __init__(self, message: str, stale_since: datetime | None = None) -> None:
         super().__init__(message)
         self.stale_since = stale_since
+
+
+class UnknownContent(NotFound):
+    """A node reports an image by the digest of its configuration, and nothing that its reference names has that one."""
+
+    reason = "running-image-unknown"
 
 
 class Malformed(RegistryError):

@@ -21,6 +21,7 @@ from portcullis.collecting import (
     container_facts,
     problem_of,
 )
+from portcullis.decision.grants import NO_GRANTS, Grants
 from portcullis.errors import ClusterError, EngineError, PortcullisError, RedactionError
 from portcullis.evidence.marks import marks_of
 from portcullis.inspection.catalogue import Catalogue
@@ -28,6 +29,7 @@ from portcullis.limits import Limits
 from portcullis.measuring import Durations
 from portcullis.model.decision import Because, Decision, Problem, Stage
 from portcullis.model.image import Access
+from portcullis.model.json import JSONObject
 from portcullis.model.place import NamespaceFacts, Place, texts_of
 from portcullis.model.request import AdmissionRequest, Caller
 from portcullis.model.ruling import Mode, Need, PolicyInfo
@@ -53,6 +55,11 @@ def no_inventory() -> Problem | None:
     return Problem(Stage.INVENTORY, "inventory-unavailable", retryable=False, msg=message)
 
 
+def no_grants(_namespace: str) -> Grants:
+    """Where nobody can break the glass."""
+    return NO_GRANTS
+
+
 def _withheld(stage: Stage, reason: str) -> Problem:
     message = "nothing of the cluster is shown to whoever did not show that it is the API server (cluster.caller)"
     return Problem(stage, reason, retryable=False, msg=message)
@@ -73,6 +80,7 @@ class Gate:
         collector: tells of images in the place of registry, gatherer and inspector, where facts were recorded.
         callers_told_apart: whether the API server can be told from others, so that an unverified caller is a stranger:
             such a one is shown what anybody could see for himself.
+        grants: gives those of a namespace; asked once per decision.
     """
 
     def __init__(
@@ -94,6 +102,7 @@ class Gate:
         redactor: Redactor | None = None,
         collector: Collector | None = None,
         callers_told_apart: bool = False,
+        grants: Callable[[str], Grants] = no_grants,
     ) -> None:
         parse = functools.partial(parse_reference, default_registry=default_registry, limits=limits)
         self._redactor = redactor or Redactor(limits=limits)
@@ -119,6 +128,7 @@ class Gate:
         self._inventory = inventory
         self._remembering = remembering
         self._callers_told_apart = callers_told_apart
+        self._grants = grants
 
     async def decide(self, request: AdmissionRequest, deadline: float) -> Decision:
         """The decision on ``request``, before ``deadline`` (a Clock.monotonic instant).
@@ -128,6 +138,7 @@ class Gate:
         standing = self._standing()
         case = Case(request, standing=standing, clock=self._clock, limits=self._limits)
         try:
+            case.grants = self._grants_for(request)
             with self._engine.hold(standing.compiled):
                 await self._judge(case, standing, deadline)
         except PortcullisError as error:
@@ -182,7 +193,7 @@ class Gate:
             if self._is_stranger(request):
                 case.images = await self._collector.collect(written, needs, Access(stranger=True), facts_by)
             else:
-                access = _access(request, workload)
+                access = access_of(request.namespace, workload.pod_spec or {})
                 case.images = await self._collector.collect(written, needs, access, facts_by, request)
         await self._evaluate(case, standing, request, workload, late, deadline)
 
@@ -201,6 +212,13 @@ class Gate:
             problem = _withheld(Stage.INVENTORY, "inventory-unavailable") if stranger else self._inventory()
             if problem is not None:
                 case.around.append(problem)
+
+    def _grants_for(self, request: AdmissionRequest) -> Grants:
+        """Those of the namespace that it is made in. A namespace itself lies in none, and a stranger is told of no
+        grant: it would be in his answer, and in the record that somebody used it."""
+        if not request.namespace or request.about_namespace or self._is_stranger(request):
+            return NO_GRANTS
+        return self._grants(request.namespace)
 
     def _is_stranger(self, request: AdmissionRequest) -> bool:
         return self._callers_told_apart and request.caller is Caller.UNVERIFIED
@@ -281,13 +299,13 @@ def unmet_of(policy: PolicyInfo, problems: Sequence[Problem], *, unsure: Collect
     return tuple(problem for problem in problems if not needs.isdisjoint(UNMET_BY[problem.stage]))
 
 
-def _access(request: AdmissionRequest, workload: Workload) -> Access:
-    spec = workload.pod_spec or {}
+def access_of(namespace: str, spec: JSONObject) -> Access:
+    """On whose behalf registries are asked for the images of a pod spec."""
     account = spec.get("serviceAccountName")
     secrets = spec.get("imagePullSecrets")
     names = [entry.get("name") for entry in secrets if isinstance(entry, Mapping)] if isinstance(secrets, list) else []
     return Access(
-        namespace=request.namespace,
+        namespace=namespace,
         service_account=account if isinstance(account, str) else "",
         pull_secrets=tuple(name for name in names if isinstance(name, str)),
     )

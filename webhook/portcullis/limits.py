@@ -314,6 +314,13 @@ class Limits:
     pull_secret_watches: int = 200
     """Watches for ``cluster.pullSecrets``: of each namespace one for its service accounts, and one for its pull secrets
     or one for each that is named. Each is a connection to the API server, and takes about 0.1 MiB."""
+    watched_grants: int = 5000
+    """Objects BreakGlass in the whole cluster. A busy one makes some tens a day, and who makes one may remove it."""
+    watched_grant_bytes: int = 16 * MIB
+    """All these together, as JSON; one has about 500 bytes, and 10 KiB at most."""
+    grants_per_namespace: int = 50
+    """Grants that are in force in one namespace. Over it none there counts: each is compared with each image, and
+    nobody can say any more what is open."""
     watched_pull_secrets: int = 1000
     """Pull secrets of one namespace that are kept; what a namespace has beyond that is asked for by name."""
     watched_pull_secret_bytes: int = 1 * MIB
@@ -339,6 +346,27 @@ class Limits:
     """Between two writes about one object: a controller tries again after 10 ms, 20 ms, and so on."""
     events_per_second: float = 5.0
     """Writes in all, each two requests: of a cluster of which everything is refused the API server notices little."""
+    report_page_results: int = 200
+    """Results of one PolicyReport: few enough to be read, and to be written anew where one of them changes."""
+    report_page_bytes: int = 256 * KIB
+    """One PolicyReport as the API server stores it, which refuses objects of more than 1.5 MiB."""
+    report_pages: int = 50
+    """PolicyReports of one namespace. The worst results come first, and a result says how many have no room."""
+    report_writes_per_second: float = 10.0
+    """PolicyReports written or deleted, one after the other: the API server's database takes thousands, of less."""
+
+    # -- judging again what runs -----------------------------------------------------------------------------
+    recheck_at_once: int = 4
+    """Workloads that are judged again at once: a slow registry holds up one of them, and not all."""
+    recheck_again: int = 1000
+    """Workloads of one round that are judged once more at its end, because something could not be had; each takes as
+    much memory as its pod."""
+    recheck_again_seconds: float = 60.0
+    """Before they are: registries may be back by then, and layers read."""
+    recheck_courtesy_seconds: float = 2.0
+    """How long a workload that is judged again lets reviews go first, at most: on a busy day there always are some."""
+    recheck_slowest_seconds: float = 10.0
+    """Between two images that registries are asked for, at most, where they do not answer."""
 
     # -- connections of the webhook port -------------------------------------------------------------------
     head_bytes: int = 32 * KIB
@@ -414,6 +442,19 @@ class Limits:
     compiled first, which takes two seconds."""
     judge_again_waiting: int = 4
     """Of these, how many there are at once; one after the other is judged, beside the decisions of the gate."""
+
+    # -- what runs ---------------------------------------------------------------------------------------
+    running_workloads: int = 20_000
+    """Groups of equal pods that are judged again; the largest clusters have a few thousand workloads."""
+    running_bytes: int = 64 * MIB
+    """Their pods as JSON, one of each group, while a round lasts; one takes 2 to 5 KiB."""
+    running_images: int = 64
+    """Images whose facts are in memory in a round; those with long reports take some MiB each. Workloads with the same
+    images are judged one after the other, so few are needed at a time."""
+    recheck_seconds: float = 120.0
+    """For one workload that is judged again: nobody waits for the answer, and layers may have to be read."""
+    finding_bytes: int = 256 * KIB
+    """What is kept of one of them when it was judged: a violation takes about 500 bytes. What is beyond is counted."""
 
     # -- readers of the audit log ------------------------------------------------------------------------
     page_requests: int = 16

@@ -41,7 +41,16 @@ from portcullis.model.record import (
     WorkloadUse,
 )
 from portcullis.model.ruling import CompiledBundle, PolicyBundle, Ruling
-from portcullis.model.running import Condition, FindingFilter, FindingPage, Rejudged, Round, RunningPods
+from portcullis.model.running import (
+    Admitted,
+    Condition,
+    FindingFilter,
+    FindingPage,
+    ObjectRef,
+    Rejudged,
+    Round,
+    RunningPods,
+)
 
 
 class Registry(Protocol):
@@ -281,34 +290,72 @@ class Workloads(Protocol):
         ...
 
 
+class Admissions(Protocol):
+    """What the audit log knows of how objects were let in. Raises only RecordsError."""
+
+    async def admitted(self, objects: Sequence[ObjectRef]) -> Sequence[Admitted]:
+        """Of each the newest decision that let it in, where there is one that changed anything; in the order of the
+        objects."""
+        ...
+
+
 class Findings(Protocol):
     """What came of judging again what runs: the newest round that has ended, and the one under way. Raises only
-    RecordsError."""
+    RecordsError, and answers readers within ``limits.read_seconds``.
+
+    ``visible`` are the namespaces that the reader may see; nothing of any other is in an answer, but for the sums of
+    :meth:`round`.
+    """
 
     async def begin(self, started: Round) -> None:
         """A round begins; what was kept of another one that has not ended is forgotten."""
         ...
 
     async def put(self, round_id: str, results: Sequence[Rejudged]) -> None:
-        """Keeps results of the round that goes on."""
+        """Keeps results of the round that goes on, without the documents of their decisions. Of one that is too large
+        the worst is kept, and the rest counted (``omitted``). What is there already by its key stays.
+
+        Raises:
+            RecordsError: also where the round is not the one that goes on, or has more than ``running_workloads``.
+        """
         ...
 
     async def finish(self, ended: Round) -> None:
-        """From now on the results of this round are those that are shown; older ones go."""
+        """From now on the results of this round are those that are shown; older ones go.
+
+        Raises:
+            RecordsError: also where the round is not the one that goes on.
+        """
         ...
 
     async def round(self) -> Round | None:
-        """The newest that has ended; None before the first."""
+        """The newest that has ended; None before the first. Its sums are of the whole cluster."""
+        ...
+
+    async def under_way(self) -> Round | None:
+        """The one that was begun after it and has not ended; it may have been given up."""
         ...
 
     async def results(
         self, *, visible: Visible = None, query: FindingFilter = ..., after: str = "", limit: int = 50
     ) -> FindingPage:
-        """Of the newest round that has ended, the worst first, then by namespace, kind and name."""
+        """Of the newest round that has ended, the worst first, then by namespace, kind and name.
+
+        Raises:
+            CursorInvalid: ``after`` is not of ours.
+        """
         ...
 
-    async def totals(self, visible: Visible = None) -> Mapping[Condition, int]:
-        """How many workloads stand how."""
+    async def totals(self, visible: Visible = None, query: FindingFilter = ...) -> Mapping[Condition, int]:
+        """How many workloads that meet the query stand how; its ``condition`` is not looked at."""
+        ...
+
+    async def policies(self, visible: Visible = None) -> Sequence[PolicyTally]:
+        """What policies find now, by policy and mode: in how many workloads. The most violated first."""
+        ...
+
+    async def namespaces(self, visible: Visible = None) -> Sequence[Counted]:
+        """Every namespace with results, in order, and how many it has."""
         ...
 
 

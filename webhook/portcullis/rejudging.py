@@ -9,7 +9,8 @@ have made:
 3. A policy that needs facts of which the record holds a problem is undecided for that problem.
 4. A policy that needs facts which nobody fetched then cannot be judged. Which ones were fetched follows from the
    policies of the record, and from how far its decision came.
-5. What a record does not hold (objects of the cluster, labels that were not looked up) cannot be judged by.
+5. What a record does not hold (objects of the cluster, labels that were not looked up) cannot be judged by. Of grants
+   it holds those that covered something: another policy is covered by these and no others.
 6. What failed then for want of the engine, or by a fault of ours, says nothing of the policies.
 
 Where 1, 4, 5 or 6 stands in the way the record is *inexact*: that and why is the result, and no guess.
@@ -23,6 +24,7 @@ from datetime import datetime
 
 from portcullis.case import Case
 from portcullis.collecting import IMAGE_NEEDS, REQUEST_NEEDS
+from portcullis.decision.grants import Grants
 from portcullis.errors import EngineTimeout, EngineUnavailable, WorkloadError
 from portcullis.gate import unmet_of
 from portcullis.limits import Limits
@@ -47,7 +49,6 @@ FACT_STAGES = frozenset({Stage.REFERENCE, Stage.REGISTRY, Stage.EVIDENCE, Stage.
 """Stages whose problems are about images."""
 
 _DOWN = frozenset({EngineUnavailable.reason, EngineTimeout.reason})
-_JUDGED = frozenset({Because.JUDGED, Because.EXCEPTION, Because.UNCHANGED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,6 @@ NO_DOCUMENT = "no input was recorded"
 OTHER_DOCUMENT = "recorded by another version of Portcullis"
 ENGINE_DOWN = "the policy engine was down, or out of time"
 OUR_FAULT = "a fault in Portcullis itself"
-NOT_JUDGED = "decided by something else than policies"
 NEVER_FETCHED = "facts that a policy needs were never fetched"
 INVENTORY = "a policy reads objects of the cluster"
 NO_LABELS = "the labels of the namespace were not recorded"
@@ -92,8 +92,11 @@ class Rejudgement:
         limits: Limits,
         fetched: frozenset[Need],
         takeover: Takeover | None,
+        *,
+        unchanged: bool,
     ) -> None:
-        """``fetched`` are the facts of the images that there were."""
+        """``fetched`` are the facts of the images that there were; ``unchanged`` says that nobody looked at them, for
+        an update had not changed them."""
         self._record = record
         self._found = found
         policies = standing.compiled.policies
@@ -107,6 +110,8 @@ class Rejudgement:
         case.workload = found.workload
         case.namespace = None if found.request.creates_namespace else found.namespace
         case.around = _around(record, standing)
+        case.grants = Grants(record.decision.grants)
+        self._unchanged = unchanged
         self._named = _images(record, found, resolved=False)
         self._resolved = _images(record, found, resolved=True)
         self._problems = [problem for problem in record.decision.problems if problem.stage in FACT_STAGES]
@@ -124,7 +129,7 @@ class Rejudgement:
         ruling = self._with_taken_over(ruling)
         case.images = self._named
         self._take(self._early, [problem for problem in self._problems if problem.stage is Stage.REFERENCE], ruling)
-        if self._record.decision.because is Because.UNCHANGED:
+        if self._unchanged:
             case.because = Because.UNCHANGED
             return case.conclude()
         if case.refused:
@@ -147,7 +152,7 @@ class Rejudgement:
     def _all_ready(self) -> list[PolicyInfo]:
         """The policies whose rulings may count."""
         early = self._ready(self._early, ())
-        if self._record.decision.because is Because.UNCHANGED or _given_up(self._record) is not None:
+        if self._unchanged or _given_up(self._record) is not None:
             return early
         late = self._ready(self._late, self._problems)
         return early + [policy for policy in late if policy.needs.isdisjoint(self._never)]
@@ -219,7 +224,9 @@ def begin(
         return Inexact(RAW_VALUES, ", ".join(raw[:3]))
     if inexact := _around_missing(record, found, standing):
         return inexact
-    return Rejudgement(record, found, standing, limits, _fetched(record, recorded), takeover)
+    unchanged = _was_unchanged(record, found, recorded)
+    fetched = frozenset[Need]() if unchanged else _fetched(record, recorded)
+    return Rejudgement(record, found, standing, limits, fetched, takeover, unchanged=unchanged)
 
 
 def _unusable(record: AuditRecord) -> Inexact | None:
@@ -229,8 +236,6 @@ def _unusable(record: AuditRecord) -> Inexact | None:
         return Inexact(ENGINE_DOWN, down[0].reason)
     if any(problem.stage is Stage.GATE for problem in problems):
         return Inexact(OUR_FAULT)
-    if record.decision.because not in _JUDGED:
-        return Inexact(NOT_JUDGED, str(record.decision.because))
     return None
 
 
@@ -249,6 +254,7 @@ def _without_document(record: AuditRecord, standing: Standing, problem: Problem,
     case = Case(_request_of(record), standing=standing, clock=_Then(record.decision.decided_at), limits=limits)
     case.id = record.decision.id
     case.images = [ImageFacts(image.written, None) for image in record.decision.images]
+    case.grants = Grants(record.decision.grants)
     case.give_up(standing.compiled.policies, problem)
     return case.conclude()
 
@@ -294,12 +300,26 @@ def _around_missing(record: AuditRecord, found: RecordedDocument, standing: Stan
     return None
 
 
+def _was_unchanged(record: AuditRecord, found: RecordedDocument, recorded: CompiledBundle) -> bool:
+    """Whether the images were not looked at because an update had not changed them. Break-glass takes the place of that
+    word in a record. There were policies then that look at images, and neither have they left a trace nor has the look:
+    a digest, or a problem beyond what the names say."""
+    decision = record.decision
+    if decision.because is not Because.BREAK_GLASS:
+        return decision.because is Because.UNCHANGED
+    looking = {policy.name for policy in recorded.policies if not policy.needs <= REQUEST_NEEDS}
+    if not looking or not found.references or not looking.isdisjoint(one.policy for one in decision.undecided):
+        return False
+    beyond = FACT_STAGES - {Stage.REFERENCE}
+    return not any(image.digest for image in decision.images) and not any(
+        problem.stage in beyond for problem in decision.problems
+    )
+
+
 def _fetched(record: AuditRecord, recorded: CompiledBundle) -> frozenset[Need]:
     """What of the images was looked at then. Nothing, where a policy refused before, which leaves the others undecided
-    without a problem; and nothing, where the images did not change."""
-    decision = record.decision
-    stopped = any(not one.problems for one in decision.undecided)
-    if stopped or decision.because is Because.UNCHANGED:
+    without a problem."""
+    if any(not one.problems for one in record.decision.undecided):
         return frozenset()
     late = (policy.needs for policy in recorded.policies if not policy.needs <= REQUEST_NEEDS)
     needs = frozenset[Need]().union(*late) & IMAGE_NEEDS

@@ -71,17 +71,8 @@ class Installed:
         """helm install, upgrade or uninstall; waits until it is done."""
         chart = [] if verb == "uninstall" else [str(CHART), "--values", "-"]
         text = yaml.safe_dump(values or {})
-        command = (
-            "helm",
-            verb,
-            RELEASE,
-            *chart,
-            "--namespace",
-            NAMESPACE,
-            "--wait",
-            f"--timeout={HELM_SECONDS}s",
-            *arguments,
-        )
+        waiting = ("--wait", f"--timeout={HELM_SECONDS}s")
+        command = ("helm", verb, RELEASE, *chart, "--namespace", NAMESPACE, *waiting, *arguments)
         done = self.cluster.run(*command, stdin=text, ok=None, seconds=HELM_SECONDS + 60)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{text}\n{self.kubelet.logs()}"
         return done.stdout

@@ -8,7 +8,14 @@ from aiohttp import web
 from kubernetes.aio.client import AdmissionregistrationV1Api, ApiClient
 
 from fakes.apiserver import ApiServer, api_server
-from portcullis.cluster.registration import POLICY_WEBHOOK, Reach, Registration, WebhookConfigurations, Written
+from portcullis.cluster.registration import (
+    BREAK_GLASS_WEBHOOK,
+    POLICY_WEBHOOK,
+    Reach,
+    Registration,
+    WebhookConfigurations,
+    Written,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -53,8 +60,8 @@ def selector(*expressions: tuple[str, str, list[str]]) -> dict[str, Any]:
     ],
 )
 async def test_what_it_reaches(served: tuple[ApiServer, ApiClient], more: dict[str, Any], reach: Reach) -> None:
-    policies = webhook(POLICY_WEBHOOK, failurePolicy="Ignore")
-    assert (await found(served, webhook(**more), policies)).reaches == {"gate.portcullis.dev": reach}
+    beside = [webhook(name, failurePolicy="Ignore") for name in (POLICY_WEBHOOK, BREAK_GLASS_WEBHOOK)]
+    assert (await found(served, webhook(**more), *beside)).reaches == {"gate.portcullis.dev": reach}
 
 
 @pytest.mark.parametrize(

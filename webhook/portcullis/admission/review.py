@@ -8,6 +8,7 @@ a key that stands twice in one object, an integer outside 64 bits, half of a sur
 sends none of them. An integer inside 64 bits stays the integer that it is, also above 2^53.
 """
 
+import base64
 import json
 import re
 from array import array
@@ -20,7 +21,8 @@ import msgspec
 
 from portcullis.errors import ReviewError
 from portcullis.limits import Limits
-from portcullis.model.decision import Decision, Verdict
+from portcullis.model.decision import Because, Decision, Verdict
+from portcullis.model.json import JSONObject
 from portcullis.model.request import (
     AdmissionRequest,
     Caller,
@@ -188,6 +190,8 @@ def render_review(uid: str, decision: Decision) -> bytes:
         "policy-revision": _line(decision.policy_revision),
         "verdict": str(decision.verdict),
     }
+    if decision.because is Because.BREAK_GLASS:
+        response["auditAnnotations"]["break-glass"] = ", ".join(_line(grant.id) for grant in decision.grants)
     return _answer(response)
 
 
@@ -209,9 +213,13 @@ def render_error(uid: str, *, code: int, reason: str, message: str) -> bytes:
     )
 
 
-def render_allowed(uid: str, warnings: Sequence[str] = ()) -> bytes:
-    """The AdmissionReview that admits a request which no decision is made on."""
+def render_allowed(uid: str, warnings: Sequence[str] = (), patch: Sequence[JSONObject] = ()) -> bytes:
+    """The AdmissionReview that admits a request which no decision is made on, changed by a JSON Patch if there is
+    one."""
     response: dict[str, Any] = {"uid": uid, "allowed": True}
+    if patch:
+        response["patchType"] = "JSONPatch"
+        response["patch"] = base64.b64encode(msgspec.json.encode(patch)).decode()
     if shown := [line for line in map(_line, warnings) if line]:
         response["warnings"] = shown
     return _answer(response)

@@ -112,7 +112,7 @@ class WorkloadReader:
             annotations=_mapping(metadata, ("annotations",), optional=True, above="metadata."),
             pod_metadata=pod.metadata if pod else None,
             pod_spec=pod.spec if pod else None,
-            containers=tuple(self._containers(pod)) if pod else (),
+            containers=self.containers(pod) if pod else (),
         )
 
     def pod(self, request: AdmissionRequest, judged: JSONObject | None) -> Pod | None:
@@ -149,7 +149,15 @@ class WorkloadReader:
             raise WorkloadError(f"no pod spec path is configured for version {quoted(version)} of {kind}.{group}")
         return path
 
-    def _containers(self, pod: Pod) -> Iterator[Container]:
+    def containers(self, pod: Pod) -> tuple[Container, ...]:
+        """Every place of the pod that names an image, in order.
+
+        Raises:
+            WorkloadError: something in it is not what a pod has there, or there are too many.
+        """
+        return tuple(self._bounded(pod))
+
+    def _bounded(self, pod: Pod) -> Iterator[Container]:
         for count, container in enumerate(_places(pod), start=1):
             if count > self._limits.containers:
                 raise WorkloadError(

@@ -30,7 +30,7 @@ from typing import Any
 
 import msgspec
 
-from portcullis.model.decision import Decision
+from portcullis.model.decision import Decision, UndecidedPolicy, Violation
 from portcullis.model.record import AuditRecord
 
 API_VERSION = "portcullis.dev/v1"
@@ -83,7 +83,25 @@ _VIOLATION: _Names = {
     "exception": "exception",
     "exceptedUntil": "excepted_until",
 }
-_UNDECIDED: _Names = {"policy": "policy", "mode": "mode", "problems": _Each("problems", _PROBLEM)}
+_UNDECIDED: _Names = {
+    "policy": "policy",
+    "mode": "mode",
+    "problems": _Each("problems", _PROBLEM),
+    "exception": "exception",
+    "exceptedUntil": "excepted_until",
+}
+_GRANT: _Names = {
+    "namespace": "namespace",
+    "name": "name",
+    "uid": "uid",
+    "policies": "policies",
+    "images": "images",
+    "digests": "digests",
+    "coversProblems": "covers_problems",
+    "reason": "reason",
+    "created": "created",
+    "expires": "expires",
+}
 _DECISION: _Names = {
     "id": "id",
     "verdict": "verdict",
@@ -103,6 +121,7 @@ _DECISION: _Names = {
     "timings": "timings",
     "masked": "masked",
     "maskedPlaces": "masked_places",
+    "grants": _Each("grants", _GRANT),
 }
 _REQUEST: _Names = {
     "uid": "uid",
@@ -123,6 +142,28 @@ _RECORD: _Names = {"caller": "caller", "webhookVersion": "webhook_version"}
 def decision_json(decision: Decision) -> dict[str, Any]:
     """The decision as a JSON tree, without its document; ``inputHash`` is "" where there is none."""
     return {**_tree(decision, _DECISION), "inputHash": input_hash(decision.document)}
+
+
+def violation_json(violation: Violation) -> dict[str, Any]:
+    """A violation as it stands in the decision's tree."""
+    return _tree(violation, _VIOLATION)
+
+
+def undecided_json(undecided: UndecidedPolicy) -> dict[str, Any]:
+    """An undecided policy as it stands in the decision's tree."""
+    return _tree(undecided, _UNDECIDED)
+
+
+def decision_of(tree: Any) -> Decision:
+    """The decision of :func:`decision_json`, without its document.
+
+    Raises:
+        CodecError: a field is missing or has a wrong form.
+    """
+    try:
+        return msgspec.convert({**_attributes(tree, _DECISION), "document": b""}, Decision)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CodecError(f"a field of the decision is missing or has a wrong form: {error}") from None
 
 
 def request_json(record: AuditRecord) -> dict[str, Any]:

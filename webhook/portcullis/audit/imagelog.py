@@ -64,7 +64,7 @@ def workloads(connection: Connection, digest: str, visible: Visible, until: floa
     found = search(connection, query, until=until)
     own = decisions.c
     statement = (
-        select(own.namespace, own.kind, own.name, images.c.written, own.id, own.decided_at, own.verdict)
+        select(own.namespace, own.kind, own.name, images.c.written, own.id, own.decided_at, own.verdict, own.because)
         .join_from(decisions, images)
         .where(own.sequence.in_(found.sequences), images.c.digest == key(digest))
         .order_by(own.sequence.desc(), images.c.position)

@@ -1,6 +1,5 @@
 """The audit log as people ask it: a Ledger over the store."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -9,12 +8,11 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select, select
 
 from portcullis.audit import codec, imagelog, statistics
+from portcullis.audit.asking import ask
 from portcullis.audit.query import check
 from portcullis.audit.searching import Found, bodies, search
 from portcullis.audit.sql import SqlRecords, inflate
 from portcullis.audit.tables import chains, decisions, inputs, key
-from portcullis.audit.timelimit import TimeIsUp, within
-from portcullis.errors import RecordsError
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.record import (
     AuditRecord,
@@ -35,8 +33,6 @@ from portcullis.model.record import (
 
 T = TypeVar("T")
 
-SEARCHING = 0.8
-"""Of the time for an answer."""
 NEWER = 1000
 """What :meth:`SqlLedger.newer` counts up to."""
 
@@ -169,19 +165,7 @@ class SqlLedger:
         return await self._ask(lambda connection, _: read(connection))
 
     async def _ask(self, read: Callable[[Connection, float], T]) -> T:
-        """Asks one question, which ends in time. It is handed the instant at which it must stop searching, so that
-        there is time left to read what was found."""
-        begun = time.monotonic()
-        seconds = self._limits.read_seconds
-
-        def bounded(connection: Connection) -> T:
-            with within(connection, begun + seconds):
-                return read(connection, begun + SEARCHING * seconds)
-
-        try:
-            return await self._records.read(bounded)
-        except TimeIsUp:
-            raise RecordsError(f"no answer within {seconds:g} s (limits.readSeconds): ask for less at once") from None
+        return await ask(self._records, self._limits, read)
 
 
 _WHOLE = select(decisions.c.sequence, decisions.c.body, decisions.c.input_hash, inputs.c.content).join_from(

@@ -63,6 +63,7 @@ class _Undecided(_Struct, frozen=True):
     policy: str
     mode: str
     problems: list[_Problem]
+    exception: str = ""
 
 
 class _Image(_Struct, frozen=True):
@@ -160,7 +161,7 @@ def violations(body: Body) -> Sequence[Values]:
     """Rows of VIOLATIONS, in order."""
     decision = body.decision
     rows = [(key(one.policy), one.mode, key(one.severity), False, key(one.exception)) for one in decision.violations]
-    return [*rows, *((key(one.policy), one.mode, "", True, "") for one in decision.undecided)]
+    return [*rows, *((key(one.policy), one.mode, "", True, key(one.exception)) for one in decision.undecided)]
 
 
 def reasons(body: Body) -> Sequence[str]:

@@ -168,5 +168,5 @@ def _violation_rows(record: AuditRecord) -> Iterator[Row]:
             "mode": undecided.mode.value,
             "severity": "",
             "undecided": True,
-            "exception": "",
+            "exception": key(undecided.exception),
         }

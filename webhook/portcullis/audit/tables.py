@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA = "0005"
+SCHEMA = "0006"
 """The newest migration: these tables."""
 
 
@@ -170,7 +170,7 @@ violations = Table(
     _partial("ix_violations_exception_decision", "exception", "decision", only=EXCEPTED),
 )
 """Violated policies, and undecided ones with ``undecided`` set: both are what a policy did to a request.
-``exception`` is the id of what covers a violation, "" for none."""
+``exception`` is the id of what covers it, "" for none."""
 
 reasons = Table(
     "reasons",
@@ -318,3 +318,56 @@ marks = Table(
 )
 """Instants that only move forward: ``moment`` in microseconds since 1970, so that two of them compare as numbers in any
 database; ``advanced_at``, when it was last moved, in milliseconds."""
+
+rounds = Table(
+    "rounds",
+    metadata,
+    Column("number", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("id", String(KEY_CHARS), nullable=False, unique=True),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime, nullable=True),
+    Column("body", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Rounds over what runs: the newest that has ended, and the one under way; others are being removed."""
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("number", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("round", _SEQUENCE, ForeignKey(rounds.c.number, ondelete="CASCADE"), nullable=False),
+    Column("rank", SmallInteger, nullable=False),
+    Column("namespace", String(KEY_CHARS), nullable=False),
+    Column("kind", String(KEY_CHARS), nullable=False),
+    Column("name", String(KEY_CHARS), nullable=False),
+    Column("key", String(KEY_CHARS), nullable=False),
+    Column("pods", Integer, nullable=False),
+    Column("moved", Boolean, nullable=False),
+    Column("break_glass", String(KEY_CHARS), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("ix_findings_order", "round", "rank", "namespace", "kind", "name", "key"),
+    Index("ix_findings_round_key", "round", "key", unique=True),
+    sqlite_autoincrement=True,
+)
+"""What came of judging a group of running pods again. ``rank`` is the place of its condition, the worst 0; ``body`` is
+the result as zlib-compressed JSON. AUTOINCREMENT: rows of a round are removed while those of the next are written."""
+
+finding_images = Table(
+    "finding_images",
+    metadata,
+    Column("finding", _SEQUENCE, ForeignKey(findings.c.number, ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("written", String(KEY_CHARS), nullable=False),
+    Column("digest", String(KEY_CHARS), nullable=False),
+    Index(None, "digest", "finding"),
+)
+
+finding_policies = Table(
+    "finding_policies",
+    metadata,
+    Column("finding", _SEQUENCE, ForeignKey(findings.c.number, ondelete="CASCADE"), primary_key=True),
+    Column("policy", String(KEY_CHARS), primary_key=True),
+    Column("mode", String(16), primary_key=True),
+    Column("outcome", String(16), primary_key=True),
+)
+"""What policies did to it; ``outcome`` is violation, excepted or undecided."""

@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from portcullis.model.decision import Because, Decision, JudgedImage, Problem, UndecidedPolicy, Verdict, Violation
+from portcullis.model.grant import Grant
 from portcullis.model.ruling import Mode
 from portcullis.server.recordjson import decision_json, problem_json
-from portcullis.text import clean
+from portcullis.text import clean, sentence
 from portcullis.times import rfc3339
 
 NAME_CHARS = 253
@@ -69,7 +70,7 @@ def judged_json(judged: Judged) -> dict[str, Any]:
         return {
             "source": judged.source, "id": "", **named, "verdict": judged.verdict.value, "code": 400, "because": "",
             "violations": [], "undecided": [], "problems": [problem_json(problem) for problem in judged.problems],
-            "warnings": [], "images": [], "policyRevision": "", "elapsedMs": 0.0,
+            "warnings": [], "images": [], "grants": [], "policyRevision": "", "elapsedMs": 0.0,
         }  # fmt: skip
     return {"source": judged.source, "id": judged.decision.id, **named, **decision_json(judged.decision)}
 
@@ -108,7 +109,7 @@ def images_text(images: Sequence[JudgedImage]) -> Text:
 def why_text(decision: Decision) -> Text:
     """What refuses first: violations with places, words and remedy, then what could not be had; then the rest."""
     problems = by_problem(decision.undecided)
-    blocking = [any(policy.mode is Mode.DENY for policy in policies) for _, policies in problems]
+    blocking = [any(policy.blocks for policy in policies) for _, policies in problems]
     parts = [_violations_text(group) for group in _grouped(decision.violations, refusing=True)]
     parts += [_problem_text(*pair) for pair, blocks in zip(problems, blocking, strict=True) if blocks]
     parts += [_violations_text(group) for group in _grouped(decision.violations, refusing=False)]
@@ -130,6 +131,16 @@ def by_problem(undecided: Iterable[UndecidedPolicy]) -> list[tuple[Problem, list
     return list(waiting.items())
 
 
+def grants_text(grants: Iterable[Grant]) -> Text:
+    """Each grant that covers something, until when, and why it was made."""
+    text = Text(overflow="fold")
+    for grant in grants:
+        text.append("\n" if text else "").append(clean(grant.id, NAME_CHARS), "bold magenta")
+        text.append(f" until {rfc3339(grant.expires, 'minutes')}", "magenta")
+        text.append(f"\n{sentence(clean(grant.reason, MESSAGE_CHARS))}")
+    return text
+
+
 def _grouped(violations: Sequence[Violation], *, refusing: bool) -> list[list[Violation]]:
     """Violations of one policy that have one remedy, and one exception, stand together."""
     groups: dict[tuple[str, Mode, str, str], list[Violation]] = {}
@@ -140,15 +151,20 @@ def _grouped(violations: Sequence[Violation], *, refusing: bool) -> list[list[Vi
     return list(groups.values())
 
 
+def _covered_by(one: Violation | UndecidedPolicy) -> str:
+    """``excepted by EX-12 until …``; "" for what nothing covers."""
+    until = f" until {rfc3339(one.excepted_until, 'minutes')}" if one.excepted_until is not None else ""
+    return f"excepted by {clean(one.exception, NAME_CHARS)}{until}" if one.exception else ""
+
+
 def _violations_text(violations: Sequence[Violation]) -> Text:
     first = violations[0]
     text = Text(overflow="fold")
     text.append(clean(first.policy, NAME_CHARS), f"bold {_MODES[first.mode]}")
     if first.mode is not Mode.DENY:
         text.append(f" ({first.mode})", _MODES[first.mode])
-    if first.exception:
-        until = f" until {rfc3339(first.excepted_until, 'minutes')}" if first.excepted_until is not None else ""
-        text.append(f" (excepted by {clean(first.exception, NAME_CHARS)}{until})", "magenta")
+    if covered := _covered_by(first):
+        text.append(f" ({covered})", "magenta")
     for violation in violations:
         place = _place(violation)
         text.append("\n").append(f"{place}: " if place else "", "dim")
@@ -179,6 +195,8 @@ def _problem_text(problem: Problem, policies: Sequence[UndecidedPolicy]) -> Text
             policy.policy if policy.mode is Mode.DENY else f"{policy.policy} ({policy.mode})" for policy in policies
         )
         text.append(f"\nnot evaluated without it: {names}", "dim")
+        for covered in sorted({_covered_by(policy) for policy in policies} - {""}):
+            text.append(f"\n{covered}", "magenta")
     return text
 
 

@@ -197,7 +197,7 @@ async def _explain(
 
 
 def _print(explained: "Sequence[tuple[Subject, list[Explained]]]", output: Format, *, silent: bool) -> None:
-    from portcullis.cli.explainview import explained_json, explained_text
+    from portcullis.cli.explainview import covered_json, covered_text, explained_json, explained_text
 
     if output is Format.JSON:
         items = [
@@ -206,6 +206,8 @@ def _print(explained: "Sequence[tuple[Subject, list[Explained]]]", output: Forma
                 "decision": subject.decision.id,
                 "recorded": subject.recorded,
                 "verdict": subject.decision.verdict.value,
+                "because": subject.decision.because.value,
+                "covered": covered_json(subject.decision),
                 "policies": [explained_json(one) for one in ones],
             }
             for subject, ones in explained
@@ -216,5 +218,7 @@ def _print(explained: "Sequence[tuple[Subject, list[Explained]]]", output: Forma
     for subject, ones in explained:
         when = "was" if subject.recorded else "is"
         console.print(f"{subject.title} {when} {subject.decision.verdict.value}\n", style="bold", soft_wrap=True)
+        if says := covered_text(subject.decision):
+            console.print(says, soft_wrap=True)
         for block in explained_text(ones, silent=silent):
             console.print(block, soft_wrap=True)

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.text import Text
 
+from portcullis.model.decision import Decision
 from portcullis.model.ruling import Mode
 from portcullis.policy.explaining.explain import Condition, Explained, ExplainedRule, Line
 from portcullis.text import clean, sentence
+from portcullis.times import rfc3339
 
 EXCERPT_CHARS = 4000
 SHOWN_VALUES = 20
@@ -28,6 +31,28 @@ def explained_text(explained: Sequence[Explained], *, silent: bool) -> Iterator[
         yield _names("Nothing to say (--all shows what stops each)", quiet)
     if left := [one for one in explained if not one.asked]:
         yield _names("Not asked, because others refuse already", left)
+
+
+def covered(decision: Decision) -> list[tuple[str, str, datetime | None]]:
+    """What exceptions and grants cover of a decision, each once: policy, id, until when."""
+    return list(dict.fromkeys((one.policy, one.exception, one.excepted_until) for one in decision.covered))
+
+
+def covered_text(decision: Decision) -> Text:
+    """The same for people: one line each."""
+    text = Text()
+    for policy, by, until in covered(decision):
+        ends = f" until {rfc3339(until, 'minutes')}" if until is not None else ""
+        text.append(f"{policy} is covered by {clean(by, 400)}{ends}\n", "magenta")
+    return text
+
+
+def covered_json(decision: Decision) -> list[dict[str, Any]]:
+    """The stable form."""
+    return [
+        {"policy": policy, "exception": by, "exceptedUntil": rfc3339(until) if until is not None else None}
+        for policy, by, until in covered(decision)
+    ]
 
 
 def _names(title: str, policies: Sequence[Explained]) -> Text:

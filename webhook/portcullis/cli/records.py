@@ -13,6 +13,7 @@ from portcullis.cli.decisions import (
     IMAGE_CHARS,
     MESSAGE_CHARS,
     NAME_CHARS,
+    grants_text,
     verdict_text,
     why_text,
     workload_title,
@@ -102,6 +103,8 @@ def record_view(record: AuditRecord, *, place: ChainPlace | None = None, zone: t
     why = why_text(decision)
     if why:
         parts += [Text("\nWhy", style="bold"), Padding(why, (0, 0, 0, 2))]
+    if decision.grants:
+        parts += [Text("\nBreak-glass", style="bold"), Padding(grants_text(decision.grants), (0, 0, 0, 2))]
     if decision.warnings:
         warnings = Text("\n".join(clean(warning, IMAGE_CHARS) for warning in decision.warnings))
         parts += [Text("\nWarnings shown to the requester", style="bold"), Padding(warnings, (0, 0, 0, 2))]

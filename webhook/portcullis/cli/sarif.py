@@ -13,6 +13,7 @@ from portcullis import __version__
 from portcullis.cli.decisions import MESSAGE_CHARS, Judged
 from portcullis.decision.texts import subject
 from portcullis.model.decision import Problem, UndecidedPolicy, Violation
+from portcullis.model.grant import is_grant
 from portcullis.model.ruling import Mode, PolicyInfo
 from portcullis.text import clean, sentence
 
@@ -72,12 +73,19 @@ def _results(judged: Judged) -> Iterator[dict[str, Any]]:
         return
     for violation in judged.decision.violations:
         result = _result(judged, violation.policy, violation.mode, _words(violation), violation.container)
-        if violation.exception:  # SARIF 2.1.0, 3.35: reviewers see it, and gates do not count it
-            result["suppressions"] = [{"kind": "external", "justification": f"exception {violation.exception}"}]
-        yield result
+        yield _with_suppression(result, violation)
     for policy in judged.decision.undecided:
         if policy.problems:  # one without was not asked, since the request is refused already
-            yield _result(judged, policy.policy, policy.mode, _undecided_words(policy), "")
+            result = _result(judged, policy.policy, policy.mode, _undecided_words(policy), "")
+            yield _with_suppression(result, policy)
+
+
+def _with_suppression(result: dict[str, Any], one: Violation | UndecidedPolicy) -> dict[str, Any]:
+    """SARIF 2.1.0, 3.35: what is covered is seen by reviewers, and not counted by gates."""
+    if not one.exception:
+        return result
+    says = one.exception if is_grant(one.exception) else f"exception {one.exception}"
+    return {**result, "suppressions": [{"kind": "external", "justification": says}]}
 
 
 def _result(judged: Judged, policy: str, mode: Mode, words: str, container: str) -> dict[str, Any]:

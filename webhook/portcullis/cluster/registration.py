@@ -1,6 +1,7 @@
-"""Looks after the ValidatingWebhookConfiguration by which the cluster calls this gate.
+"""Looks after the webhook configurations by which the cluster calls this gate: the ValidatingWebhookConfiguration, and
+the MutatingWebhookConfiguration where tags are pinned.
 
-The object belongs to whoever installed it (the chart). What the gate writes into it are fields that the installer
+Each object belongs to whoever installed it (the chart). What the gate writes into it are fields that the installer
 leaves out, by server-side apply under a field manager of its own, so that neither ever fights for the other's:
 
 * ``webhooks[].clientConfig.caBundle``: the CAs of the self-managed certificate;
@@ -10,7 +11,7 @@ leaves out, by server-side apply under a field manager of its own, so that neith
 * one entry of ``webhooks[].matchConditions``, named STOPPED: while it is there, the API server does not call the
   webhook. It stands from the deletion of the gate's pod to the next start, where there is one replica only; otherwise
   a webhook that fails closed would refuse every pod of the cluster meanwhile. A gate that crashes, or whose container
-  is restarted, leaves no such entry.
+  is restarted, leaves no such entry. Nor is there ever one in the mutating object, which never fails closed.
 
 Each change names the resourceVersion that was read: of two replicas that change it at once, one is refused.
 
@@ -35,6 +36,8 @@ from kubernetes.aio.client import (
     ApiClient,
     AppsV1Api,
     CoreV1Api,
+    V1MutatingWebhook,
+    V1MutatingWebhookConfiguration,
     V1ValidatingWebhook,
     V1ValidatingWebhookConfiguration,
 )
@@ -53,12 +56,20 @@ FIELD_MANAGER = "portcullis"
 POLICY_WEBHOOK = "policies.portcullis.dev"
 """Checks ConfigMaps with policies, and judges nothing."""
 
+BREAK_GLASS_WEBHOOK = "break-glass.portcullis.dev"
+"""Looks at grants, and judges nothing."""
+
+PIN_WEBHOOK = "pin.portcullis.dev"
+"""Pins tags; the only one of the mutating object."""
+
+_Found = V1ValidatingWebhookConfiguration | V1MutatingWebhookConfiguration
+
 _APPLY = "application/apply-patch+yaml"
 _SINCE = re.compile(r"false // .* at (\S+)")
 
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
-_PATHS = {POLICY_WEBHOOK: "validate-policies"}
+_PATHS = {POLICY_WEBHOOK: "validate-policies", BREAK_GLASS_WEBHOOK: "validate-break-glass", PIN_WEBHOOK: "mutate"}
 _PATH = "validate"
 
 
@@ -138,13 +149,27 @@ def path_of(webhook: str, segment: str) -> str:
 
 
 class WebhookConfigurations:
-    """The one ValidatingWebhookConfiguration ``name``, read and changed through the API server.
+    """The one webhook configuration ``name``, read and changed through the API server.
 
     Every method raises only ClusterError, at the latest after ``seconds``.
+
+    Args:
+        mutating: it is a MutatingWebhookConfiguration, and not a ValidatingWebhookConfiguration.
     """
 
-    def __init__(self, *, api: AdmissionregistrationV1Api, name: str, seconds: float = REQUEST_SECONDS) -> None:
-        self._api = api
+    def __init__(
+        self,
+        *,
+        api: AdmissionregistrationV1Api,
+        name: str,
+        mutating: bool = False,
+        seconds: float = REQUEST_SECONDS,
+    ) -> None:
+        self._kind = "MutatingWebhookConfiguration" if mutating else "ValidatingWebhookConfiguration"
+        self._get = api.read_mutating_webhook_configuration if mutating else api.read_validating_webhook_configuration
+        self._patch = (
+            api.patch_mutating_webhook_configuration if mutating else api.patch_validating_webhook_configuration
+        )
         self._name = name
         self._seconds = seconds
 
@@ -152,7 +177,7 @@ class WebhookConfigurations:
         """The object as it is; None if there is none."""
         try:
             async with asyncio.timeout(self._seconds):
-                found = await self._api.read_validating_webhook_configuration(self._name)
+                found = await self._get(self._name)
         except FAULTS as error:
             if isinstance(error, ApiException) and error.status == 404:
                 return None
@@ -172,13 +197,13 @@ class WebhookConfigurations:
             metadata["ownerReferences"] = [owner]
         body = {
             "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingWebhookConfiguration",
+            "kind": self._kind,
             "metadata": metadata,
             "webhooks": [_webhook(name, found, written) for name in found.ca_bundles],
         }
         try:
             async with asyncio.timeout(self._seconds):
-                changed = await self._api.patch_validating_webhook_configuration(
+                changed = await self._patch(
                     self._name, body, field_manager=FIELD_MANAGER, force=True, _content_type=_APPLY
                 )
         except FAULTS as error:
@@ -189,7 +214,7 @@ class WebhookConfigurations:
 
     def _error(self, verb: str, error: Exception) -> ClusterError:
         reason = reason_of(error, self._seconds)
-        return ClusterError(f"the ValidatingWebhookConfiguration {self._name} cannot be {verb}: {reason}")
+        return ClusterError(f"the {self._kind} {self._name} cannot be {verb}: {reason}")
 
 
 @asynccontextmanager
@@ -213,6 +238,11 @@ async def connected(
         yield client, configurations, own
 
 
+def mutating_of(client: ApiClient, name: str) -> WebhookConfigurations:
+    """The MutatingWebhookConfiguration of that name, by the client that :func:`connected` gives."""
+    return WebhookConfigurations(api=AdmissionregistrationV1Api(client), name=name, mutating=True)
+
+
 def _webhook(name: str, found: Registration, written: Written) -> dict[str, Any]:
     webhook: dict[str, Any] = {"name": name}
     client: dict[str, Any] = {}
@@ -228,7 +258,7 @@ def _webhook(name: str, found: Registration, written: Written) -> dict[str, Any]
     return webhook
 
 
-def _registration(found: V1ValidatingWebhookConfiguration) -> Registration:
+def _registration(found: _Found) -> Registration:
     webhooks, metadata = found.webhooks or [], found.metadata
     stopped = {}
     for webhook in webhooks:
@@ -236,7 +266,7 @@ def _registration(found: V1ValidatingWebhookConfiguration) -> Registration:
             if condition.name == STOPPED:
                 since = _SINCE.fullmatch(condition.expression)
                 stopped[webhook.name] = since[1] if since else ""
-    judging = [webhook for webhook in webhooks if webhook.name != POLICY_WEBHOOK]
+    judging = [webhook for webhook in webhooks if webhook.name not in _PATHS]
     return Registration(
         uid=str(metadata.uid) if metadata is not None else "",
         ca_bundles={webhook.name: _decoded(webhook.client_config.ca_bundle) for webhook in webhooks},
@@ -267,7 +297,7 @@ def _host(client: AdmissionregistrationV1WebhookClientConfig) -> str:
         return ""
 
 
-def _reach(webhook: V1ValidatingWebhook) -> Reach:
+def _reach(webhook: V1ValidatingWebhook | V1MutatingWebhook) -> Reach:
     """Only what is said by name counts: another label may be on any namespace tomorrow."""
     selector = webhook.namespace_selector
     only: frozenset[str] | None = None

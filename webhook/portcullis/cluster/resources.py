@@ -11,7 +11,7 @@ from kubernetes.aio.client import ApiClient
 from portcullis.model.json import JSONObject
 
 CONNECT_SECONDS: Final = 3.0
-_WRITTEN: Final = frozenset({"POST", "PATCH"})
+_WRITTEN: Final = frozenset({"POST", "PUT", "PATCH"})
 _JSON: Final = "application/json"
 _METADATA: Final = "application/json;as={};g=meta.k8s.io;v=v1"
 """Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources."""

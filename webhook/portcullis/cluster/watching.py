@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
 
+from portcullis.cluster.breakglass import WatchedGrants
 from portcullis.cluster.client import in_cluster
 from portcullis.cluster.inventory import WatchedKind
 from portcullis.cluster.keys import own_namespace
@@ -40,6 +41,7 @@ class Wanted:
         kinds: resources for the inventory.
         nodes: their platforms.
         pull_secrets: namespaces with those that may be read.
+        grants: the objects BreakGlass.
     """
 
     namespaces: bool = False
@@ -47,6 +49,7 @@ class Wanted:
     kinds: Sequence[Resource] = ()
     nodes: bool = False
     pull_secrets: Sequence[PullSecretPlace] = ()
+    grants: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Watched:
     watches: tuple[Watch, ...]
     nodes: WatchedNodes | None = None
     pull_secrets: WatchedPullSecrets | None = None
+    grants: WatchedGrants | None = None
 
 
 @asynccontextmanager
@@ -129,9 +133,11 @@ def _watched(
     watches += [nodes.watch] if nodes is not None else []
     pull_secrets = WatchedPullSecrets(client=client, places=wanted.pull_secrets, limits=limits)
     watches += pull_secrets.watches
+    grants = WatchedGrants(client=client, limits=limits) if wanted.grants else None
+    watches += [grants.watch] if grants is not None else []
     kinds = tuple(_kind(client, resource, limits, objects_changed) for resource in wanted.kinds)
     watches += [kind.watch for kind in kinds]
-    return Watched(namespaces, maps, kinds, tuple(watches), nodes, pull_secrets)
+    return Watched(namespaces, maps, kinds, tuple(watches), nodes, pull_secrets, grants)
 
 
 def _kind(client: ApiClient, resource: Resource, limits: Limits, changed: ObjectsChanged) -> WatchedKind:

@@ -1,11 +1,12 @@
 """The words of a decision: what a developer reads in ``kubectl``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from portcullis.decision.verdict import OUTAGE, PENDING, REFUSED, Outcome
 from portcullis.limits import Limits
-from portcullis.model.decision import JudgedImage, Problem, UndecidedPolicy, Violation
+from portcullis.model.decision import Because, JudgedImage, Problem, UndecidedPolicy, Violation
+from portcullis.model.grant import Grant
 from portcullis.model.ruling import Mode
 from portcullis.text import clean, sentence
 from portcullis.times import rfc3339
@@ -53,6 +54,24 @@ def excepted_line(violation: Violation, limits: Limits) -> str:
     return " ".join(part for part in parts if part)
 
 
+def grant_line(grant: Grant, covered: int, undecided: int, limits: Limits) -> str:
+    """``[break-glass] shop/db-down until …: lets 2 violations and 1 unevaluated policy pass. The reason.``"""
+    until = rfc3339(grant.expires, "minutes")
+    counts = [_count(covered, "violation", "violations")] if covered else []
+    counts += [_count(undecided, "policy", "policies") + " that could not be evaluated"] if undecided else []
+    reason = sentence(clean(grant.reason, limits.message_chars))
+    name = clean(f"{grant.namespace}/{grant.name}", NAME_CHARS)
+    return f"[{Because.BREAK_GLASS}] {name} until {until}: lets {' and '.join(counts)} pass. {reason}"
+
+
+def covered_line(problem: Problem, policies: Sequence[UndecidedPolicy], limits: Limits) -> str:
+    """The problem, and which grant covers the policies that were not evaluated for it."""
+    names = [policy.policy for policy in policies]
+    return (
+        f"{problem_line(problem, names, limits)} Covered by {', '.join(sorted({one.exception for one in policies}))}."
+    )
+
+
 def problem_line(problem: Problem, policies: Sequence[str], limits: Limits) -> str:
     """``[reason] image …: what could not be had. Not evaluated without it: …``"""
     image = f"image {clean(problem.image, IMAGE_CHARS)}:" if problem.image else ""
@@ -81,9 +100,9 @@ def message(
     if outcome.code not in (REFUSED, OUTAGE, PENDING):
         return ""
     denies = [violation for violation in violations if violation.refuses]
-    blocked = [policy for policy in undecided if policy.mode is Mode.DENY]
+    blocked = [policy for policy in undecided if policy.blocks]
     lines = [violation_line(violation, limits) for violation in denies]
-    lines += [problem_line(problem, policies, limits) for problem, policies in _by_problem(blocked)]
+    lines += [problem_line(problem, _names(policies), limits) for problem, policies in _by_problem(blocked)]
     shown = lines[: limits.shown_violations]
     if len(lines) > len(shown):
         shown.append(f"… and {len(lines) - len(shown)} more: portcullis audit show {decision_id}")
@@ -111,33 +130,56 @@ def warnings(
     undecided: Sequence[UndecidedPolicy],
     images: Sequence[JudgedImage],
     limits: Limits,
+    grants: Sequence[Grant] = (),
 ) -> tuple[str, ...]:
-    """One line per image of which only older facts could be had, per violation in mode warn, per one that would refuse
-    but for an exception, and per problem of a policy in mode warn, within what the API server shows (256 characters
-    each, 4,096 in all)."""
-    lines = [stale_line(image, image.stale_since) for image in images if image.stale_since is not None]
-    lines += [excepted_line(violation, limits) for violation in violations if _is_excepted(violation)]
+    """One line per grant that is used, per image of which only older facts could be had, per violation in mode warn,
+    per one that would refuse but for an exception, and per problem of a policy in mode warn or that a grant covers,
+    within what the API server shows (256 characters each, 4,096 in all).
+
+    Args:
+        grants: those that cover something. What they are and when they end comes first.
+    """
+    lines = list(_grant_lines(grants, violations, undecided, limits))
+    lines += [stale_line(image, image.stale_since) for image in images if image.stale_since is not None]
+    lines += [excepted_line(violation, limits) for violation in violations if _is_covered(violation)]
+    covered = [policy for policy in undecided if _is_covered(policy)]
+    lines += [covered_line(problem, policies, limits) for problem, policies in _by_problem(covered)]
     warned = [violation for violation in violations if violation.mode is Mode.WARN and not violation.exception]
     lines += [violation_line(violation, limits) for violation in warned]
-    waiting = [policy for policy in undecided if policy.mode is Mode.WARN]
-    lines += [problem_line(problem, policies, limits) for problem, policies in _by_problem(waiting)]
+    waiting = [policy for policy in undecided if policy.mode is Mode.WARN and not policy.exception]
+    lines += [problem_line(problem, _names(policies), limits) for problem, policies in _by_problem(waiting)]
     shown = lines[: limits.warnings]
     if len(lines) > len(shown):
         shown[-1] = f"… and {len(lines) - len(shown) + 1} more warnings in the audit log"
     return tuple(clean(line, limits.warning_chars) for line in shown)
 
 
-def _is_excepted(violation: Violation) -> bool:
-    return bool(violation.exception) and violation.mode is not Mode.AUDIT
+def _is_covered(one: Violation | UndecidedPolicy) -> bool:
+    return bool(one.exception) and one.mode is not Mode.AUDIT
 
 
-def _by_problem(undecided: Iterable[UndecidedPolicy]) -> list[tuple[Problem, list[str]]]:
+def _grant_lines(
+    grants: Sequence[Grant], violations: Sequence[Violation], undecided: Sequence[UndecidedPolicy], limits: Limits
+) -> Iterator[str]:
+    """Of those that let something pass which people are told of."""
+    for grant in grants:
+        covered = sum(_is_covered(violation) and violation.exception == grant.id for violation in violations)
+        unevaluated = sum(_is_covered(policy) and policy.exception == grant.id for policy in undecided)
+        if covered or unevaluated:
+            yield grant_line(grant, covered, unevaluated, limits)
+
+
+def _by_problem(undecided: Iterable[UndecidedPolicy]) -> list[tuple[Problem, list[UndecidedPolicy]]]:
     """Each problem once, with the policies that wait for it."""
-    waiting: dict[Problem, list[str]] = {}
+    waiting: dict[Problem, list[UndecidedPolicy]] = {}
     for policy in undecided:
         for problem in policy.problems:
-            waiting.setdefault(problem, []).append(policy.policy)
+            waiting.setdefault(problem, []).append(policy)
     return list(waiting.items())
+
+
+def _names(policies: Iterable[UndecidedPolicy]) -> list[str]:
+    return [policy.policy for policy in policies]
 
 
 def _count(number: int, one: str, many: str) -> str:

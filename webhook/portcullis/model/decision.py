@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from portcullis.model.grant import Grant
 from portcullis.model.json import JSONObject
 from portcullis.model.ruling import Mode
 
@@ -77,7 +78,7 @@ class Violation:
     docs: str = ""
     details: JSONObject = dataclasses.field(default_factory=dict)
     exception: str = ""
-    """The id of the exception that covers it; then it refuses nothing, whatever its mode."""
+    """The id of the exception, or of the grant, that covers it; then it refuses nothing, whatever its mode."""
     excepted_until: datetime | None = None
 
     @property
@@ -92,6 +93,14 @@ class UndecidedPolicy:
     policy: str
     mode: Mode
     problems: tuple[Problem, ...]
+    exception: str = ""
+    """The id of the grant that covers it; then it holds nothing up, whatever its mode."""
+    excepted_until: datetime | None = None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the request is not admitted for want of it."""
+        return self.mode is Mode.DENY and not self.exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,8 @@ class Decision:
     ``code`` is the status inside the AdmissionResponse: 200, 403, 429 or 503. ``retry_after_seconds`` is set
     with 429 for people only. ``timings`` are milliseconds per stage. ``document`` is the judged policy input
     as JSON bytes, which is also what is stored; b"" where none could be made. ``masked`` are JSON pointers into it,
-    of what holds something that redaction replaced; the first of ``masked_places`` in all.
+    of what holds something that redaction replaced; the first of ``masked_places`` in all. ``grants`` are those that
+    cover something, as they were.
     """
 
     id: str
@@ -133,3 +143,10 @@ class Decision:
     document: bytes = field(repr=False)
     masked: tuple[str, ...] = ()
     masked_places: int = 0
+    grants: tuple[Grant, ...] = ()
+
+    @property
+    def covered(self) -> tuple[Violation | UndecidedPolicy, ...]:
+        """What exceptions and grants cover."""
+        found: tuple[Violation | UndecidedPolicy, ...] = (*self.violations, *self.undecided)
+        return tuple(one for one in found if one.exception)

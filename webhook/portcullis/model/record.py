@@ -37,7 +37,8 @@ class AuditRecord:
 class RecordFilter:
     """Conditions that all hold; None or "" means no condition. ``before`` is a sequence number to page by.
 
-    ``policy``, ``mode`` and ``exception`` speak of one and the same violation. ``reason`` is a reason code of a
+    ``policy``, ``mode`` and ``exception`` speak of one and the same violation or undecided policy; ``exception`` is the
+    id of an exception or a grant. ``reason`` is a reason code of a
     problem. ``text`` are words that the message holds, all of them, as whole words of any case.
     """
 
@@ -173,6 +174,7 @@ class WorkloadUse:
     decision_id: str
     decided_at: datetime
     verdict: str
+    because: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,11 @@ class AdmissionRequest:
     caller: Caller = Caller.UNVERIFIED
 
     @property
+    def about_namespace(self) -> bool:
+        """Whether it is about a namespace itself, which its ``namespace`` then names."""
+        return (self.kind.group, self.kind.kind) == ("", "Namespace")
+
+    @property
     def creates_namespace(self) -> bool:
-        """Whether it is about a namespace that is not there yet. Its ``namespace`` is then the new one's name."""
-        return self.operation is Operation.CREATE and (self.kind.group, self.kind.kind) == ("", "Namespace")
+        """Whether it is about a namespace that is not there yet."""
+        return self.operation is Operation.CREATE and self.about_namespace

@@ -1,5 +1,6 @@
 """What runs in the cluster, and what came of judging it again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -22,12 +23,23 @@ class ObjectRef:
 
 @dataclass(frozen=True, slots=True)
 class RunningImage:
-    """An image of a running pod. ``written`` is how the pod spec has it, ``image_id`` what the kubelet reports
-    (``status.containerStatuses[].imageID``), ``digest`` the digest in that; None where it reports none, or not yet."""
+    """The image of a container of a running pod.
+
+    Args:
+        written: how the pod spec has it.
+        image_id: what the kubelet reports (``status.containerStatuses[].imageID``), "" where it reports none, or not
+            yet.
+        digest: the digest in that.
+        by_configuration: whether the digest is that of the image's configuration, by which no registry gives an image,
+            and not that of its index or manifest.
+        container: has it; an image volume likewise.
+    """
 
     written: str
     image_id: str = ""
     digest: Digest | None = None
+    by_configuration: bool = False
+    container: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,21 @@ class RunningPods:
 
 
 @dataclass(frozen=True, slots=True)
+class Admitted:
+    """The newest decision by which an object of the cluster was let in.
+
+    Args:
+        digests: that were judged then, by what was written.
+        break_glass: the grant that let it in; "" where none was needed.
+    """
+
+    object: ObjectRef
+    decision_id: str
+    digests: Mapping[str, Digest]
+    break_glass: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MovedTag:
     """A container runs another image than the one that was judged when its pod was admitted.
 
@@ -59,6 +86,8 @@ class MovedTag:
         running: the digest that the kubelet reports.
         decision_id: of the admission.
     """
+
+    reason = "tag-moved"
 
     container: str
     written: str
@@ -90,6 +119,7 @@ class Rejudged:
     Args:
         passed: names of the policies that were evaluated and found nothing.
         break_glass: the grant by which the workload was let in, or stands now; "" where none was needed.
+        omitted: violations, undecided policies and moved tags beyond those that are kept.
     """
 
     owner: ObjectRef
@@ -102,6 +132,7 @@ class Rejudged:
     moved: tuple[MovedTag, ...] = ()
     break_glass: str = ""
     judged_at: datetime | None = None
+    omitted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +168,10 @@ class FindingFilter:
     policy: str = ""
     image: str = ""
     """A digest, or how the reference begins."""
+    moved: bool = False
+    """Only where a tag has moved."""
+    break_glass: bool = False
+    """Only what was let in by a grant, or stands by one, whatever its condition."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final
 
 from portcullis.errors import (
@@ -47,6 +49,28 @@ OUTCOMES: Final = (OK, *(word for _, word in _OUTCOMES), STOPPED, FAILED)
 """``stopped``: whoever asked did not wait for the end. ``failed``: anything else."""
 
 
+@dataclass(slots=True)
+class Tally:
+    """Requests that one piece of work began, by itself or by what it began."""
+
+    requests: int = 0
+
+
+_TALLY: ContextVar[Tally | None] = ContextVar("tally", default=None)
+
+
+@contextlib.contextmanager
+def tallied() -> Iterator[Tally]:
+    """Counts the requests that the block and the tasks that it starts send. One that somebody else began, and the block
+    only waits for, is not among them."""
+    tally = Tally()
+    before = _TALLY.set(tally)
+    try:
+        yield tally
+    finally:
+        _TALLY.reset(before)
+
+
 class Traffic:
     """Counters by host and outcome, and the time until an answer begins by host.
 
@@ -79,6 +103,8 @@ class Traffic:
             raise
         finally:
             self.requests[host, outcome] += 1
+            if (tally := _TALLY.get()) is not None:
+                tally.requests += 1
 
     def name(self, registry: str) -> str:
         """What ``registry``, the host of a reference with its port, is counted under."""

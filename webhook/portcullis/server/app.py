@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
@@ -17,6 +18,9 @@ from starlette.exceptions import HTTPException
 
 from portcullis import __version__
 from portcullis.errors import ConfigError, PortcullisError
+from portcullis.model.decision import Decision
+from portcullis.model.request import AdmissionRequest
+from portcullis.reference.parse import parse_reference
 from portcullis.server.callers import Callers, callers_of
 from portcullis.server.checks import checks, observe
 from portcullis.server.clock import SystemClock
@@ -26,6 +30,7 @@ from portcullis.server.health import create_health_app, examine
 from portcullis.server.http import Receive, Scope, Send, failure
 from portcullis.server.lifecycle import address_of, background, bound, on_hangup, on_stop_signal, running, server
 from portcullis.server.live.mapgate import PolicyMapHandler
+from portcullis.server.mutate import PinHandler
 from portcullis.server.recording import Recorder
 from portcullis.server.registrar import Registrar, registered
 from portcullis.server.review.serving import Pages
@@ -40,6 +45,9 @@ from portcullis.server.validate import ReviewHandler
 from portcullis.standing import Standing
 from portcullis.text import clean
 
+if TYPE_CHECKING:
+    from portcullis.server.breakglass import BreakGlassHandler
+
 log = structlog.get_logger(__name__)
 
 
@@ -47,10 +55,18 @@ class Webhook:
     """The application of the webhook port: reviews go straight to their handler, all else to FastAPI."""
 
     def __init__(
-        self, *, reviews: ReviewHandler, maps: PolicyMapHandler | None, standing: Callable[[], Standing]
+        self,
+        *,
+        reviews: ReviewHandler,
+        maps: PolicyMapHandler | None,
+        grants: "BreakGlassHandler | None" = None,
+        pins: PinHandler | None = None,
+        standing: Callable[[], Standing],
     ) -> None:
         self.reviews = reviews
-        self.maps = maps
+        self.pins = pins
+        self.beside = [handler for handler in (maps, grants, pins) if handler is not None]
+        """What is asked on other paths about objects that are no workloads."""
         self.api = FastAPI(title="Portcullis", docs_url=None, redoc_url=None, openapi_url=None)
 
         @self.api.get("/version")
@@ -64,20 +80,51 @@ class Webhook:
             return Response(answer.body, answer.status, media_type=JSONResponse.media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self.reviews.serves(scope["path"]):
-            await self.reviews(scope, receive, send)
-        elif scope["type"] == "http" and self.maps is not None and self.maps.serves(scope["path"]):
-            await self.maps(scope, receive, send)
-        else:
-            await self.api(scope, receive, send)
+        if scope["type"] == "http":
+            if self.reviews.serves(scope["path"]):
+                return await self.reviews(scope, receive, send)
+            for handler in self.beside:
+                if handler.serves(scope["path"]):
+                    return await handler(scope, receive, send)
+        return await self.api(scope, receive, send)
 
 
 def create_app(
     parts: Parts, metrics: Metrics, sinks: Sinks, callers: Callers, refusals: Refusals, tracing: Tracing
 ) -> Webhook:
     """The webhook over composed parts, which must record."""
+    recorder = functools.partial(_recorder, parts, metrics, sinks, callers)
+    reviews = ReviewHandler(
+        gate=parts.gate,
+        recorder=recorder(refusals.offer),
+        clock=parts.clock,
+        limits=parts.limits,
+        metrics=metrics,
+        callers=callers,
+        tracing=tracing,
+    )
+    pins = _pin_handler(parts, callers, lambda: reviews.draining)
+    if pins is not None:
+        pins.observe(metrics)
+    return Webhook(
+        reviews=reviews,
+        maps=_map_handler(parts, callers),
+        grants=_grant_handler(parts, callers, recorder(lambda *_: None)),
+        pins=pins,
+        standing=parts.current,
+    )
+
+
+def _recorder(
+    parts: Parts,
+    metrics: Metrics,
+    sinks: Sinks,
+    callers: Callers,
+    answered: Callable[[AdmissionRequest, Decision], None],
+) -> Recorder:
+    """``answered`` is told of what the API server gets as an answer."""
     assert parts.records is not None
-    recorder = Recorder(
+    return Recorder(
         records=parts.records,
         clock=parts.clock,
         metrics=metrics,
@@ -90,18 +137,8 @@ def create_app(
             metrics=metrics,
         ),
         also=sinks.offer,
-        answered=refusals.offer,
+        answered=answered,
     )
-    reviews = ReviewHandler(
-        gate=parts.gate,
-        recorder=recorder,
-        clock=parts.clock,
-        limits=parts.limits,
-        metrics=metrics,
-        callers=callers,
-        tracing=tracing,
-    )
-    return Webhook(reviews=reviews, maps=_map_handler(parts, callers), standing=parts.current)
 
 
 def _map_handler(parts: Parts, callers: Callers) -> PolicyMapHandler | None:
@@ -116,6 +153,40 @@ def _map_handler(parts: Parts, callers: Callers) -> PolicyMapHandler | None:
         namespaces=maps.namespaces,
         limits=parts.limits,
         callers=callers,
+    )
+
+
+def _grant_handler(parts: Parts, callers: Callers, recorder: Recorder) -> "BreakGlassHandler | None":
+    """What looks at grants when they are made; None where none count."""
+    if not parts.settings.cluster.break_glass:
+        return None
+    from portcullis.server.breakglass import BreakGlassHandler
+
+    return BreakGlassHandler(
+        recorder=recorder,
+        standing=parts.current,
+        clock=parts.clock,
+        text=parts.redactor.text,
+        limits=parts.limits,
+        callers=callers,
+    )
+
+
+def _pin_handler(parts: Parts, callers: Callers, draining: Callable[[], bool]) -> PinHandler | None:
+    """What pins tags; None where the configuration asks for no such thing."""
+    mutation = parts.settings.cluster.mutation
+    if mutation is None:
+        return None
+    default = parts.settings.registries.default
+    return PinHandler(
+        reader=parts.reader,
+        parse=functools.partial(parse_reference, default_registry=default, limits=parts.limits),
+        registry=parts.registry,
+        clock=parts.clock,
+        limits=parts.limits,
+        callers=callers,
+        owners=mutation.owners,
+        draining=draining,
     )
 
 

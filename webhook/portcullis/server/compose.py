@@ -14,7 +14,9 @@ import msgspec
 import structlog
 
 from portcullis.admission.workloads import CustomKind, WorkloadReader
+from portcullis.audit.findings import SqlFindings
 from portcullis.audit.journal import Journal
+from portcullis.audit.judgedtags import SqlAdmissions
 from portcullis.audit.ledger import SqlLedger
 from portcullis.audit.redact import Redactor
 from portcullis.audit.sql import SqlRecords
@@ -33,7 +35,8 @@ from portcullis.policy.opa import OpaEngine
 from portcullis.policy.plain import plain
 from portcullis.policy.profiles import load_profile
 from portcullis.policy.serving import Serving
-from portcullis.ports import Bundles, Clock, Gatherer, Keychain, Ledger, Namespaces
+from portcullis.ports import Admissions, Bundles, Clock, Gatherer, Keychain, Ledger, Namespaces
+from portcullis.rechecking import Rechecker
 from portcullis.registry.facts import CachingRegistry
 from portcullis.registry.traffic import Traffic
 from portcullis.server.auditfiles import journal_path, last_good_path
@@ -43,6 +46,7 @@ from portcullis.server.clock import SystemClock
 from portcullis.server.credentials import open_keychain
 from portcullis.server.engines import serving_of
 from portcullis.server.inspecting import catalogue_of, inspecting
+from portcullis.server.judging import judging
 from portcullis.server.live.policies import LivePolicies, Making, live_policies
 from portcullis.server.live.watching import Watching, watching
 from portcullis.server.network import host_rules_of
@@ -62,12 +66,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All parts of the running gate. ``records``, ``bundles`` and ``ledger`` are None for commands that record
-    nothing."""
+    """All parts of the running gate. ``records``, ``bundles``, ``ledger`` and ``findings`` are None for commands that
+    record nothing."""
 
     settings: Settings
     limits: Limits
     clock: Clock
+    reader: WorkloadReader
     keychain: Keychain
     registry: CachingRegistry
     traffic: Traffic
@@ -81,10 +86,12 @@ class Parts:
     live: LivePolicies
     watched: Watching
     gate: Gate
+    rechecker: Rechecker
     records: AuditLog | None
     keeper: Keeper | None
     bundles: Bundles | None
     ledger: Ledger | None
+    findings: SqlFindings | None
 
     @property
     def current(self) -> Current:
@@ -104,6 +111,7 @@ async def compose(
     user: Mapping[str, str] | None = None,
     around: Callable[[Gatherer], Gatherer] | None = None,
     namespaces: Namespaces | None = None,
+    admissions: Admissions | None = None,
 ) -> AsyncIterator[Parts]:
     """Starts the parts, and stops them in the opposite order.
 
@@ -112,6 +120,7 @@ async def compose(
         user: the environment of who runs a command, whose docker config counts too; None in the server.
         around: makes the gatherer of the gate from the real one, for a command that has evidence of its own.
         namespaces: tells their labels where no cluster is asked.
+        admissions: what an audit log knows, for a command that records nothing.
 
     Raises:
         ConfigError: something in the configuration cannot be used.
@@ -169,9 +178,13 @@ async def compose(
         live = await stack.enter_async_context(
             live_policies(settings, limits, making=making, engine=engine, watching=watched, serving=with_audit)
         )
-        gate = Gate(
+        if store is not None:
+            admissions = SqlAdmissions(records=store, verified_only=settings.tells_callers_apart)
+        gate, rechecker = judging(
+            settings,
             reader=reader,
             registry=registry,
+            identify=opened.identify,
             gatherer=gatherer if around is None else around(gatherer),
             inspector=inspector,
             catalogue=catalogue,
@@ -179,12 +192,12 @@ async def compose(
             standing=live.current,
             namespaces=watched.namespaces or namespaces,
             inventory=_inventory(watched, supervisor),
-            clock=clock,
-            limits=limits,
+            admissions=admissions,
             remembering=kept.remembering,
             redactor=redactor,
-            default_registry=settings.registries.default,
-            callers_told_apart=settings.tells_callers_apart,
+            clock=clock,
+            limits=limits,
+            grants=watched.grants,
         )
         if bundles is not None:
             await _keep(bundles, keeper, {settings.revision: (CONFIGURATION_KIND, settings.document)}, stack)
@@ -192,6 +205,7 @@ async def compose(
             settings=settings,
             limits=limits,
             clock=clock,
+            reader=reader,
             keychain=keychain,
             registry=registry,
             traffic=opened.traffic,
@@ -205,10 +219,12 @@ async def compose(
             live=live,
             watched=watched,
             gate=gate,
+            rechecker=rechecker,
             records=records,
             keeper=keeper,
             bundles=bundles,
             ledger=SqlLedger(records=store, limits=limits) if store is not None else None,
+            findings=SqlFindings(records=store, limits=limits) if store is not None else None,
         )
 
 

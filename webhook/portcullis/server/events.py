@@ -22,7 +22,6 @@ from portcullis.limits import Limits
 from portcullis.model.decision import Decision
 from portcullis.model.notice import Notice, ObjectReference
 from portcullis.model.request import AdmissionRequest, Operation
-from portcullis.model.ruling import Mode
 from portcullis.ports import Clock
 from portcullis.server.health import Check
 from portcullis.server.lifecycle import background
@@ -262,7 +261,7 @@ def _bounded(found: object, limit: int) -> str:
 def _cause(decision: Decision) -> str:
     """What the reasons have in common however often they come: no pod's name, no age, no decision's id."""
     violations = {("", one.policy, one.container, one.image) for one in decision.violations if one.refuses}
-    blocked = [problem for policy in decision.undecided if policy.mode is Mode.DENY for problem in policy.problems]
+    blocked = [problem for policy in decision.undecided if policy.blocks for problem in policy.problems]
     problems = {(str(one.stage), one.reason, "", one.image) for one in blocked or decision.problems}
     words = sorted(violations or problems)
     return hashlib.sha256(repr(words).encode(errors="replace")).hexdigest()

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from portcullis.model.decision import Decision, JudgedImage, Problem, UndecidedPolicy, Violation
+from portcullis.model.grant import Grant
 from portcullis.model.record import AuditRecord
 from portcullis.times import rfc3339
 
@@ -49,6 +50,7 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "problems": [problem_json(problem) for problem in decision.problems],
         "warnings": list(decision.warnings),
         "images": [_image(image) for image in decision.images],
+        "grants": [grant_json(grant) for grant in decision.grants],
         "policyRevision": decision.policy_revision,
         "elapsedMs": round(decision.elapsed_ms, 3),
     }
@@ -69,8 +71,7 @@ def violation_json(violation: Violation) -> dict[str, Any]:
         "fix": violation.fix,
         "docs": violation.docs,
         "details": violation.details,
-        "exception": violation.exception,
-        "exceptedUntil": rfc3339(violation.excepted_until) if violation.excepted_until is not None else None,
+        **covered_json(violation),
     }
 
 
@@ -79,6 +80,30 @@ def undecided_json(policy: UndecidedPolicy) -> dict[str, Any]:
         "policy": policy.policy,
         "mode": policy.mode.value,
         "problems": [problem_json(problem) for problem in policy.problems],
+        **covered_json(policy),
+    }
+
+
+def covered_json(one: Violation | UndecidedPolicy) -> dict[str, Any]:
+    """What covers it: the id of an exception or of a grant, and until when."""
+    until = rfc3339(one.excepted_until) if one.excepted_until is not None else None
+    return {"exception": one.exception, "exceptedUntil": until}
+
+
+def grant_json(grant: Grant) -> dict[str, Any]:
+    """A grant, with the names that a BreakGlass has."""
+    return {
+        "id": grant.id,
+        "namespace": grant.namespace,
+        "name": grant.name,
+        "uid": grant.uid,
+        "policies": list(grant.policies),
+        "images": list(grant.images),
+        "digests": list(grant.digests),
+        "coversProblems": grant.covers_problems,
+        "reason": grant.reason,
+        "created": rfc3339(grant.created),
+        "expires": rfc3339(grant.expires),
     }
 
 

@@ -9,6 +9,7 @@
 4. When its pod is being deleted, and it is the last one, the webhooks are stopped first, if the configuration says so.
    A crash stops nothing, and neither does a signal for another reason: whoever can overload a gate until its container
    is restarted must not open it.
+5. Where tags are pinned, the object that has them pinned follows at each look (server.following).
 """
 
 import asyncio
@@ -24,6 +25,7 @@ import structlog
 from portcullis.cluster.certificate import CertificateFolder
 from portcullis.errors import ClusterError, ConfigError
 from portcullis.ports import Clock
+from portcullis.server.following import Follower, has
 from portcullis.server.health import Report
 from portcullis.server.settings import Settings
 from portcullis.server.sharing import Sharing, Store, Wanted
@@ -69,6 +71,7 @@ class Registrar:
         release: where this program runs; None where that is not known.
         stand_down: whether the webhooks are stopped when the last pod goes.
         settle_seconds: how long the cluster needs to notice that a pod is ready.
+        pinning: looks after the object by which the cluster has tags pinned.
     """
 
     def __init__(
@@ -81,7 +84,9 @@ class Registrar:
         stand_down: bool,
         settle_seconds: float,
         clock: Clock,
+        pinning: Follower | None = None,
     ) -> None:
+        self.pinning = pinning or Follower()
         self._configurations = configurations
         self._sharing = sharing
         self._store = store
@@ -187,8 +192,10 @@ class Registrar:
 
     async def _look(self, configurations: Configurations, examine: Callable[[], Awaitable[Report]]) -> bool:
         found = self.found = await configurations.read()
+        await self.pinning.read()
         sharing = self._sharing
         wanted = await sharing.step(self._store, found) if self._store is not None else sharing.alone(found)
+        followed = wanted is not None and await self.pinning.write(await self._for_all(wanted))
         if found is None:
             self._say(registered=False, remark="there is none, so nothing calls this gate")
             return False
@@ -197,7 +204,7 @@ class Registrar:
             return False
         start = bool(found.stopped) and await self._settled(examine)
         written = await self._written(found, wanted, start=start)
-        if start or not _has(found, written):
+        if start or not has(found, written):
             changed = await configurations.write(found, written)
             if changed is None:
                 self._say(registered=False, remark="")
@@ -209,18 +216,17 @@ class Registrar:
         self._covered = not self._sharing.problem
         stopped = bool(found.stopped)
         self._say(registered=not stopped and self._covered, remark="its webhooks are stopped" if stopped else "")
-        return not stopped and self._covered
+        return not stopped and self._covered and followed
 
     async def _written(self, found: "Registration", wanted: Wanted, *, start: bool) -> "Written":
         """What this look leaves in the object."""
+        return replace(await self._for_all(wanted), stopped_at=None if start else self._since(found))
+
+    async def _for_all(self, wanted: Wanted) -> "Written":
+        """What every object that calls this gate gets."""
         from portcullis.cluster.registration import Written
 
-        return Written(
-            ca_bundle=wanted.ca_bundle,
-            segment=wanted.segment,
-            owner=await self._namespace(),
-            stopped_at=None if start else self._since(found),
-        )
+        return Written(ca_bundle=wanted.ca_bundle, segment=wanted.segment, owner=await self._namespace())
 
     async def _as_found(self, found: "Registration") -> "Written":
         """What is left out is taken away: whoever changes one thing only says the others as they are."""
@@ -283,15 +289,6 @@ class Registrar:
         return now - self._ready_since >= max(UNASKED_SECONDS, self._settle_seconds)
 
 
-def _has(found: "Registration", written: "Written") -> bool:
-    """Whether the object has what is to be written into it, apart from when it was stopped."""
-    return (
-        (written.ca_bundle is None or found.covered_by(written.ca_bundle))
-        and (not written.segment or found.called_by(written.segment))
-        and (written.owner is None or written.owner.uid in found.owners)
-    )
-
-
 @asynccontextmanager
 async def registered(settings: Settings, sharing: Sharing, clock: Clock) -> AsyncIterator[Registrar]:
     """The registrar that the configuration asks for.
@@ -299,12 +296,12 @@ async def registered(settings: Settings, sharing: Sharing, clock: Clock) -> Asyn
     Raises:
         ClusterError: it asks for one, and this is no pod.
     """
-    section = settings.cluster.webhook
+    section, mutation = settings.cluster.webhook, settings.cluster.mutation
     async with AsyncExitStack() as stack:
-        configurations, release, store = None, None, None
+        configurations, release, store, mutating = None, None, None, None
         if section is not None:
             # Kubernetes' client takes half a second and 30 MiB, which nobody else pays for.
-            from portcullis.cluster.registration import connected
+            from portcullis.cluster.registration import connected, mutating_of
             from portcullis.cluster.sharedsecret import shared_secret
 
             client, configurations, pod = await stack.enter_async_context(
@@ -312,6 +309,7 @@ async def registered(settings: Settings, sharing: Sharing, clock: Clock) -> Asyn
             )
             release = pod if section.pod else None
             store = store_of(settings, functools.partial(shared_secret, client))
+            mutating = mutating_of(client, mutation.webhook) if mutation is not None else None
         yield Registrar(
             configurations=configurations,
             sharing=sharing,
@@ -320,6 +318,7 @@ async def registered(settings: Settings, sharing: Sharing, clock: Clock) -> Asyn
             stand_down=section is not None and section.stand_down,
             settle_seconds=settings.server.stop_delay_seconds,
             clock=clock,
+            pinning=Follower(mutating),
         )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from portcullis.model.decision import Decision, Verdict, Violation
+from portcullis.model.decision import Decision, UndecidedPolicy, Verdict, Violation
 from portcullis.model.record import AuditRecord
 from portcullis.model.ruling import Mode
 from portcullis.rejudging import Inexact
@@ -90,7 +90,7 @@ class Tally:
         gone, new = _apart(map(_violation_key, before.violations), map(_violation_key, after.violations))
         self.less.update((key[0], Mode(key[1])) for key in gone)
         self.more.update((key[0], Mode(key[1])) for key in new)
-        waiting = _apart(((u.policy, u.mode) for u in before.undecided), ((u.policy, u.mode) for u in after.undecided))
+        waiting = _apart(map(_undecided_key, before.undecided), map(_undecided_key, after.undecided))
         self.otherwise += bool(gone or new or any(waiting))
         if before.verdict is after.verdict:
             self.same += 1
@@ -115,6 +115,10 @@ def _violation_key(violation: Violation) -> tuple[str, str, str, str, str, str, 
         violation.exception,
         violation.msg,
     )
+
+
+def _undecided_key(policy: UndecidedPolicy) -> tuple[str, str, str]:
+    return policy.policy, policy.mode, policy.exception
 
 
 def _apart(before: Iterable[T], after: Iterable[T]) -> tuple[Counter[T], Counter[T]]:
@@ -150,4 +154,4 @@ def _blocking(decision: Decision) -> set[str]:
     if decision.verdict is Verdict.ADMITTED:
         return set()
     refusing = {violation.policy for violation in decision.violations if violation.refuses}
-    return refusing or {undecided.policy for undecided in decision.undecided if undecided.mode is Mode.DENY}
+    return refusing or {undecided.policy for undecided in decision.undecided if undecided.blocks}

@@ -18,7 +18,8 @@ from prometheus_client.registry import Collector
 
 from portcullis import __version__
 from portcullis.measuring import SECONDS, Durations
-from portcullis.model.decision import Decision, Problem, Stage, Verdict
+from portcullis.model.decision import Because, Decision, Problem, Stage, Verdict
+from portcullis.model.grant import is_grant
 from portcullis.model.request import Caller
 
 LOGGED_CHARS = 2000
@@ -258,8 +259,9 @@ class Metrics:
         for violation in decision.violations:
             # Policy names are those of the compiled set, so they are few.
             self._violations.count(violation.policy, str(violation.mode))
-            if violation.exception:  # as are the ids of exceptions: those of the configuration
-                self._excepted.count(violation.policy, violation.exception)
+            if violation.exception:  # as are the ids of exceptions: those of the configuration, and one for all grants
+                by = Because.BREAK_GLASS.value if is_grant(violation.exception) else violation.exception
+                self._excepted.count(violation.policy, by)
         for policy in decision.undecided:
             reason = self._reason(policy.problems[0].reason) if policy.problems else ANOTHER_REFUSES
             self._undecided.count(policy.policy, str(policy.mode), reason)

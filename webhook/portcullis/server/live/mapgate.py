@@ -13,17 +13,17 @@ from typing import Any, Final
 
 import structlog
 
-from portcullis.admission.review import parse_review, render_allowed, render_error
-from portcullis.errors import ConfigError, EngineError, PolicyCompileError, PortcullisError, ReviewError
+from portcullis.admission.review import render_allowed, render_error
+from portcullis.errors import ConfigError, EngineError, PolicyCompileError, PortcullisError
 from portcullis.limits import Limits
-from portcullis.model.request import AdmissionRequest, Caller, Operation
+from portcullis.model.request import AdmissionRequest, Operation
 from portcullis.policy.opa import OpaEngine
 from portcullis.policy.workspace import Workspace
-from portcullis.server.body import BodyReader, Budget, Ending
-from portcullis.server.callers import Callers, is_path_of
-from portcullis.server.http import Answer, Receive, Scope, Send, failure, send_answer, timeout_of
+from portcullis.server.callers import Callers
+from portcullis.server.http import Receive, Scope, Send
 from portcullis.server.live.reloading import Recipe
 from portcullis.server.live.sources import Laid, MapPlace, blamed, lay_out
+from portcullis.server.sidepath import SidePath
 from portcullis.text import clean
 
 LABEL: Final = "portcullis.dev/policy"
@@ -32,7 +32,6 @@ AT_ONCE: Final = 4
 _WORD: Final = "validate-policies"
 _REASON: Final = "policy-invalid"
 _SHOWN_CHARS: Final = 4000
-_RESERVE_SECONDS: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -63,53 +62,21 @@ class PolicyMapHandler:
         self._namespaces = frozenset(namespaces)
         self._limits = limits
         self._callers = callers
-        self._budget = Budget(AT_ONCE * limits.review_bytes)
-        self._in_hand = 0
+        self._path = SidePath(word=_WORD, answer=self._answer, at_once=AT_ONCE, limits=limits, callers=callers)
 
     def serves(self, path: str) -> bool:
         """Whether ``path`` is of the form ``/validate-policies`` or ``/…/validate-policies``."""
-        return is_path_of(path, _WORD)
+        return self._path.serves(path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = asyncio.get_running_loop().time()
-        if scope["method"] != "POST":
-            return await send_answer(failure(405, "method-not-allowed", "reviews are sent by POST"), send)
-        seconds = timeout_of(scope["query_string"], self._limits)
-        deadline = started + seconds - min(_RESERVE_SECONDS, seconds / 2)
-        caller = self._callers.of(scope)
-        share = self._callers.share(caller)
-        reader = BodyReader(receive=receive, limits=self._limits, budget=self._budget, share=share)
-        self._in_hand += 1
-        try:
-            body = await reader.read(deadline)
-            if body.ending is Ending.GONE:
-                return None
-            if body.ending is not Ending.WHOLE:
-                answer = failure(413, "too-large", "the review was not taken whole", close=True)
-            else:
-                answer = await self._answer(body.content, caller, deadline)
-        except Exception:
-            log.exception("ConfigMap with policies not checked")
-            answer = failure(503, "internal-error", "a fault in Portcullis itself; its log tells more", close=True)
-        finally:
-            self._in_hand -= 1
-            reader.release()
-        return await send_answer(answer, send)
+        await self._path(scope, receive, send)
 
-    async def _answer(self, body: bytes, caller: Caller, deadline: float) -> Answer:
-        try:
-            request = parse_review(body, limits=self._limits, caller=caller)
-        except ReviewError as error:
-            if not error.uid:
-                return failure(400, error.reason, clean(error.message, 300))
-            return Answer(
-                200, render_error(error.uid, code=400, reason=error.reason, message=clean(error.message, 300))
-            )
+    async def _answer(self, request: AdmissionRequest, deadline: float) -> bytes:
         fault, warning = await self._judge(request, deadline)
         if fault:
             log.info("ConfigMap with policies refused", namespace=request.namespace, name=request.name, problem=fault)
-            return Answer(200, render_error(request.uid, code=403, reason=_REASON, message=fault))
-        return Answer(200, render_allowed(request.uid, [clean(warning, self._limits.warning_chars)] if warning else []))
+            return render_error(request.uid, code=403, reason=_REASON, message=fault)
+        return render_allowed(request.uid, [clean(warning, self._limits.warning_chars)] if warning else [])
 
     async def _judge(self, request: AdmissionRequest, deadline: float) -> tuple[str, str]:
         """Why it is refused, and what else is to be said; "" for nothing."""
@@ -119,7 +86,7 @@ class PolicyMapHandler:
             return "", "portcullis: the policies were not checked: the review did not come the API server's way"
         if request.namespace not in self._namespaces:
             return "", f"portcullis reads no policies from the namespace {request.namespace} (policies.configMaps)"
-        if self._in_hand > AT_ONCE:
+        if self._path.in_hand > AT_ONCE:
             return "", "portcullis: the policies were not checked, there is too much to do; see whether they are loaded"
         place = (request.namespace, request.name)
         try:

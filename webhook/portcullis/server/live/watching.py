@@ -1,13 +1,15 @@
 """What of the cluster is watched: labels of namespaces, ConfigMaps with policies, objects for ``data.inventory``,
-platforms of nodes, pull secrets."""
+platforms of nodes, pull secrets, grants."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from portcullis.decision.grants import NO_GRANTS, Grants
 from portcullis.errors import ConfigError
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.decision import Problem, Stage
+from portcullis.model.grant import Grant
 from portcullis.policy.inventory import Inventory
 from portcullis.ports import Namespaces
 from portcullis.registry.keychain import PullSecretKeychain
@@ -16,6 +18,7 @@ from portcullis.server.settings import Settings
 from portcullis.server.telemetry import Metrics
 
 if TYPE_CHECKING:
+    from portcullis.cluster.breakglass import WatchedGrants
     from portcullis.cluster.nodes import WatchedNodes
     from portcullis.cluster.policymaps import PolicyMaps
     from portcullis.cluster.watch import Change, Watch
@@ -40,6 +43,8 @@ class Watching:
         self.inventory = inventory
         self.keychain: PullSecretKeychain | None = None
         """Of the pull secrets of workloads; None where no cluster is watched."""
+        self._grants: dict[str, Grants] = {}
+        """With their patterns read, as they were asked for last."""
         self.maps_changed: Callable[[], None] = lambda: None
 
     @property
@@ -78,6 +83,40 @@ class Watching:
             return Problem(Stage.INVENTORY, "inventory-unavailable", retryable=True, msg=message)
         return None
 
+    def grants(self, namespace: str) -> Grants:
+        """What the gate asks for, once per decision; none where they are not watched, or were not heard of for so long
+        that one may have been revoked."""
+        if self._watched is None or self._watched.grants is None:
+            return NO_GRANTS
+        found = tuple(self._watched.grants.of(namespace))
+        if not found:
+            self._grants.pop(namespace, None)
+            return NO_GRANTS
+        known = self._grants.get(namespace)
+        if known is None or known.all != found:
+            self._grants[namespace] = known = Grants(found)
+        return known
+
+    def grants_now(self) -> Sequence[Grant]:
+        """All that are in force now, by namespace and name."""
+        return self._watched.grants.all() if self._watched is not None and self._watched.grants is not None else ()
+
+    def grants_check(self) -> Check | None:
+        """Says why grants do not count; None where none are watched."""
+        if self._watched is None or self._watched.grants is None:
+            return None
+        grants = self._watched.grants
+
+        async def problems() -> str:
+            if grants.problem:
+                return f"no grant counts: {grants.problem}"
+            found = [f"{namespace} has more grants than grantsPerNamespace" for namespace in grants.crowded()]
+            found += [f"{namespace}/{name} grants nothing: {why}" for (namespace, name), why in grants.invalid.items()]
+            more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+            return "; ".join(found[:_SHOWN] + more)
+
+        return Check("break-glass", problems, decisive=False, remark=lambda: f"{len(grants.all())} in force")
+
     def attach(self, watched: "Watched") -> None:
         """What was begun."""
         self._watched = watched
@@ -108,6 +147,8 @@ class Watching:
         watched = self._watched
         if watched is None or not watched.watches:
             return
+        if watched.grants is not None:
+            self._observe_grants(metrics, watched.grants)
 
         def by(
             read: "Callable[[Watch], float]", of: Callable[[Iterable[float]], float] = sum
@@ -127,6 +168,12 @@ class Watching:
             asked = watched.pull_secrets
             text = "Pull secrets and service accounts that were asked for by name."
             metrics.count_function("pull_secret_lookups", text, lambda: asked.asked)
+
+    def _observe_grants(self, metrics: Metrics, grants: "WatchedGrants") -> None:
+        text = "Grants (BreakGlass) that are in force now."
+        metrics.gauge("grants_in_force", text).set_function(lambda: float(len(grants.all())))
+        text = "Objects BreakGlass that grant nothing, because something in them is wrong."
+        metrics.gauge("grants_invalid", text).set_function(lambda: float(len(grants.invalid)))
 
 
 def _by_kind(
@@ -176,6 +223,7 @@ async def watching(settings: Settings, limits: Limits) -> AsyncIterator[Watching
         kinds=[Resource(one.group, one.version, one.resource) for one in cluster.inventory],
         nodes=not settings.platforms,
         pull_secrets=[PullSecretPlace(one.namespace, one.names) for one in cluster.pull_secrets],
+        grants=cluster.break_glass,
     )
 
     def maps_changed() -> None:

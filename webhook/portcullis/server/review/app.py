@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from portcullis.errors import RecordsError
-from portcullis.server.review import decisionpage, decisions, decisionsexport, images, overview, policies
+from portcullis.server.review import decisionpage, decisions, decisionsexport, images, overview, policies, running
 from portcullis.server.review.api import add_api
 from portcullis.server.review.assets import answer_of_asset
 from portcullis.server.review.parts import ReviewParts
@@ -35,7 +35,7 @@ def create_review_app(parts: ReviewParts) -> FastAPI:
             raise HTTPException(404)
         return found
 
-    for area in (overview, decisionsexport, decisions, decisionpage, images, policies):
+    for area in (overview, running, decisionsexport, decisions, decisionpage, images, policies):
         app.include_router(area.router)
     add_api(app)
     return app

@@ -220,7 +220,7 @@ class _Reader:
         found: dict[str, Any] = {}
         for name, value in values.items():
             one = FIELDS[name]
-            if fault := _fault(one, value):
+            if fault := fault_of(one, value):
                 self._faults[name] = fault
             elif one.attribute:
                 found[one.attribute] = value
@@ -257,7 +257,8 @@ def instant(text: str) -> datetime | None:
         return None
 
 
-def _fault(one: Field, value: str) -> str:
+def fault_of(one: Field, value: str) -> str:
+    """Why that is no value of the filter; "" where it is one."""
     if len(value) > one.chars:
         return f"at most {one.chars} characters are looked for"
     if "\0" in value:

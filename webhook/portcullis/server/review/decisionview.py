@@ -6,6 +6,7 @@ from datetime import datetime
 
 from portcullis.audit import codec
 from portcullis.model.decision import Decision, Problem, Stage, UndecidedPolicy, Violation
+from portcullis.model.grant import is_grant
 from portcullis.model.record import AuditRecord
 from portcullis.model.ruling import Mode
 from portcullis.server.review.decisionimages import Judged, judged
@@ -60,6 +61,11 @@ class Group:
     more: int
 
     @property
+    def by_grant(self) -> bool:
+        """Whether what covers it is a grant for an emergency."""
+        return is_grant(self.exception)
+
+    @property
     def counts(self) -> bool:
         """Whether it bears on the verdict: it refuses, or would but for an exception."""
         return self.refuses or bool(self.exception)
@@ -67,7 +73,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A fact that could not be had, with the policies that wait for it. ``blocks``: one of them is in mode deny."""
+    """A fact that could not be had, with the policies that wait for it. ``blocks``: one of them is in mode deny, and no
+    grant covers it."""
 
     problem: Problem
     policies: tuple[UndecidedPolicy, ...]
@@ -85,39 +92,55 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class DecisionView:
-    """``unasked`` are policies that were not evaluated because others refused before."""
+class Counting:
+    """What counted. ``unasked`` are policies that were not evaluated because others refused before."""
 
     groups: tuple[Group, ...]
     more_groups: int
     missing: tuple[Missing, ...]
     more_missing: int
     unasked: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionView(Counting):
+    """A decision, with all that its page shows."""
+
     judged: Judged
     spans: tuple[Span, ...]
     raw: Raw
     document: Raw
 
 
-def view_of(record: AuditRecord, titles: Mapping[str, str]) -> DecisionView:
-    """Reads the judged input as a whole, which may be megabytes: not for the event loop.
-
-    Args:
-        titles: of policies by name, as far as they are known.
+def counting_of(decision: Decision, titles: Mapping[str, str]) -> Counting:
+    """Args:
+    titles: of policies by name, as far as they are known.
     """
+    return Counting(*_counting(decision, titles))
+
+
+def view_of(record: AuditRecord, titles: Mapping[str, str]) -> DecisionView:
+    """The same with all else. Reads the judged input as a whole, which may be megabytes: not for the event loop."""
     decision = record.decision
-    groups = _groups(decision.violations, titles)
-    missing = _missing(decision)
     return DecisionView(
-        groups=tuple(groups[:SHOWN_GROUPS]),
-        more_groups=max(len(groups) - SHOWN_GROUPS, 0),
-        missing=tuple(missing[:SHOWN_PROBLEMS]),
-        more_missing=max(len(missing) - SHOWN_PROBLEMS, 0),
-        unasked=tuple(one.policy for one in decision.undecided if not one.problems),
+        *_counting(decision, titles),
         judged=judged(decision, decoded(decision.document)),
         spans=_spans(decision),
         raw=raw_json(codec.encode_body(record)),
         document=raw_json(decision.document),
+    )
+
+
+def _counting(
+    decision: Decision, titles: Mapping[str, str]
+) -> tuple[tuple[Group, ...], int, tuple[Missing, ...], int, tuple[str, ...]]:
+    groups, missing = _groups(decision.violations, titles), _missing(decision)
+    return (
+        tuple(groups[:SHOWN_GROUPS]),
+        max(len(groups) - SHOWN_GROUPS, 0),
+        tuple(missing[:SHOWN_PROBLEMS]),
+        max(len(missing) - SHOWN_PROBLEMS, 0),
+        tuple(one.policy for one in decision.undecided if not one.problems),
     )
 
 
@@ -170,7 +193,7 @@ def _missing(decision: Decision) -> list[Missing]:
         for problem in policy.problems:
             waiting.setdefault(problem, []).append(policy)
     found = [
-        Missing(problem, tuple(policies), reasons().get(problem.reason), any(one.mode is Mode.DENY for one in policies))
+        Missing(problem, tuple(policies), reasons().get(problem.reason), any(one.blocks for one in policies))
         for problem, policies in waiting.items()
     ]
     return sorted(found, key=lambda one: not one.blocks)

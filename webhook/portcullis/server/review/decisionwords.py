@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from portcullis.decision.verdict import PENDING
-from portcullis.model.decision import Because, Decision, Verdict, Violation
+from portcullis.model.decision import Because, Decision, UndecidedPolicy, Verdict, Violation
+from portcullis.model.grant import is_grant
 from portcullis.model.record import AuditRecord
 from portcullis.model.request import Caller, Operation
 from portcullis.text import clean
@@ -100,10 +101,11 @@ def sentence(record: AuditRecord) -> str:
 
 def _admitted_why(decision: Decision) -> str:
     if decision.because in (Because.EXCEPTION, Because.BREAK_GLASS):
-        covered = [one for one in decision.violations if one.exception]
-        ids, policies = _names(one.exception for one in covered), _names(one.policy for one in covered)
-        kind = "break-glass" if decision.because is Because.BREAK_GLASS else "an exception"
-        return f" by {kind} ({listed(ids)}), although it violates {listed(policies)}" if ids else f" by {kind}"
+        by_grant = decision.because is Because.BREAK_GLASS
+        covered = [one for one in decision.covered if is_grant(one.exception) or not by_grant]
+        ids = _names(one.exception for one in covered)
+        kind = "break-glass" if by_grant else "an exception"
+        return f" by {kind} ({listed(ids)}), {_although(decision)}" if ids else f" by {kind}"
     if decision.because is Because.UNCHANGED:
         return ": nothing changed of what policies look at in images"
     lenient = _names(one.policy for one in decision.violations)
@@ -115,18 +117,33 @@ def _admitted_why(decision: Decision) -> str:
     return ": no policy is violated"
 
 
+def _although(decision: Decision) -> str:
+    """What was against it, and is covered."""
+    violated = _names(one.policy for one in decision.violations if one.exception)
+    unknown = _names(one.policy for one in decision.undecided if one.exception)
+    parts = [f"it violates {listed(violated)}"] if violated else []
+    parts += [f"{listed(unknown)} could not be evaluated"] if unknown else []
+    return f"although {' and '.join(parts)}"
+
+
 def whys(decision: Decision) -> tuple[Why, ...]:
     """What counted, what refuses first; each policy and each reason code once."""
     violations = sorted(decision.violations, key=lambda one: not one.refuses)
     found = {one.policy: _violated(one) for one in reversed(violations)}
     waiting = {problem.reason: problem for problem in reversed(decision.problems)}
+    covered = {one.policy: _not_evaluated(one) for one in decision.undecided if one.exception}
     blocked = decision.verdict is not Verdict.ADMITTED and not any(why.refuses for why in found.values())
     problems = [Why(reason, clean(one.msg, 300), blocked, is_policy=False) for reason, one in waiting.items()]
-    return tuple(sorted([*reversed(found.values()), *reversed(problems)], key=lambda why: not why.refuses))
+    listed_first = [*reversed(found.values()), *covered.values(), *reversed(problems)]
+    return tuple(sorted(listed_first, key=lambda why: not why.refuses))
 
 
 def _violated(one: Violation) -> Why:
     return Why(one.policy, clean(one.msg, 300), one.refuses, True, one.mode.value, one.exception)
+
+
+def _not_evaluated(one: UndecidedPolicy) -> Why:
+    return Why(one.policy, "could not be evaluated", False, True, one.mode.value, one.exception)
 
 
 def marks(record: AuditRecord) -> Iterator[tuple[str, str]]:

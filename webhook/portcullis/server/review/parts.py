@@ -1,14 +1,16 @@
 """What the audit pages are made of."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from starlette.requests import HTTPConnection
 
 from portcullis.limits import Limits
 from portcullis.model.decision import Decision
+from portcullis.model.grant import Grant
 from portcullis.model.record import AuditRecord
-from portcullis.ports import Bundles, Clock, Ledger
+from portcullis.ports import Bundles, Clock, Findings, Ledger
 from portcullis.rejudging import Inexact
 from portcullis.server.health import Report
 from portcullis.server.review.installation import Installation, Installed
@@ -27,9 +29,12 @@ class ReviewParts:
         bundles: policy sets and configurations by the revisions that records name.
         health: runs the checks of the health port.
         installed: what this replica says of itself.
+        grants: those in force, as far as they are known.
+        round_every: how often what runs is judged again; None where it is not.
     """
 
     ledger: Ledger
+    findings: Findings
     bundles: Bundles
     current: Callable[[], Standing]
     judge_again: JudgeAgain
@@ -37,6 +42,8 @@ class ReviewParts:
     clock: Clock
     limits: Limits
     installed: Installed = Installation
+    grants: Callable[[], Sequence[Grant]] = tuple
+    round_every: timedelta | None = None
 
 
 def parts_of(connection: HTTPConnection) -> ReviewParts:

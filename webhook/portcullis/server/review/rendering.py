@@ -19,7 +19,13 @@ from portcullis.server.review.parts import parts_of
 from portcullis.text import clean
 from portcullis.times import rfc3339
 
-AREAS = (("/", "Overview"), ("/decisions", "Decisions"), ("/images", "Images"), ("/policies", "Policies"))
+AREAS = (
+    ("/", "Overview"),
+    ("/running", "Running"),
+    ("/decisions", "Decisions"),
+    ("/images", "Images"),
+    ("/policies", "Policies"),
+)
 """The navigation."""
 
 HTMX_HEADER = "hx-request"

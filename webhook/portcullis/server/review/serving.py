@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import structlog
 
@@ -104,8 +105,11 @@ def review_parts_of(parts: Parts, checks: Sequence[Check], tls: ServerTls) -> Re
     """What the pages are made of. ``parts`` must record; ``tls`` is that of the webhook."""
     assert parts.ledger is not None
     assert parts.bundles is not None
+    assert parts.findings is not None
+    recheck = parts.settings.cluster.recheck
     return ReviewParts(
         ledger=parts.ledger,
+        findings=parts.findings,
         bundles=parts.bundles,
         current=parts.current,
         judge_again=Rejudge(
@@ -119,6 +123,8 @@ def review_parts_of(parts: Parts, checks: Sequence[Check], tls: ServerTls) -> Re
         clock=parts.clock,
         limits=parts.limits,
         installed=installed_in(parts, tls),
+        grants=parts.watched.grants_now,
+        round_every=timedelta(minutes=recheck.every_minutes) if recheck is not None else None,
     )
 
 
