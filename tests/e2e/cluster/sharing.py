@@ -107,17 +107,18 @@ class Traces:
         return found
 
     def _resources(self) -> Iterator[Resource]:
-        """Those that can be listed and deleted, by the versions that the API server prefers."""
+        """Those that can be listed and deleted, by the versions that the API server prefers. A group that is going away
+        is named a moment longer than it can be asked for."""
         groups = [group["preferredVersion"]["groupVersion"] for group in self._api.get("/apis")["groups"]]
         for base in ("/api/v1", *(f"/apis/{version}" for version in groups)):
-            for one in self._api.get(base)["resources"]:
+            for one in (self._api.find(base) or {"resources": []})["resources"]:
                 if {"list", "delete"} <= set(one["verbs"]) and one["name"] not in LOOKED_AFTER:
                     yield Resource(f"{base}/{one['name']}", one["name"], one["namespaced"])
 
     def _objects(self, resource: Resource) -> set[str]:
         """Of namespaces other than ``default`` only pods: those of tests go as wholes, but for pods that have a node,
         for which nobody answers any more; in those of the system, only tests make pods."""
-        items = self._api.get(resource.path)["items"]
+        items = (self._api.find(resource.path) or {"items": []})["items"]
         return {
             resource.of(item)
             for item in items
