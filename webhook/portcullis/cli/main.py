@@ -9,6 +9,7 @@ from portcullis.cli.attest import attest
 from portcullis.cli.audit import audit
 from portcullis.cli.auditprune import prune_log
 from portcullis.cli.auditverify import verify_log
+from portcullis.cli.breakglass import break_glass
 from portcullis.cli.check import check
 from portcullis.cli.demo.command import demo
 from portcullis.cli.dockerfile import dockerfile
@@ -49,6 +50,7 @@ audit.command("verify")(verify_log)
 audit.command("prune")(prune_log)
 app.add_typer(audit, name="audit")
 app.add_typer(exceptions, name="exceptions")
+app.add_typer(break_glass, name="break-glass")
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ class Violation(Answer):
     docs: str
     details: dict[str, Any]
     exception: str
-    """That covers it."""
+    """That covers it: the id of an exception, or of a grant."""
     excepted_until: Instant | None
 
 
@@ -58,6 +58,27 @@ class Undecided(Answer):
     policy: str
     mode: Mode
     problems: tuple[Problem, ...]
+    exception: str
+    """The grant that covers it."""
+    excepted_until: Instant | None
+
+
+class Grant(Answer):
+    """A BreakGlass that covers something."""
+
+    id: str
+    """As it stands in ``exception``: ``break-glass:<namespace>/<name>``."""
+    namespace: str
+    name: str
+    uid: str
+    policies: tuple[str, ...]
+    """Or ``*``."""
+    images: tuple[str, ...]
+    digests: tuple[str, ...]
+    covers_problems: bool
+    reason: str
+    created: Instant
+    expires: Instant
 
 
 class JudgedImage(Answer):
@@ -100,6 +121,8 @@ class Record(Answer):
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
     images: tuple[JudgedImage, ...]
+    grants: tuple[Grant, ...]
+    """Those that cover something."""
     policy_revision: str
     elapsed_ms: float
     message: str
@@ -174,6 +197,7 @@ class WorkloadUse(Answer):
     decision_id: str
     decided_at: Instant
     verdict: Verdict
+    because: str
 
 
 class ImageFacts(Answer):
@@ -287,21 +311,6 @@ class Extent(Answer):
     records: int
     oldest: Instant | None
     newest: Instant | None
-
-
-class Overview(Answer):
-    """What happened in the time."""
-
-    api_version: Literal["portcullis.dev/v1"] = "portcullis.dev/v1"
-    kind: Literal["AuditOverview"] = "AuditOverview"
-    since: Instant
-    until: Instant
-    extent: Extent
-    verdicts: tuple[VerdictBucket, ...]
-    policies: tuple[PolicyTally, ...]
-    """The ten most violated."""
-    namespaces: tuple[NamespaceCount, ...]
-    """The ten in which most was refused."""
 
 
 class Fault(Answer):
