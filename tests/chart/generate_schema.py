@@ -34,7 +34,7 @@ TARGET = CHART / "values.schema.json"
 
 OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
-    "Cluster": ("webhook", "events", "pullSecrets", "breakGlass", "recheck"),
+    "Cluster": ("webhook", "events", "pullSecrets", "breakGlass", "mutation", "recheck"),
     "CallerSection": ("pathSecret", "clientCertificate"),
     "Policies": ("configMaps",),
     "PagesSection": ("address", "port"),
@@ -244,6 +244,12 @@ def chart_values() -> dict[str, Schema]:
             "Namespaces whose pull secrets the gate may read, for images of that namespace.",
         ),
         "webhook": webhook(),
+        "mutation": closed(
+            {
+                "enabled": flag("Whether tags are pinned to digests."),
+                "owners": flag("Whether templates are pinned as well, and not pods alone."),
+            }
+        ),
         "tls": certificate(),
         "image": closed(
             {

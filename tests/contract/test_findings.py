@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text, update
 
 from fakes.records import a_decision
-from fakes.running import NOON, a_moved_tag, a_result, a_round
+from fakes.running import NOON, a_moved_tag, a_result, a_round, a_whole_round
 from portcullis.audit import findings as module
 from portcullis.audit.findings import SqlFindings
 from portcullis.audit.sql import SqlRecords
@@ -49,12 +49,6 @@ async def records(audit_url: str) -> AsyncIterator[SqlRecords]:
 @pytest.fixture
 def findings(records: SqlRecords) -> Findings:
     return SqlFindings(records=records, limits=LIMITS)
-
-
-async def a_whole_round(findings: Findings, results: Sequence[Rejudged] = EVERYTHING, name: str = "first") -> None:
-    await findings.begin(a_round(name))
-    await findings.put(name, results)
-    await findings.finish(a_round(name, ended=True, workloads=len(results)))
 
 
 def without_documents(results: Sequence[Rejudged]) -> Sequence[Rejudged]:
@@ -124,7 +118,7 @@ async def test_a_round_that_was_given_up_is_forgotten_when_another_begins(
 
 
 async def test_a_round_ends_once(findings: Findings) -> None:
-    await a_whole_round(findings)
+    await a_whole_round(findings, EVERYTHING)
     with pytest.raises(RecordsError, match="not the one that goes on"):
         await findings.put("first", [GOOD])
     with pytest.raises(RecordsError, match="has an end"):
@@ -169,7 +163,7 @@ async def test_a_round_has_so_many_groups_at_most(records: SqlRecords) -> None:
 
 
 async def test_results_come_back_as_they_were_without_documents_the_worst_first(findings: Findings) -> None:
-    await a_whole_round(findings)
+    await a_whole_round(findings, EVERYTHING)
     page = await findings.results()
     assert page.results == without_documents(SORTED)
     assert page.next == ""
@@ -177,7 +171,7 @@ async def test_results_come_back_as_they_were_without_documents_the_worst_first(
 
 @pytest.mark.parametrize("limit", [1, 3, 8])
 async def test_pages_show_every_result_once(findings: Findings, limit: int) -> None:
-    await a_whole_round(findings)
+    await a_whole_round(findings, EVERYTHING)
     found: list[Rejudged] = []
     page = await findings.results(limit=limit)
     while True:
@@ -189,7 +183,7 @@ async def test_pages_show_every_result_once(findings: Findings, limit: int) -> N
 
 
 async def test_a_page_goes_on_where_it_was_in_the_next_round(findings: Findings) -> None:
-    await a_whole_round(findings)
+    await a_whole_round(findings, EVERYTHING)
     page = await findings.results(limit=4)
     await a_whole_round(findings, [one for one in EVERYTHING if one is not URGENT], "second")
     rest = await findings.results(after=page.next)
@@ -198,7 +192,7 @@ async def test_a_page_goes_on_where_it_was_in_the_next_round(findings: Findings)
 
 async def test_a_page_of_large_results_ends_early(findings: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAGE_BYTES", 10)
-    await a_whole_round(findings)
+    await a_whole_round(findings, EVERYTHING)
     page = await findings.results()
     assert [one.owner.name for one in page.results] == ["cart"]
     assert [one.owner.name for one in (await findings.results(after=page.next)).results] == ["checkout"]
@@ -236,7 +230,7 @@ FILTERS = (
 
 
 async def test_all_conditions_of_a_filter_hold(findings: Findings) -> None:
-    await a_whole_round(findings)
+    await a_whole_round(findings, EVERYTHING)
     for query, wanted in FILTERS:
         found = (await findings.results(query=query)).results
         assert [one.owner.name for one in found] == wanted.split(), query
@@ -273,7 +267,7 @@ VISIBLE: tuple[tuple[frozenset[str] | None, str], ...] = (
 
 
 async def test_nothing_is_told_of_other_namespaces(findings: Findings) -> None:
-    await a_whole_round(findings)
+    await a_whole_round(findings, EVERYTHING)
     for visible, wanted in VISIBLE:
         expected = [one for one in SORTED if one.owner.name in wanted.split()]
         assert (await findings.results(visible=visible)).results == without_documents(expected)
@@ -287,7 +281,7 @@ async def test_nothing_is_told_of_other_namespaces(findings: Findings) -> None:
 
 
 async def test_no_filter_finds_what_is_in_other_namespaces(findings: Findings) -> None:
-    await a_whole_round(findings)
+    await a_whole_round(findings, EVERYTHING)
     for query in (
         FindingFilter(namespace="shop"),
         FindingFilter(policy="image-user"),
@@ -301,7 +295,7 @@ async def test_no_filter_finds_what_is_in_other_namespaces(findings: Findings) -
 
 
 async def test_a_cursor_does_not_open_other_namespaces(findings: Findings) -> None:
-    await a_whole_round(findings)
+    await a_whole_round(findings, EVERYTHING)
     everything = await findings.results(limit=1)
     mine = await findings.results(after=everything.next, visible=TOOLS)
     assert [one.owner.name for one in mine.results] == ["db", "old", "good"]

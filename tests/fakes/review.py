@@ -8,6 +8,9 @@ from typing import Any
 from fakes.asgi import Answered, call
 from fakes.clock import StandingClock
 from fakes.records import InMemoryBundles
+from fakes.running import NoFindings
+from portcullis.audit.findings import SqlFindings
+from portcullis.audit.ledger import SqlLedger
 from portcullis.audit.sql import SqlRecords
 from portcullis.errors import EngineUnavailable
 from portcullis.limits import DEFAULT_LIMITS
@@ -34,9 +37,10 @@ async def healthy() -> Report:
 
 
 def review_parts(ledger: Any, **fields: Any) -> ReviewParts:
-    """Parts over the ledger, by which no policy stands."""
+    """Parts over the ledger, and what its store has of what runs, by which no policy stands."""
     values: dict[str, Any] = {
         "ledger": ledger,
+        "findings": SqlFindings(records=ledger._records) if isinstance(ledger, SqlLedger) else NoFindings(),
         "bundles": InMemoryBundles(),
         "current": lambda: Standing(CompiledBundle("sha256:none", ())),
         "judge_again": no_engine,

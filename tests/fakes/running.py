@@ -1,16 +1,20 @@
 """Results of judging again what runs, to fill a store or a page with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from fakes.records import a_decision
+from portcullis.errors import RecordsError
 from portcullis.model.decision import Because, Decision, Verdict, Violation
 from portcullis.model.image import Digest
+from portcullis.model.record import Counted, PolicyTally, Visible
 from portcullis.model.ruling import Mode
-from portcullis.model.running import Condition, MovedTag, ObjectRef, Rejudged, Round
+from portcullis.model.running import Condition, FindingFilter, FindingPage, MovedTag, ObjectRef, Rejudged, Round
+from portcullis.ports import Findings
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+EVERYTHING = FindingFilter()
 
 
 def a_round(round_id: str = "first", *, started_at: datetime = NOON, ended: bool = False, workloads: int = 3) -> Round:
@@ -88,3 +92,45 @@ def _covered(violation: Violation, condition: Condition, exception: str) -> Viol
     if condition is Condition.WARNED:
         return replace(violation, mode=Mode.WARN)
     return replace(violation, exception=exception, excepted_until=NOON + timedelta(days=30) if exception else None)
+
+
+class NoFindings:
+    """A Findings that never had a round: for pages over a log that is none."""
+
+    async def begin(self, started: Round) -> None:
+        raise RecordsError("nothing is kept here")
+
+    async def put(self, round_id: str, results: Sequence[Rejudged]) -> None:
+        raise RecordsError("nothing is kept here")
+
+    async def finish(self, ended: Round) -> None:
+        raise RecordsError("nothing is kept here")
+
+    async def round(self) -> Round | None:
+        return None
+
+    async def under_way(self) -> Round | None:
+        return None
+
+    async def results(
+        self, *, visible: Visible = None, query: FindingFilter = EVERYTHING, after: str = "", limit: int = 50
+    ) -> FindingPage:
+        return FindingPage(())
+
+    async def totals(self, visible: Visible = None, query: FindingFilter = EVERYTHING) -> Mapping[Condition, int]:
+        return dict.fromkeys(Condition, 0)
+
+    async def policies(self, visible: Visible = None) -> Sequence[PolicyTally]:
+        return ()
+
+    async def namespaces(self, visible: Visible = None) -> Sequence[Counted]:
+        return ()
+
+
+async def a_whole_round(
+    findings: Findings, results: Sequence[Rejudged], round_id: str = "first", *, started_at: datetime = NOON
+) -> None:
+    """Keeps a round that found these."""
+    await findings.begin(a_round(round_id, started_at=started_at))
+    await findings.put(round_id, results)
+    await findings.finish(a_round(round_id, started_at=started_at, ended=True, workloads=len(results)))

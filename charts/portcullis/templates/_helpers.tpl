@@ -149,6 +149,9 @@ readOnlyRootFilesystem: true
         "pullSecrets" .Values.pullSecrets
         "caller" (include "portcullis.caller" . | fromJson))
       "audit" (dict "pages" $pages) -}}
+{{- if .Values.mutation.enabled -}}
+{{- $_ := set $own.cluster "mutation" (dict "webhook" $name "owners" .Values.mutation.owners) -}}
+{{- end -}}
 {{- if .Values.recheck.enabled -}}
 {{- $_ := set $own.cluster "recheck" (include "portcullis.recheck" . | fromJson) -}}
 {{- end -}}

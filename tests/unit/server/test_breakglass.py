@@ -10,7 +10,7 @@ import pytest
 
 from fakes.asgi import call
 from fakes.callers import by_path
-from fakes.records import InMemoryRecords, SystemClock
+from fakes.records import InMemoryRecords
 from fakes.reviews import UID, review
 from portcullis.audit.redact import Redactor
 from portcullis.errors import RecordsError
@@ -19,6 +19,7 @@ from portcullis.model.record import AuditRecord, RecordFilter
 from portcullis.model.request import Caller
 from portcullis.model.ruling import CompiledBundle, Mode, Need, PolicyInfo
 from portcullis.server.breakglass import BreakGlassHandler
+from portcullis.server.clock import SystemClock
 from portcullis.server.recording import Recorder
 from portcullis.server.sampling import Sampling
 from portcullis.server.telemetry import Metrics
@@ -86,8 +87,8 @@ def grant(*, hours: float = 2, **spec: Any) -> dict[str, Any]:
     """As the API server sends it."""
     now = datetime.now(UTC).replace(microsecond=0)
     metadata = {"name": "web", "namespace": "shop", "creationTimestamp": rfc3339(now), "uid": "1"}
-    said = {"policies": ["image-user"], "reason": REASON, "expires": rfc3339(now + timedelta(hours=hours))}
-    said["images"] = ["registry.example/acme/**"]  # type: ignore[assignment]
+    said: dict[str, Any] = {"policies": ["image-user"], "images": ["registry.example/acme/**"], "reason": REASON}
+    said["expires"] = rfc3339(now + timedelta(hours=hours))
     return {
         "apiVersion": "portcullis.dev/v1",
         "kind": "BreakGlass",

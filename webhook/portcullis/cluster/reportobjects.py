@@ -86,11 +86,19 @@ class Page:
     def number(self) -> int:
         return int(self.name.rpartition("-")[2])
 
-    def says(self, content: Mapping[str, Any]) -> bool:
+    def says(self, content: "Content") -> bool:
         """Whether all of that is there already."""
-        wanted = [(traits_of(body).fingerprint, body["timestamp"]) for body in content["results"]]
-        there = [(traits.fingerprint, when) for traits, when in self.results]
-        return there == wanted and self.summary == content["summary"] and self.source == content.get("source")
+        there = tuple((traits.fingerprint, when) for traits, when in self.results)
+        body = content.body
+        return there == content.marks and self.summary == body["summary"] and self.source == body.get("source")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is ours of a page. ``marks`` are the fingerprints and times of its results."""
+
+    body: Mapping[str, Any] = field(repr=False)
+    marks: tuple[tuple[bytes, Mapping[str, int]], ...]
 
 
 def pages_of(found: Any, most_results: int) -> tuple[Sequence[Page], str]:
@@ -108,21 +116,23 @@ def pages_of(found: Any, most_results: int) -> tuple[Sequence[Page], str]:
     return pages, following if isinstance(following, str) else ""
 
 
-def contents(wanted: Wanted, division: Division, found: Mapping[int, Page]) -> dict[int, dict[str, Any]]:
-    """By number, what is ours of each page; a result that is there already keeps its time."""
+def contents(wanted: Wanted, division: Division, found: Mapping[int, Page]) -> dict[int, Content]:
+    """The pages by their numbers; a result that is there already keeps its time."""
     pages = dict(division.pages)
     if not pages and wanted.looked_at:
         # Nothing to find fault with: the summary alone says that it was looked at.
         pages = {min(found, default=free(wanted.taken)): ()}
     since = {traits.fingerprint: when for page in found.values() for traits, when in page.results if when is not None}
     now = {"seconds": wanted.second, "nanos": 0}
-    made: dict[int, dict[str, Any]] = {}
+    made: dict[int, Content] = {}
     for number, results in pages.items():
-        content: dict[str, Any] = {
+        times = [since.get(one.traits.fingerprint, now) for one in results]
+        body: dict[str, Any] = {
             "summary": summary(results, wanted.passed if number == min(pages) else 0),
-            "results": [{**one.body, "timestamp": since.get(one.traits.fingerprint, now)} for one in results],
+            "results": [{**one.body, "timestamp": when} for one, when in zip(results, times, strict=True)],
         }
-        made[number] = {"source": SOURCE, **content} if wanted.api.sourced else content
+        marks = tuple((one.traits.fingerprint, when) for one, when in zip(results, times, strict=True))
+        made[number] = Content({"source": SOURCE, **body} if wanted.api.sourced else body, marks)
     return made
 
 

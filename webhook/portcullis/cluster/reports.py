@@ -17,8 +17,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/ (discovery,
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -27,8 +26,19 @@ from urllib.parse import quote
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
-from portcullis.cluster.client import FAULTS, bounded_json, in_cluster, reason_of
-from portcullis.cluster.reportobjects import APIS, LABEL, Page, ReportApi, Wanted, contents, free, name_of, pages_of
+from portcullis.cluster.client import FAULTS, bounded_json, reason_of
+from portcullis.cluster.reportobjects import (
+    APIS,
+    LABEL,
+    Content,
+    Page,
+    ReportApi,
+    Wanted,
+    contents,
+    free,
+    name_of,
+    pages_of,
+)
 from portcullis.cluster.reportpages import divide
 from portcullis.cluster.reportresults import passes, results_of
 from portcullis.cluster.resources import Resource, ask
@@ -44,9 +54,10 @@ NAMES: Final = 20
 """Of others, that one page goes out of the way of."""
 DISCOVERY_SECONDS: Final = 60.0
 
-_CHUNK: Final = 5
-"""Pages of one answer, any of which somebody may have made as large as the API server takes."""
-_CHUNK_BYTES: Final = 16 * 1024 * 1024
+_CHUNK: Final = 2
+"""Pages of one answer: more would be read for longer than an admission should wait. Any of them somebody may have made
+as large as the API server takes."""
+_CHUNK_BYTES: Final = 8 * 1024 * 1024
 _NAMES_CHUNK: Final = 500
 _ANSWER_BYTES: Final = 4 * 1024 * 1024
 _MERGE: Final = "application/merge-patch+json"
@@ -72,6 +83,9 @@ class PolicyReports:
     Args:
         seconds: for one request.
     """
+
+    kinds: Final = APIS
+    """All that there may be."""
 
     def __init__(
         self,
@@ -167,13 +181,16 @@ class PolicyReports:
         for page in found.values():
             await self._delete(resource, page)
 
-    async def _make(
-        self, wanted: Wanted, resource: Resource, number: int, content: Mapping[str, Any], used: set[int]
-    ) -> bool:
+    async def _make(self, wanted: Wanted, resource: Resource, number: int, content: Content, used: set[int]) -> bool:
         """Under this number, or the next that nobody has; False where the namespace is going, or has gone."""
         for _ in range(NAMES):
             metadata = {"name": name_of(number), "namespace": wanted.namespace, "labels": dict([LABEL])}
-            whole = {"apiVersion": resource.group_version, "kind": wanted.api.kind, "metadata": metadata, **content}
+            whole = {
+                "apiVersion": resource.group_version,
+                "kind": wanted.api.kind,
+                "metadata": metadata,
+                **content.body,
+            }
             status, said = await self._send("POST", resource.path, whole)
             if status == 404 or (status == 403 and b"NamespaceTerminating" in said):
                 return False
@@ -187,8 +204,8 @@ class PolicyReports:
             used.add(number)
         raise _Changed
 
-    async def _change(self, resource: Resource, page: Page, content: Mapping[str, Any]) -> None:
-        patch = {"metadata": {"resourceVersion": page.version}, **content}
+    async def _change(self, resource: Resource, page: Page, content: Content) -> None:
+        patch = {"metadata": {"resourceVersion": page.version}, **content.body}
         status, said = await self._send("PATCH", f"{resource.path}/{quote(page.name, safe='')}", patch)
         if status in (404, 409):
             raise _Changed
@@ -252,7 +269,7 @@ class PolicyReports:
                 )
                 async with response:
                     found = await bounded_json(response, limit, "a list of reports")
-            pages, following = pages_of(found, self._limits.report_page_results)
+            pages, following = await asyncio.to_thread(pages_of, found, self._limits.report_page_results)
             for page in pages:
                 yield page
             if not following:
@@ -275,14 +292,3 @@ def _expect(wanted: int, status: int, said: bytes) -> None:
         error = ApiException(status=status)
         error.body = said.decode(errors="replace")
         raise error
-
-
-@asynccontextmanager
-async def policy_reports(limits: Limits) -> AsyncIterator[PolicyReports]:
-    """Those of the cluster that this program is a pod of.
-
-    Raises:
-        ClusterError: this is no pod, or its service account is not mounted.
-    """
-    async with ApiClient(in_cluster("cluster.recheck.reports")) as client:
-        yield PolicyReports(client=client, limits=limits)

@@ -27,10 +27,10 @@ from portcullis.server.review.apianswers import (
     record_whole,
     records_json,
 )
+from portcullis.server.review.apiasking import ABSENT, Absent, Parts, Readers, Unfit, once_each, searchable
 from portcullis.server.review.apimodels import (
     ImageList,
     ImageWhole,
-    Overview,
     PolicyList,
     PolicyWhole,
     ProblemDetails,
@@ -46,8 +46,12 @@ from portcullis.server.review.apiqueries import (
     OneDecisionParameters,
     SpanParameters,
 )
-from portcullis.server.review.parts import ReviewParts, parts_of
-from portcullis.server.review.reader import Reader, reader_of
+from portcullis.server.review.apirunning import add_running
+from portcullis.server.review.apirunninganswers import running_now_json
+from portcullis.server.review.apirunningmodels import Overview
+from portcullis.server.review.parts import ReviewParts
+from portcullis.server.review.reader import Reader
+from portcullis.server.review.runningstate import running_now
 from portcullis.text import clean
 
 PREFIX = "/api/v1"
@@ -60,43 +64,6 @@ _FAULTS = 20
 log = structlog.get_logger(__name__)
 
 
-class Unfit(Exception):
-    """A parameter that cannot be answered by."""
-
-    def __init__(self, parameter: str, message: str, *, reason: str = "query-invalid") -> None:
-        super().__init__(message)
-        self.parameter = parameter
-        self.message = message
-        self.reason = reason
-
-
-class Absent(Exception):
-    """There is no such thing, or the reader may not see it: nobody can tell the two apart."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self.what = what
-
-
-async def _once_each(request: Request) -> None:
-    """Each parameter stands there once."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    for name in names:
-        if names.count(name) > 1:
-            raise Unfit(name, "it is given more than once")
-
-
-def _reader(request: Request) -> Reader:
-    return reader_of(request)
-
-
-def _parts(request: Request) -> ReviewParts:
-    return parts_of(request)
-
-
-Readers = Annotated[Reader, Depends(_reader)]
-Parts = Annotated[ReviewParts, Depends(_parts)]
-
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemDetails, "description": text, "content": {MEDIA_TYPE: {}}}
     for status, text in {
@@ -107,9 +74,6 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         422: "A parameter is unknown, given twice, or has no value that it may have.",
         503: "The log or the API server does not answer, or too many are reading.",
     }.items()
-}
-_ABSENT: dict[int | str, dict[str, Any]] = {
-    404: {"model": ProblemDetails, "description": "It is not there.", "content": {MEDIA_TYPE: {}}}
 }
 
 
@@ -130,7 +94,7 @@ def create_api(parts: ReviewParts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
-        dependencies=[Depends(_once_each)],
+        dependencies=[Depends(once_each)],
         responses=_PROBLEMS,
         servers=[{"url": PREFIX}],
         root_path_in_servers=False,
@@ -146,6 +110,7 @@ def create_api(parts: ReviewParts) -> FastAPI:
     _add_decisions(api)
     _add_images(api)
     _add_policies(api)
+    add_running(api)
     documented = api.openapi
     api.openapi = lambda: _with_problems(documented())  # type: ignore[method-assign]
     return api
@@ -173,7 +138,7 @@ def _add_decisions(api: FastAPI) -> None:
         page = await parts.ledger.page(parameters.filter(reader.visible))
         return await json_answer(lambda: records_json(page), rows=len(page.records))
 
-    @api.get("/decisions/{id}", response_model=RecordWhole, responses=_ABSENT, operation_id="getDecision")
+    @api.get("/decisions/{id}", response_model=RecordWhole, responses=ABSENT, operation_id="getDecision")
     async def decision(
         id: str,  # noqa: A002 - the name of the parameter in the path
         parameters: Annotated[OneDecisionParameters, Query()],
@@ -184,7 +149,7 @@ def _add_decisions(api: FastAPI) -> None:
         record = await _record(id, reader, parts)
         return await record_whole(record, await parts.ledger.place(record.sequence), document=parameters.input)
 
-    @api.get("/decisions/{id}/previous", response_model=RecordWhole, responses=_ABSENT, operation_id="getPrevious")
+    @api.get("/decisions/{id}/previous", response_model=RecordWhole, responses=ABSENT, operation_id="getPrevious")
     async def previous(
         id: str,  # noqa: A002
         parameters: Annotated[OneDecisionParameters, Query()],
@@ -217,7 +182,7 @@ def _add_images(api: FastAPI) -> None:
         tree = {"apiVersion": "portcullis.dev/v1", "kind": "AuditImageList", "items": items, "next": page.next or None}
         return await json_answer(lambda: tree)
 
-    @api.get("/images/{digest}", response_model=ImageWhole, responses=_ABSENT, operation_id="getImage")
+    @api.get("/images/{digest}", response_model=ImageWhole, responses=ABSENT, operation_id="getImage")
     async def image(
         digest: str,
         _: Annotated[NoParameters, Query()],
@@ -225,7 +190,7 @@ def _add_images(api: FastAPI) -> None:
         parts: Parts,
     ) -> Response:
         """One image, and where it was asked for lately."""
-        found = await parts.ledger.image(digest, reader.visible) if _searchable(digest) else None
+        found = await parts.ledger.image(digest, reader.visible) if searchable(digest) else None
         if found is None:
             raise Absent("image")
         workloads = await parts.ledger.workloads(digest, reader.visible)
@@ -242,13 +207,13 @@ def _add_policies(api: FastAPI) -> None:
         compiled = parts.current().compiled
         return await json_answer(lambda: policies_json(compiled, span, tallies))
 
-    @api.get("/policies/{name}", response_model=PolicyWhole, responses=_ABSENT, operation_id="getPolicy")
+    @api.get("/policies/{name}", response_model=PolicyWhole, responses=ABSENT, operation_id="getPolicy")
     async def policy(
         name: str, parameters: Annotated[SpanParameters, Query()], reader: Readers, parts: Parts
     ) -> Response:
         """One policy, and what it did when and where."""
         span, ledger, visible = _span(parameters, parts), parts.ledger, reader.visible
-        if not _searchable(name):
+        if not searchable(name):
             raise Absent("policy")
         info = next((known for known in parts.current().compiled.policies if known.name == name), None)
         tallies = [tally for tally in await ledger.policies(span, visible) if tally.policy == name]
@@ -269,19 +234,20 @@ def _add_policies(api: FastAPI) -> None:
         buckets = await ledger.verdicts(span, visible)
         tallies = await ledger.policies(span, visible)
         namespaces = await ledger.namespaces(span, visible)
-        return await json_answer(lambda: overview_json(span, extent, buckets, tallies[:TOP_POLICIES], namespaces))
+        running = await running_now(parts, visible)
+        return await json_answer(
+            lambda: {
+                **overview_json(span, extent, buckets, tallies[:TOP_POLICIES], namespaces),
+                **running_now_json(running, whole=visible is None),
+            }
+        )
 
 
 async def _record(decision_id: str, reader: Reader, parts: ReviewParts) -> AuditRecord:
-    record = await parts.ledger.get(decision_id, reader.visible) if _searchable(decision_id) else None
+    record = await parts.ledger.get(decision_id, reader.visible) if searchable(decision_id) else None
     if record is None:
         raise Absent("decision")
     return record
-
-
-def _searchable(text: str) -> bool:
-    """Whether it may be the name of something; what has other characters is the name of nothing."""
-    return len(text) <= 1024 and text.isprintable()
 
 
 def _span(parameters: SpanParameters, parts: ReviewParts) -> Span:

@@ -104,6 +104,7 @@ def _workload(workload: WorkloadUse) -> Tree:
         "decisionId": workload.decision_id,
         "decidedAt": _instant(workload.decided_at),
         "verdict": workload.verdict,
+        "because": workload.because,
     }
 
 

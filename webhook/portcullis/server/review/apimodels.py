@@ -48,7 +48,7 @@ class Violation(Answer):
     docs: str
     details: dict[str, Any]
     exception: str
-    """That covers it, or the id of a grant (``break-glass:…``)."""
+    """That covers it: the id of an exception, or of a grant."""
     excepted_until: Instant | None
 
 
@@ -59,18 +59,20 @@ class Undecided(Answer):
     mode: Mode
     problems: tuple[Problem, ...]
     exception: str
-    """The id of the grant that covers it."""
+    """The grant that covers it."""
     excepted_until: Instant | None
 
 
 class Grant(Answer):
-    """What a BreakGlass said when it let something through."""
+    """A BreakGlass that covers something."""
 
     id: str
+    """As it stands in ``exception``: ``break-glass:<namespace>/<name>``."""
     namespace: str
     name: str
     uid: str
     policies: tuple[str, ...]
+    """Or ``*``."""
     images: tuple[str, ...]
     digests: tuple[str, ...]
     covers_problems: bool
@@ -195,6 +197,7 @@ class WorkloadUse(Answer):
     decision_id: str
     decided_at: Instant
     verdict: Verdict
+    because: str
 
 
 class ImageFacts(Answer):
@@ -308,21 +311,6 @@ class Extent(Answer):
     records: int
     oldest: Instant | None
     newest: Instant | None
-
-
-class Overview(Answer):
-    """What happened in the time."""
-
-    api_version: Literal["portcullis.dev/v1"] = "portcullis.dev/v1"
-    kind: Literal["AuditOverview"] = "AuditOverview"
-    since: Instant
-    until: Instant
-    extent: Extent
-    verdicts: tuple[VerdictBucket, ...]
-    policies: tuple[PolicyTally, ...]
-    """The ten most violated."""
-    namespaces: tuple[NamespaceCount, ...]
-    """The ten in which most was refused."""
 
 
 class Fault(Answer):

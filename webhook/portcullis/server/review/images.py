@@ -6,21 +6,24 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
 from portcullis.errors import CursorInvalid, RecordsError
 from portcullis.model.record import AuditRecord, ImagePage, RecordFilter, Visible
+from portcullis.model.running import FindingFilter
 from portcullis.ports import Ledger
 from portcullis.server.review.imageevidence import EvidenceFacts, evidence_facts
 from portcullis.server.review.imagefacts import ImageFacts, image_facts, seen_in
 from portcullis.server.review.parts import parts_of
 from portcullis.server.review.problems import PageProblem
 from portcullis.server.review.reader import reader_of
-from portcullis.server.review.rendering import render
+from portcullis.server.review.rendering import address, render
+from portcullis.server.review.runningstate import rounds_of
 
 AREA: Final = "/images"
 PAGE_ROWS: Final = 50
 NEWEST_DECISIONS: Final = 10
+SHOWN_RUNNING: Final = 12
 _CHARS: Final = 1024
 """Of what is looked for: more than a reference has."""
 
@@ -68,6 +71,9 @@ async def image_page(request: Request, digest: str) -> Response:
     parts, reader = parts_of(request), reader_of(request)
     ledger, visible = parts.ledger, reader.visible
     use = await ledger.image(digest, visible)
+    running = await parts.findings.results(visible=visible, query=FindingFilter(image=digest), limit=SHOWN_RUNNING)
+    if use is None and running.results:  # it runs, and was admitted by nobody who is remembered
+        return RedirectResponse(address("/running", image=digest), 303)
     if use is None:
         raise PageProblem(
             404,
@@ -90,6 +96,8 @@ async def image_page(request: Request, digest: str) -> Response:
         documents=len(records),
         problem=problem,
         newest=newest,
+        running=running,
+        rounds=await rounds_of(parts),
     )
 
 

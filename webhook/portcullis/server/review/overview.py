@@ -1,4 +1,5 @@
-"""The overview: what was decided lately, what refuses, what is about to end, and how the gate itself is."""
+"""The overview: break-glass and what runs, what was decided lately, what refuses, what is about to end, and how the
+gate itself is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from portcullis.server.review.parts import ReviewParts, parts_of
 from portcullis.server.review.problems import PageProblem
 from portcullis.server.review.reader import reader_of
 from portcullis.server.review.rendering import address, render
+from portcullis.server.review.runningstate import running_now
 from portcullis.server.review.scopewords import exception_rows
 from portcullis.times import rfc3339
 
@@ -183,6 +185,7 @@ async def overview_page(request: Request, within: Annotated[str, Query(max_lengt
     namespaces = await ledger.namespaces(span, visible)
     extent = await ledger.extent(visible)
     emergencies = await ledger.page(broken)
+    running = await running_now(parts, visible)
     checked = await _checked(parts, whole=visible is None)
     verdicts, outages = verdict_charts(buckets, span.until)
     standing = parts.current()
@@ -200,6 +203,7 @@ async def overview_page(request: Request, within: Annotated[str, Query(max_lengt
         exceptions=[one for one in exception_rows(standing.exceptions.all, now, visible) if one.soon or one.ended],
         exceptions_count=len(exception_rows(standing.exceptions.all, now, visible)),
         emergencies=emergencies,
+        running=running,
         extent=extent,
         checked=checked,
         whole=visible is None,

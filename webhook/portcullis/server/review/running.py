@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fastapi import APIRouter
@@ -53,7 +53,7 @@ async def running_page(request: Request) -> Response:
     if search.faults:
         return _page(request, search, 400)
     page = await _results(parts.findings, search, visible)
-    query = FindingFilter(**{name: value for name, value in _conditions(search.query).items() if name != "condition"})
+    query = replace(search.query, condition=None)
     return _page(
         request,
         search,
@@ -62,10 +62,6 @@ async def running_page(request: Request) -> Response:
         totals=await parts.findings.totals(visible, query),
         policies=() if search.values else (await parts.findings.policies(visible))[:TOP_POLICIES],
     )
-
-
-def _conditions(query: FindingFilter) -> dict[str, object]:
-    return {name: getattr(query, name) for name in FindingFilter.__slots__}
 
 
 def _page(request: Request, search: RunningSearch, status: int = 200, **found: object) -> Response:
@@ -121,9 +117,7 @@ async def workload_page(request: Request, namespace: str, kind: str, name: str) 
             f"By the last round no {kind} {name} that you may see runs in {place or 'no namespace'}.",
             "It may be gone, or new since then. Begin with all that runs; the decisions tell what was admitted.",
         )
-    newest = RecordFilter(
-        namespace=place, kind=kind, name=name, visible=visible, dry_run=False, limit=SHOWN_DECISIONS
-    )
+    newest = RecordFilter(namespace=place, kind=kind, name=name, visible=visible, dry_run=False, limit=SHOWN_DECISIONS)
     return render(
         request,
         "running_workload.html.j2",

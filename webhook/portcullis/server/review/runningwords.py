@@ -11,8 +11,6 @@ from portcullis.text import clean
 
 NO_NAMESPACE: Final = "-"
 """In an address, for what lives in no namespace; no namespace can have that name."""
-TAG_MOVED: Final = "tag-moved"
-"""The reason code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ def moved_words(moved: MovedTag) -> str:
 def running_whys(result: Rejudged) -> tuple[Why, ...]:
     """What counted, what makes it fail first."""
     moved = tuple(
-        Why(TAG_MOVED, clean(moved_words(one), 300), refuses=True, is_policy=False) for one in result.moved[:1]
+        Why(one.reason, clean(moved_words(one), 300), refuses=True, is_policy=False) for one in result.moved[:1]
     )
     return (*moved, *whys(result.decision))
 
@@ -74,7 +72,9 @@ def running_sentence(result: Rejudged) -> str:
     refusing = list(dict.fromkeys(one.policy for one in decision.violations if one.refuses))
     if result.condition is Condition.FAILING:
         parts = [f"it violates {listed(refusing)}"] if refusing else []
-        parts += [f"{count(len(result.moved), 'tag has', 'tags have')} moved since it was admitted"] * bool(result.moved)
+        parts += [f"{count(len(result.moved), 'tag has', 'tags have')} moved since it was admitted"] * bool(
+            result.moved
+        )
         return f"{what} fails: {' and '.join(parts) or 'what it violates is not kept'}."
     if result.condition is Condition.UNKNOWN:
         blocked = list(dict.fromkeys(one.policy for one in decision.undecided if one.blocks))
