@@ -13,6 +13,7 @@ from portcullis.server.health import Check
 from portcullis.server.leading import Leading, Lease
 from portcullis.server.pacing import Courtesy, Pace
 from portcullis.server.publishing import Publishing
+from portcullis.server.reporting import Reporting
 from portcullis.server.rounds import Judge, Rounds
 from portcullis.server.runningsections import RecheckSection
 from portcullis.server.telemetry import Metrics
@@ -26,6 +27,7 @@ class Recheck:
         judge: judges one workload after the other.
         images: is waited for by ``judge`` before registries are asked for one more image.
         reporter: None where no reports are written.
+        reporting: what is told of the reports, from whether this replica leads; None where nothing is.
         replica: who this is.
     """
 
@@ -42,6 +44,7 @@ class Recheck:
         replica: str,
         clock: Clock,
         limits: Limits,
+        reporting: Callable[[Callable[[], bool]], Reporting] | None = None,
     ) -> None:
         self._clock = clock
         self.courtesy = Courtesy(most_seconds=limits.recheck_courtesy_seconds, clock=clock)
@@ -67,6 +70,7 @@ class Recheck:
             limits=limits,
         )
         self.leading = Leading(lease=lease, work=self.rounds.run, lasts=section.lease_seconds)
+        self.reporting = reporting(lambda: self.leading.leads) if reporting is not None else None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -97,12 +101,15 @@ class Recheck:
                 f"done here, {found.round.workloads} workloads at {found.round.ended_at.isoformat(timespec='seconds')}"
             )
 
-        return [Check("recheck", problem, decisive=False, remark=remark)]
+        told = [self.reporting.check()] if self.reporting is not None else []
+        return [Check("recheck", problem, decisive=False, remark=remark), *told]
 
     def observe(self, metrics: Metrics) -> None:
         """Binds metrics to it. What rounds found is told by the replica that leads alone, so that sums over replicas
         count nothing twice."""
         rounds, leading = self.rounds, self.leading
+        if self.reporting is not None:
+            self.reporting.observe(metrics)
 
         def ended() -> float:  # asks for the instant each time, since each round has another one
             return rounds.ended_at.timestamp()

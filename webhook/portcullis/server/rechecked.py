@@ -1,5 +1,6 @@
 """The judging again that the configuration asks for, over the cluster that this program is a pod of."""
 
+import functools
 import socket
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from portcullis.server.health import Check
 from portcullis.server.pacing import Pace
 from portcullis.server.recheck import Recheck
 from portcullis.server.registrar import Registrar
+from portcullis.server.reporting import Reporting
 from portcullis.server.telemetry import Metrics
 
 
@@ -96,6 +98,7 @@ async def rechecked(parts: Parts, registrar: Registrar) -> AsyncIterator[Recheck
             images=images,
             findings=parts.findings,
             reporter=ours.reports,
+            reporting=functools.partial(Reporting, ours.reports) if ours.reports is not None else None,
             replica=replica,
             clock=clock,
             limits=limits,
