@@ -25,7 +25,6 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from portcullis.cluster.client import FAULTS, STATUS_BYTES, reason_of
 from portcullis.cluster.podlikeness import controller_of, creation, images_of, likeness, part
-from portcullis.cluster.registration import WebhookConfigurations
 from portcullis.cluster.registration import Reach, WebhookConfigurations
 from portcullis.cluster.resources import Resource, ask
 from portcullis.errors import ClusterError
