@@ -140,7 +140,9 @@ async def compose(
     redactor = Redactor(settings.audit.redaction.rules(), limits)
     catalogue = catalogue_of(settings, limits)
     async with AsyncExitStack() as stack:
-        watched = await stack.enter_async_context(watching(settings, limits)) if with_audit else Watching()
+        watched = (
+            await stack.enter_async_context(watching(settings, limits, redactor.text)) if with_audit else Watching()
+        )
         keychain = await stack.enter_async_context(
             open_keychain(settings, hosts=hosts, user=user, pull_secrets=watched.keychain)
         )
