@@ -167,10 +167,13 @@ async def _judge_all(
         if done == workloads.count or done % 25 == 0:
             say(f"judged {done} of {workloads.count} workloads, {failing} failing")
 
-    async with asyncio.TaskGroup() as group:
-        async for pods in workloads.groups():
-            await places.acquire()
-            group.create_task(judge(pods))
+    try:
+        async with asyncio.TaskGroup() as group:
+            async for pods in workloads.groups():
+                await places.acquire()
+                group.create_task(judge(pods))
+    except BaseExceptionGroup as raised:
+        raise raised.exceptions[0] from None
 
 
 @asynccontextmanager
