@@ -13,10 +13,8 @@ from e2e.cluster.gate import CHART, FEW, NAMESPACE, RELEASE, Installed, shared_s
 from e2e.cluster.programs import until
 from e2e.faulting.joining import Fate, joined, postgres_records
 from e2e.faulting.stream import Stream
-from e2e.faulting.watching import PATIENT, readyz
+from e2e.faulting.watching import readyz
 from fakes.postgres import PostgresServer
-
-pytestmark = pytest.mark.timeout(600)
 
 SHOP = "shop"
 TEAM = """
@@ -40,7 +38,7 @@ def gate(release: Installed) -> Iterator[Installed]:
         policies = {"metadata": {"name": "teams", "namespace": NAMESPACE}, "data": {"team.rego": TEAM}}
         release.cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", **policies})
         ungated = len(release.cluster.audit_events())
-        release.helm("install", *PATIENT, values=release.values("enforce"), seconds=320)
+        release.helm("install", values=release.values("enforce"))
         yield release
         found = joined(release, postgres_records(release), ungated=ungated)
         assert not found.of(Fate.UNMATCHED), str(found)

@@ -58,7 +58,7 @@ class Reader:
         words = [str(CHART) if word == "charts/portcullis" else word for word in words]
         words = [str(self.folder / word) if word == "values.yaml" else word for word in words]
         if words[:2] in (["helm", "install"], ["helm", "upgrade"]):
-            words = [*words, "--values", str(self.folder / "own.yaml"), "--timeout", "90s"]
+            words = [*words, "--values", str(self.folder / "own.yaml"), "--timeout", "300s"]
         if "exec" in words:
             (pod,) = self.release.kubelet.alive
             done = self.release.kubelet.execute(pod, words[words.index("--") + 1 :])
@@ -196,7 +196,7 @@ def reader(release: Installed, tmp_path: Path) -> Reader:
     return Reader(release, tmp_path)
 
 
-@pytest.mark.timeout(900)  # a dozen starts of the gate, and several commands in its pod
+@pytest.mark.timeout(1800)  # a dozen starts of the gate, and several commands in its pod
 def test_the_pages_for_operators_are_followed_as_they_are_written(release: Installed, reader: Reader) -> None:
     printed: dict[str, str] = {}
     upgrade, uninstall = page_of("upgrade").split("\n## Uninstall\n")

@@ -71,7 +71,7 @@ def test_install_audit_enforce_upgrade_uninstall(shop: Installed) -> None:
         stream.settle(enforced=True)
         judged = [record for record in gate.records if record["name"].startswith("stream-")]
         gate.helm("uninstall")
-        until(lambda: not gate.kubelet.alive, "the end of the gate's pods", 60)
+        until(lambda: not gate.kubelet.alive, "the end of the gate's pods")
         assert gate.cluster.api.find(CONFIGURATION) is None
         stream.settle(enforced=False)
     assert stream.locked_out == []
@@ -108,7 +108,7 @@ def test_a_gate_that_is_restarted_opens_nothing(shop: Installed) -> None:
 
 
 def restarted(pod: Running, before: int) -> None:
-    until(lambda: pod.process.poll() is None and pod.process.pid != before and pod.ready, "the pod again", 120)
+    until(lambda: pod.process.poll() is None and pod.process.pid != before and pod.ready, "the pod again")
 
 
 @contextlib.contextmanager
@@ -128,7 +128,7 @@ def test_with_stand_down_off_an_orderly_stop_refuses_too(shop: Installed) -> Non
     refused_again(gate, "strict")
     (pod,) = gate.kubelet.alive
     cluster.kubectl("rollout", "restart", f"deployment/{RELEASE}", "--namespace", NAMESPACE)
-    until(lambda: pod.process.poll() is not None, "the end of the first pod", 60)
+    until(lambda: pod.process.poll() is not None, "the end of the first pod")
     refused = cluster.apply(bad_pod(gate, "between"), ok=None)
     assert refused.returncode != 0
     assert "matchConditions" not in webhook(gate)

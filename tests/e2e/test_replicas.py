@@ -62,7 +62,7 @@ def test_an_upgrade_replaces_both_and_fails_nothing(gate: Installed, stream: Str
     values = gate.values("enforce", server={"stopDelaySeconds": 5})
     gate.helm("upgrade", values={**values, "podAnnotations": {"changed": "yes"}})
     after = {pod.uid for pod in both_ready(gate)}
-    until(lambda: not before & {pod.uid for pod in gate.kubelet.alive}, "the end of the old ones", 60)
+    until(lambda: not before & {pod.uid for pod in gate.kubelet.alive}, "the end of the old ones")
     stream.settle(enforced=True)
     assert not before & after
     assert failures(stream) == []

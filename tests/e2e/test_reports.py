@@ -5,7 +5,7 @@ import asyncio
 import json
 import re
 import shlex
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
-from e2e.cluster.gate import CHART, NAMESPACE, RELEASE
+from e2e.cluster.gate import CHART, Installed
+from e2e.cluster.objects import container, workload
 from e2e.cluster.programs import Cluster, until
+from e2e.cluster.registry import GOOD, ROOT
 from e2e.test_docs import commands
 from fakes.decisions import OUTAGE, VIOLATION, WARNED
 from fakes.reported import failing, rejudged
@@ -29,7 +31,10 @@ PAGE = "docs/operators-reports.md"
 SHOP = "shop"
 NOON = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 LATER = datetime(2026, 11, 27, 13, 0, tzinfo=UTC)
-ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
+REHEARSAL = "rehearsal"
+"""A release of which nothing but the rights is there, and its namespace."""
+FULL_NAME = f"{REHEARSAL}-portcullis"
+ACCOUNT = f"system:serviceaccount:{REHEARSAL}:{FULL_NAME}"
 LABEL = "app.kubernetes.io/managed-by=portcullis"
 KINDS = {
     "policyreports.wgpolicyk8s.io": "/apis/wgpolicyk8s.io/v1alpha2/namespaces/{}/policyreports",
@@ -41,12 +46,12 @@ Publish = Callable[[Callable[[PolicyReports], Awaitable[None]]], PolicyReports]
 
 
 @pytest.fixture(scope="module")
-def publish(cluster: Cluster) -> Iterator[Publish]:
+def publish(cluster: Cluster) -> Publish:
     """Runs something with reports, as the gate's service account with the rights that the chart gives it."""
-    cluster.namespace(NAMESPACE)
-    command = ("helm", "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--show-only", "templates/rbac.yaml")
+    cluster.namespace(REHEARSAL)
+    command = ("helm", "template", REHEARSAL, str(CHART), "--namespace", REHEARSAL, "-s", "templates/rbac.yaml")
     cluster.kubectl("apply", "-f", "-", stdin=cluster.run(*command).stdout)
-    token = cluster.kubectl("create", "token", RELEASE, "--namespace", NAMESPACE).stdout.strip()
+    token = cluster.kubectl("create", "token", FULL_NAME, "--namespace", REHEARSAL).stdout.strip()
     configuration = Configuration(host=f"https://127.0.0.1:{cluster.port}", ssl_ca_cert=str(cluster.pki.ca))
     configuration.api_key["BearerToken"] = f"Bearer {token}"
 
@@ -59,8 +64,7 @@ def publish(cluster: Cluster) -> Iterator[Publish]:
 
         return asyncio.run(go())
 
-    yield run
-    cluster.api.delete(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{RELEASE}")
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -237,3 +241,44 @@ def test_the_account_may_do_nothing_else_with_reports(cluster: Cluster, publish:
         for kind in KINDS:
             said = cluster.kubectl("auth", "can-i", verb, kind, "--as", ACCOUNT, "--all-namespaces", ok=None).stdout
             assert said.strip() == allowed
+
+
+def test_the_installed_gate_writes_them_after_each_round(release: Installed, crds: None) -> None:
+    cluster = release.cluster
+    for name in ("bad", "good"):
+        cluster.namespace(name)
+    images = {"bad": ROOT, "good": GOOD}
+    cluster.apply(
+        *(workload("Pod", "web", name, container("web", release.registry.image(images[name]))) for name in images)
+    )
+    values = release.values("enforce")
+    values["recheck"] = {"everyMinutes": 0.05, "workloadsPerSecond": 1000, "imagesPerSecond": 1000}
+    release.helm("install", values=values)
+    get = ("get", "policyreports", "--all-namespaces", "--selector", LABEL)
+    found = until(
+        lambda: re.findall(r"^(bad|good) +portcullis-1 +\d+ +(\d+) ", cluster.kubectl(*get).stdout, re.MULTILINE),
+        "both",
+        90,
+    )
+    print(f"\n{cluster.kubectl(*get).stdout}")
+    assert dict(found)["bad"] != "0"
+    (page,) = objects(cluster, "policyreports.wgpolicyk8s.io", "bad").values()
+    failed = [result for result in page["results"] if result["result"] == "fail"]
+    assert "image-user" in {result["policy"] for result in failed}
+    assert {(result["resources"][0]["kind"], result["resources"][0]["name"]) for result in failed} == {("Pod", "web")}
+    assert objects(cluster, "reports.openreports.io", "bad").keys() == {"portcullis-1"}
+
+    health = f"http://127.0.0.1:{release.ports['health']}"
+    ready = cluster.run("curl", "-s", f"{health}/readyz?verbose").stdout
+    assert "[+]reports ok: PolicyReport of wgpolicyk8s.io/v1alpha2, Report of openreports.io/v1alpha1" in ready
+    metrics = cluster.run("curl", "-s", f"{health}/metrics").stdout
+    assert 'portcullis_report_kinds{kind="reports.openreports.io"} 1.0' in metrics
+    before = versions(cluster, "policyreports.wgpolicyk8s.io", "bad")
+
+    cluster.kubectl("delete", "pod", "web", "--namespace", "good", "--force", "--grace-period=0")
+    until(lambda: not any(objects(cluster, kind, "good") for kind in KINDS), "the end of the report of what is gone")
+    assert versions(cluster, "policyreports.wgpolicyk8s.io", "bad") == before, (
+        "rounds that found the same wrote it again"
+    )
+    release.helm("uninstall")
+    assert objects(cluster, "policyreports.wgpolicyk8s.io", "bad"), "what was written stays, as the page says"

@@ -43,7 +43,7 @@ def gate(replicated: Installed) -> Iterator[Installed]:
 
 
 def gone(gate: Installed) -> None:
-    until(lambda: not gate.kubelet.alive, "the end of the gate's pods", 90)
+    until(lambda: not gate.kubelet.alive, "the end of the gate's pods")
 
 
 def left(cluster: Cluster) -> set[str]:
@@ -70,7 +70,7 @@ def test_profiles_and_uninstall_under_load(gate: Installed) -> None:
         gone(gate)
         stream.settle(enforced=False)
     assert stream.locked_out == []
-    until(lambda: nothing_left(gate.cluster), f"an empty cluster: {left(gate.cluster)}", 60)
+    until(lambda: nothing_left(gate.cluster), f"an empty cluster: {left(gate.cluster)}")
 
 
 def test_by_hand_in_the_worst_order(gate: Installed) -> None:
@@ -86,7 +86,7 @@ def test_by_hand_in_the_worst_order(gate: Installed) -> None:
         cluster.kubectl("delete", "--wait=false", "--namespace", NAMESPACE, "--filename=-", stdin=text)
     cluster.kubectl("delete", "secrets", "--selector=owner=helm", "--namespace", NAMESPACE)
     gone(gate)
-    until(lambda: nothing_left(cluster), f"an empty cluster: {left(cluster)}", 60)
+    until(lambda: nothing_left(cluster), f"an empty cluster: {left(cluster)}")
     admitted(gate)
 
 
@@ -95,7 +95,7 @@ def test_the_namespace_is_deleted(gate: Installed) -> None:
     that is gone; the next installation takes them over."""
     cluster = gate.cluster
     cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s", seconds=150)
-    until(lambda: cluster.api.find(f"{CONFIGURATIONS}/{RELEASE}") is None, "the end of the webhook configuration", 60)
+    until(lambda: cluster.api.find(f"{CONFIGURATIONS}/{RELEASE}") is None, "the end of the webhook configuration")
     gone(gate)
     assert left(cluster) <= CLUSTER_WIDE
     admitted(gate)

@@ -1,14 +1,17 @@
 """The page of /metrics of a gate that has everything: composed of real parts, asked for some decisions, and what only a
 cluster would bring put beside it."""
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from fakes.leases import MemoryLease
 from fakes.records import a_decision
 from fakes.reviews import pod, request
+from fakes.rounds import Judging, Running, group
 from portcullis.cluster.resources import Resource
 from portcullis.cluster.watch import Bounds, Watch
 from portcullis.cluster.watching import Watched
@@ -18,13 +21,17 @@ from portcullis.model.decision import Verdict
 from portcullis.model.request import Caller
 from portcullis.server.callers import callers_of
 from portcullis.server.checks import observe
-from portcullis.server.compose import compose
+from portcullis.server.compose import Parts, compose
 from portcullis.server.events import Refusals
 from portcullis.server.following import Follower
+from portcullis.server.lifecycle import background
 from portcullis.server.mutate import PinHandler
+from portcullis.server.pacing import Pace
 from portcullis.server.pagesections import PagesSection
+from portcullis.server.recheck import Recheck
 from portcullis.server.registrar import Registrar
 from portcullis.server.review.serving import Pages
+from portcullis.server.runningsections import RecheckSection
 from portcullis.server.settings import load_settings
 from portcullis.server.sharing import sharing_of
 from portcullis.server.sinks import open_sinks
@@ -90,11 +97,36 @@ async def observed(folder: Path) -> AsyncIterator[Metrics]:
         )
         pins.observe(metrics)
         Refusals(writer=cast(Any, object()), clock=parts.clock, limits=DEFAULT_LIMITS).observe(metrics)
+        await stack.enter_async_context(_rechecking(parts, metrics))
         deadline = functools.partial(lambda clock: clock.monotonic() + 20, parts.clock)
         metrics.decided(await parts.gate.decide(request(pod("not//an image")), deadline()))
         _some(metrics)
         _ask(parts.traffic)
         yield metrics
+
+
+@asynccontextmanager
+async def _rechecking(parts: Parts, metrics: Metrics) -> AsyncIterator[None]:
+    """A replica that leads, after its first round."""
+    assert parts.findings is not None
+    recheck = Recheck(
+        section=RecheckSection.model_validate({"lease": "recheck", "everyMinutes": 0.05, "leaseSeconds": 3}),
+        lease=MemoryLease(),
+        workloads=Running([group("web")]),
+        judge=Judging(),
+        images=Pace(1, slowest_seconds=1, clock=parts.clock),
+        findings=parts.findings,
+        reporter=None,
+        replica="gate-0",
+        clock=parts.clock,
+        limits=parts.limits,
+    )
+    recheck.observe(metrics)
+    async with background(recheck.run()):
+        async with asyncio.timeout(30):
+            while not recheck.rounds.outcomes["ended"]:
+                await asyncio.sleep(0.01)
+        yield
 
 
 def _some(metrics: Metrics) -> None:

@@ -24,10 +24,11 @@ import yaml
 
 from e2e.cluster.api import Api, ApiError
 from e2e.cluster.pki import PERSON, Pki, make_pki
+from fakes.patience import PATIENCE_SECONDS
 from portcullis.cli.demo.webhook import free_ports
 
 START_SECONDS = 90
-STOP_SECONDS = 20
+STOP_SECONDS = 60
 SERVICE_RANGE = "10.96.0.0/24"
 
 _AUDIT_POLICY = {
@@ -67,7 +68,7 @@ class Cluster:
         return {**kept, "HOME": str(home), "KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(home / "cache")}
 
     def run(
-        self, *command: str, stdin: str = "", ok: bool | None = True, seconds: float = 120
+        self, *command: str, stdin: str = "", ok: bool | None = True, seconds: float = 480
     ) -> "subprocess.CompletedProcess[str]":
         """kubectl, helm and their like; ``ok`` None takes any exit code."""
         done = subprocess.run(
@@ -115,10 +116,6 @@ class Cluster:
     def forget_audit_events(self) -> None:
         """Those until now are of somebody else."""
         self._audited = self.audit_log.stat().st_size if self.audit_log.exists() else 0
-
-
-PATIENCE_SECONDS = 120.0
-"""How long is waited for what takes a second on an idle machine: that it takes long is no failure."""
 
 
 def until(look: Any, what: str, seconds: float = PATIENCE_SECONDS, pause: float = 0.05) -> Any:

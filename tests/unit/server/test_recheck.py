@@ -47,7 +47,6 @@ class Gate:
             images=Pace(1000, slowest_seconds=1, clock=clock),
             findings=self.findings,
             reporter=self.reports,
-            waiting=lambda: 0,
             replica="gate-0",
             clock=clock,
             limits=LIMITS,
@@ -65,7 +64,7 @@ class Gate:
             await asyncio.gather(task, return_exceptions=True)
 
     async def said(self) -> str:
-        return (await examine([self.recheck.check()])).lines[0]
+        return (await examine(self.recheck.checks())).lines[0]
 
     def shown(self, name: str) -> dict[str, float]:
         """The series of a metric by what is in their braces."""
@@ -135,7 +134,7 @@ async def test_it_is_degraded_and_never_decisive_where_rounds_fail(findings: Sql
         async with asyncio.timeout(20):
             while not gate.recheck.rounds.problem:
                 await asyncio.sleep(0.005)
-        report = await examine([gate.recheck.check()])
+        report = await examine(gate.recheck.checks())
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -18,7 +18,6 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/ (discovery,
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -27,7 +26,7 @@ from urllib.parse import quote
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
-from portcullis.cluster.client import FAULTS, bounded_json, in_cluster, reason_of
+from portcullis.cluster.client import FAULTS, bounded_json, reason_of
 from portcullis.cluster.reportobjects import (
     APIS,
     LABEL,
@@ -84,6 +83,9 @@ class PolicyReports:
     Args:
         seconds: for one request.
     """
+
+    kinds: Final = APIS
+    """All that there may be."""
 
     def __init__(
         self,
@@ -290,14 +292,3 @@ def _expect(wanted: int, status: int, said: bytes) -> None:
         error = ApiException(status=status)
         error.body = said.decode(errors="replace")
         raise error
-
-
-@asynccontextmanager
-async def policy_reports(limits: Limits) -> AsyncIterator[PolicyReports]:
-    """Those of the cluster that this program is a pod of.
-
-    Raises:
-        ClusterError: this is no pod, or its service account is not mounted.
-    """
-    async with ApiClient(in_cluster("cluster.recheck.reports")) as client:
-        yield PolicyReports(client=client, limits=limits)
