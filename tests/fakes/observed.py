@@ -25,7 +25,9 @@ from portcullis.server.callers import callers_of
 from portcullis.server.checks import observe
 from portcullis.server.compose import Parts, compose
 from portcullis.server.events import Refusals
+from portcullis.server.following import Follower
 from portcullis.server.lifecycle import background
+from portcullis.server.mutate import PinHandler
 from portcullis.server.pacing import Pace
 from portcullis.server.pagesections import PagesSection
 from portcullis.server.recheck import Recheck
@@ -78,6 +80,7 @@ async def observed(folder: Path) -> AsyncIterator[Metrics]:
             stand_down=False,
             settle_seconds=0,
             clock=parts.clock,
+            pinning=Follower(cast(Any, object())),
         )
         watch = Watch(client=cast(Any, None), resource=Resource("", "v1", "namespaces"), bounds=Bounds(1, 1))
         grants = WatchedGrants(client=cast(Any, None), limits=DEFAULT_LIMITS)
@@ -87,6 +90,16 @@ async def observed(folder: Path) -> AsyncIterator[Metrics]:
         callers.observe(metrics)
         pages = Pages(PagesSection())
         pages.observe(metrics)
+        pins = PinHandler(
+            reader=parts.reader,
+            parse=cast(Any, None),
+            registry=parts.registry,
+            clock=parts.clock,
+            limits=DEFAULT_LIMITS,
+            callers=callers,
+            owners=False,
+        )
+        pins.observe(metrics)
         Refusals(writer=cast(Any, object()), clock=parts.clock, limits=DEFAULT_LIMITS).observe(metrics)
         await stack.enter_async_context(_rechecking(parts, metrics))
         deadline = functools.partial(lambda clock: clock.monotonic() + 20, parts.clock)

@@ -99,6 +99,8 @@ def scan(
 
 async def _scan(settings: "Settings", kubeconfig: Path | None, context: str, namespace: str | None) -> Scanned:
     """``namespace``: None for all of them, "" for the one that the context means."""
+    from portcullis.cli.grantview import standing_grants
+    from portcullis.cluster.breakglassobjects import BreakGlassObjects
     from portcullis.cluster.client import configured
     from portcullis.cluster.namespaces import AskedNamespaces
     from portcullis.cluster.running import RunningWorkloads
@@ -120,12 +122,15 @@ async def _scan(settings: "Settings", kubeconfig: Path | None, context: str, nam
         scanned = Scanned(where=cluster.where, namespace="" if namespace is None else namespace or cluster.namespace)
         say("starting the policy engine")
         admissions = await stack.enter_async_context(_admissions(settings, scanned))
+        objects = BreakGlassObjects(client, cluster.where)
+        grants = await standing_grants(objects, scanned.namespace, settings.bounds(), scanned.remarks.append)
         opened = compose(
             settings,
             with_audit=False,
             user=os.environ,
             namespaces=AskedNamespaces(client=client),
             admissions=admissions,
+            grants=grants,
         )
         parts = await stack.enter_async_context(opened)
         say(f"listing what runs: {cluster.where}")
@@ -162,10 +167,13 @@ async def _judge_all(
         if done == workloads.count or done % 25 == 0:
             say(f"judged {done} of {workloads.count} workloads, {failing} failing")
 
-    async with asyncio.TaskGroup() as group:
-        async for pods in workloads.groups():
-            await places.acquire()
-            group.create_task(judge(pods))
+    try:
+        async with asyncio.TaskGroup() as group:
+            async for pods in workloads.groups():
+                await places.acquire()
+                group.create_task(judge(pods))
+    except BaseExceptionGroup as raised:
+        raise raised.exceptions[0] from None
 
 
 @asynccontextmanager

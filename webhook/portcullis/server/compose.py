@@ -22,10 +22,11 @@ from portcullis.audit.redact import Redactor
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.writer import AuditLog
 from portcullis.decision.exceptions import Exceptions
+from portcullis.decision.grants import Grants
 from portcullis.decision.modes import ANY_POLICY, Modes
 from portcullis.errors import ConfigError, RecordsError
 from portcullis.evidence.gather import EvidenceGatherer
-from portcullis.gate import Gate, no_inventory
+from portcullis.gate import Gate, no_grants, no_inventory
 from portcullis.inspection.inspector import LayerInspector
 from portcullis.limits import Limits
 from portcullis.model.decision import Problem
@@ -112,6 +113,7 @@ async def compose(
     around: Callable[[Gatherer], Gatherer] | None = None,
     namespaces: Namespaces | None = None,
     admissions: Admissions | None = None,
+    grants: Callable[[str], Grants] = no_grants,
 ) -> AsyncIterator[Parts]:
     """Starts the parts, and stops them in the opposite order.
 
@@ -121,6 +123,7 @@ async def compose(
         around: makes the gatherer of the gate from the real one, for a command that has evidence of its own.
         namespaces: tells their labels where no cluster is asked.
         admissions: what an audit log knows, for a command that records nothing.
+        grants: what counts in a namespace, likewise.
 
     Raises:
         ConfigError: something in the configuration cannot be used.
@@ -197,7 +200,7 @@ async def compose(
             redactor=redactor,
             clock=clock,
             limits=limits,
-            grants=watched.grants,
+            grants=watched.grants if with_audit else grants,
         )
         if bundles is not None:
             await _keep(bundles, keeper, {settings.revision: (CONFIGURATION_KIND, settings.document)}, stack)
