@@ -139,7 +139,9 @@ async def compose(
     redactor = Redactor(settings.audit.redaction.rules(), limits)
     catalogue = catalogue_of(settings, limits)
     async with AsyncExitStack() as stack:
-        looking = looking or (watching(settings, limits) if with_audit else contextlib.nullcontext(Watching()))
+        if looking is None:
+            here = watching(settings, limits, text=redactor.text)
+            looking = here if with_audit else contextlib.nullcontext(Watching())
         watched = await stack.enter_async_context(looking)
         keychain = await stack.enter_async_context(
             open_keychain(settings, hosts=hosts, user=user, pull_secrets=watched.keychain)

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from portcullis.decision.grants import NO_GRANTS, Grants
@@ -38,16 +39,23 @@ class Watching:
 
     Args:
         limits: those of pull secrets.
+        text: takes secrets out of what somebody wrote as the reason of a grant.
     """
 
-    def __init__(self, inventory: Inventory | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        inventory: Inventory | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        text: Callable[[str], str] = lambda said: said,
+    ) -> None:
         self._watched: Watched | None = None
         self._limits = limits
+        self._text = text
         self.inventory = inventory
         self.keychain: PullSecretKeychain | None = None
         """Of the pull secrets of workloads; None where no cluster is watched."""
-        self._grants: dict[str, Grants] = {}
-        """With their patterns read, as they were asked for last."""
+        self._grants: dict[str, tuple[Sequence[Grant], Grants]] = {}
+        """By namespace, as they were asked for last: what is watched, and the same with their patterns read."""
         self.maps_changed: Callable[[], None] = lambda: None
 
     @property
@@ -96,13 +104,19 @@ class Watching:
             self._grants.pop(namespace, None)
             return NO_GRANTS
         known = self._grants.get(namespace)
-        if known is None or known.all != found:
-            self._grants[namespace] = known = Grants(found)
-        return known
+        if known is None or known[0] != found:
+            self._grants[namespace] = known = (found, Grants(map(self._told, found)))
+        return known[1]
 
     def grants_now(self) -> Sequence[Grant]:
         """All that are in force now, by namespace and name."""
-        return self._watched.grants.all() if self._watched is not None and self._watched.grants is not None else ()
+        if self._watched is None or self._watched.grants is None:
+            return ()
+        return [self._told(grant) for grant in self._watched.grants.all()]
+
+    def _told(self, grant: Grant) -> Grant:
+        """As it is shown and recorded."""
+        return replace(grant, reason=self._text(grant.reason))
 
     def grants_check(self) -> Check | None:
         """Says why grants do not count; None where none are watched."""
@@ -199,11 +213,18 @@ def _by_kind(
 
 
 @asynccontextmanager
-async def watching(settings: Settings, limits: Limits, asked: "Configured | None" = None) -> AsyncIterator[Watching]:
+async def watching(
+    settings: Settings,
+    limits: Limits,
+    asked: "Configured | None" = None,
+    *,
+    text: Callable[[str], str] = lambda said: said,
+) -> AsyncIterator[Watching]:
     """Watches what the configuration asks for.
 
     Args:
         asked: the cluster that a command is about; None: that of the pod.
+        text: takes secrets out of what somebody wrote.
 
     Raises:
         ConfigError: it asks for ConfigMaps, and says of no cluster; or for too many pull secrets.
@@ -221,7 +242,7 @@ async def watching(settings: Settings, limits: Limits, asked: "Configured | None
     from portcullis.cluster.resources import Resource
 
     inventory = Inventory(limits) if cluster.inventory else None
-    ours = Watching(inventory, limits)
+    ours = Watching(inventory, limits, text)
 
     def objects_changed(group_version: str, kind: str, changes: "Sequence[Change]") -> None:
         assert inventory is not None
