@@ -1,6 +1,8 @@
 """What of the cluster is watched: labels of namespaces, ConfigMaps with policies, objects for ``data.inventory``,
 platforms of nodes, pull secrets, grants."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,6 +22,7 @@ from portcullis.server.telemetry import Metrics
 
 if TYPE_CHECKING:
     from portcullis.cluster.breakglass import WatchedGrants
+    from portcullis.cluster.client import Configured
     from portcullis.cluster.nodes import WatchedNodes
     from portcullis.cluster.policymaps import PolicyMaps
     from portcullis.cluster.watch import Change, Watch
@@ -137,6 +140,15 @@ class Watching:
         if watched.pull_secrets is not None:
             self.keychain = PullSecretKeychain(secrets=watched.pull_secrets, limits=self._limits)
 
+    async def listed(self, seconds: float) -> str:
+        """Waits until everything that is watched was listed once, so long at most; why something was not, "" where all
+        is."""
+        watches = self._watched.watches if self._watched is not None else ()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(watch.synced.wait() for watch in watches))
+        return next((watch.problem for watch in watches if not watch.synced.is_set()), "")
+
     def check(self) -> Check | None:
         """Shown, not decisive: other replicas see the same; None where nothing is watched."""
         watched = self._watched
@@ -202,11 +214,16 @@ def _by_kind(
 
 @asynccontextmanager
 async def watching(
-    settings: Settings, limits: Limits, text: Callable[[str], str] = lambda said: said
+    settings: Settings,
+    limits: Limits,
+    asked: "Configured | None" = None,
+    *,
+    text: Callable[[str], str] = lambda said: said,
 ) -> AsyncIterator[Watching]:
     """Watches what the configuration asks for.
 
     Args:
+        asked: the cluster that a command is about; None: that of the pod.
         text: takes secrets out of what somebody wrote.
 
     Raises:
@@ -248,7 +265,9 @@ async def watching(
     def maps_changed() -> None:
         ours.maps_changed()  # whoever wants to know comes later
 
-    opened = cluster_watching.watching(wanted, limits, maps_changed=maps_changed, objects_changed=objects_changed)
+    opened = cluster_watching.watching(
+        wanted, limits, maps_changed=maps_changed, objects_changed=objects_changed, cluster=asked
+    )
     async with opened as watched:
         ours.attach(watched)
         yield ours
