@@ -47,12 +47,12 @@ def registry() -> Iterator[CountingRegistry]:
 
 
 @pytest.fixture(scope="module")
-def gate(cluster: Cluster, registry: CountingRegistry) -> Iterator[Installed]:
+def gate(own_cluster: Cluster, registry: CountingRegistry) -> Iterator[Installed]:
     """Two replicas, installed after the fleet was there."""
-    with prepared(cluster, registry, nodes=2) as made, shared_store(made):
+    with prepared(own_cluster, registry, nodes=2) as made, shared_store(made):
         for namespace in (FLEET, SHOP):
-            cluster.namespace(namespace)
-        run(cluster, FLEET, fleet(registry))
+            own_cluster.namespace(namespace)
+        run(own_cluster, FLEET, fleet(registry))
         registry.forget()
         values = made.values("enforce", policies={"enabled": list(POLICIES)})
         made.helm("install", values={**values, "recheck": RECHECK})

@@ -12,6 +12,8 @@ from fakes.leases import MemoryLease
 from fakes.records import a_decision
 from fakes.reviews import pod, request
 from fakes.rounds import Judging, Running, group
+from portcullis.cluster.breakglass import WatchedGrants
+from portcullis.cluster.reports import PolicyReports
 from portcullis.cluster.resources import Resource
 from portcullis.cluster.watch import Bounds, Watch
 from portcullis.cluster.watching import Watched
@@ -30,6 +32,7 @@ from portcullis.server.pacing import Pace
 from portcullis.server.pagesections import PagesSection
 from portcullis.server.recheck import Recheck
 from portcullis.server.registrar import Registrar
+from portcullis.server.reporting import Reporting
 from portcullis.server.review.serving import Pages
 from portcullis.server.runningsections import RecheckSection
 from portcullis.server.settings import load_settings
@@ -80,7 +83,8 @@ async def observed(folder: Path) -> AsyncIterator[Metrics]:
             pinning=Follower(cast(Any, object())),
         )
         watch = Watch(client=cast(Any, None), resource=Resource("", "v1", "namespaces"), bounds=Bounds(1, 1))
-        parts.watched.attach(Watched(None, None, (), (watch,)))
+        grants = WatchedGrants(client=cast(Any, None), limits=DEFAULT_LIMITS)
+        parts.watched.attach(Watched(None, None, (), (watch, grants.watch), grants=grants))
         observe(parts, tls, registrar, metrics)
         sinks.observe(metrics)
         callers.observe(metrics)
@@ -109,6 +113,8 @@ async def observed(folder: Path) -> AsyncIterator[Metrics]:
 async def _rechecking(parts: Parts, metrics: Metrics) -> AsyncIterator[None]:
     """A replica that leads, after its first round."""
     assert parts.findings is not None
+    reports = PolicyReports(client=cast(Any, None), limits=parts.limits)
+    reports.served = reports.kinds
     recheck = Recheck(
         section=RecheckSection.model_validate({"lease": "recheck", "everyMinutes": 0.05, "leaseSeconds": 3}),
         lease=MemoryLease(),
@@ -117,6 +123,7 @@ async def _rechecking(parts: Parts, metrics: Metrics) -> AsyncIterator[None]:
         images=Pace(1, slowest_seconds=1, clock=parts.clock),
         findings=parts.findings,
         reporter=None,
+        reporting=functools.partial(Reporting, reports),
         replica="gate-0",
         clock=parts.clock,
         limits=parts.limits,

@@ -11,6 +11,8 @@ from fakes.leases import MemoryLease
 from fakes.rounds import Judging, Reports, Running, group, result_of
 from portcullis.audit.findings import SqlFindings
 from portcullis.audit.sql import SqlRecords
+from portcullis.cluster.recheckparts import recheck_parts
+from portcullis.errors import ClusterError
 from portcullis.limits import Limits
 from portcullis.model.running import Condition
 from portcullis.server.clock import SystemClock
@@ -149,6 +151,15 @@ async def test_a_replica_that_waits_says_who_does_it(findings: SqlFindings) -> N
     await gate.until(lambda: gate.lease.looks)
     assert await gate.said() == "[+]recheck ok: done by them"
     assert (gate.shown("leader"), gate.running.read) == ({"": 0}, 0)
+
+
+async def test_outside_of_a_pod_it_says_what_is_missing() -> None:
+    opened = recheck_parts(
+        "gate-recheck", webhook="gate", holder="gate-0", lasts=30, reports=True, clock=SystemClock(), limits=LIMITS
+    )
+    with pytest.raises(ClusterError, match=r"cluster\.recheck needs a pod with its service account mounted"):
+        async with opened:
+            raise AssertionError
 
 
 async def test_the_age_of_the_newest_round_is_told_also_before_the_first(findings: SqlFindings) -> None:

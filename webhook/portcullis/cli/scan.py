@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 8
 """Workloads that are judged at once; what their images share is fetched once."""
+LIST_SECONDS: Final = 30.0
+"""For grants, pull secrets and what else the configuration says is watched."""
 EXEMPT: Final = frozenset({"kube-system"})
 """With --all-namespaces, where no configuration says which webhook judges: what the chart exempts of itself."""
 
@@ -103,6 +105,7 @@ async def _scan(settings: "Settings", kubeconfig: Path | None, context: str, nam
     from portcullis.cluster.namespaces import AskedNamespaces
     from portcullis.cluster.running import RunningWorkloads
     from portcullis.server.compose import compose
+    from portcullis.server.live.watching import watching
 
     started = time.monotonic()
     async with AsyncExitStack() as stack:
@@ -126,8 +129,11 @@ async def _scan(settings: "Settings", kubeconfig: Path | None, context: str, nam
             user=os.environ,
             namespaces=AskedNamespaces(client=client),
             admissions=admissions,
+            looking=watching(settings, settings.bounds(), cluster),
         )
         parts = await stack.enter_async_context(opened)
+        if unlisted := await parts.watched.listed(LIST_SECONDS):
+            scanned.remarks.append(f"not everything is known of the cluster: {unlisted}")
         say(f"listing what runs: {cluster.where}")
         await _judge_all(workloads, parts.rechecker, scanned, say)
         scanned.exempt = tuple(sorted(workloads.exempt))
@@ -162,10 +168,13 @@ async def _judge_all(
         if done == workloads.count or done % 25 == 0:
             say(f"judged {done} of {workloads.count} workloads, {failing} failing")
 
-    async with asyncio.TaskGroup() as group:
-        async for pods in workloads.groups():
-            await places.acquire()
-            group.create_task(judge(pods))
+    try:
+        async with asyncio.TaskGroup() as group:
+            async for pods in workloads.groups():
+                await places.acquire()
+                group.create_task(judge(pods))
+    except BaseExceptionGroup as raised:
+        raise raised.exceptions[0] from None
 
 
 @asynccontextmanager

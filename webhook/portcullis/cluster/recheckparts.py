@@ -28,12 +28,13 @@ class RecheckParts:
 
 @asynccontextmanager
 async def recheck_parts(
-    lease: str, *, holder: str, lasts: int, reports: bool, clock: Clock, limits: Limits
+    lease: str, *, webhook: str, holder: str, lasts: int, reports: bool, clock: Clock, limits: Limits
 ) -> AsyncIterator[RecheckParts]:
     """Connects with the service account of the pod.
 
     Args:
         lease: by its name, in the namespace of this pod.
+        webhook: the ValidatingWebhookConfiguration that says of which namespaces anything is judged.
         holder: names this replica.
         lasts: seconds, of the Lease.
         reports: whether any are wanted.
@@ -45,6 +46,6 @@ async def recheck_parts(
     async with ApiClient(in_cluster(KEY)) as client:
         yield RecheckParts(
             lease=Lease(client=client, namespace=namespace, name=lease, holder=holder, clock=clock, lasts=lasts),
-            workloads=RunningWorkloads(client=client, limits=limits),
+            workloads=RunningWorkloads(client=client, limits=limits, webhook=webhook),
             reports=PolicyReports(client=client, limits=limits) if reports else None,
         )

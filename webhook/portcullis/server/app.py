@@ -235,7 +235,7 @@ async def _run(settings: Settings) -> None:
             registered(settings, sharing, parts.clock) as registrar,
             told(settings, parts.clock, parts.limits) as refusals,
             traced(parts, callers, metrics) as tracing,
-            rechecked(parts, registrar) as recheck,
+            rechecked(parts) as recheck,
         ):
             webhook = create_app(parts, metrics, sinks, callers, refusals, tracing)
             sinks.observe(metrics)

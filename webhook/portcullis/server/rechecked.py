@@ -2,48 +2,15 @@
 
 import functools
 import socket
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol
 
-from portcullis.errors import ClusterError
-from portcullis.model.running import RunningPods
-from portcullis.ports import Workloads
 from portcullis.server.compose import Parts
 from portcullis.server.health import Check
 from portcullis.server.pacing import Pace
 from portcullis.server.recheck import Recheck
-from portcullis.server.registrar import Registrar
 from portcullis.server.reporting import Reporting
 from portcullis.server.telemetry import Metrics
-
-
-class Reach(Protocol):
-    """What is asked of cluster.registration.Reach: what one webhook is called for."""
-
-    def judges(self, namespace: str) -> bool: ...
-
-
-class Judged:
-    """A Workloads: those of another one that the webhook is called for.
-
-    Args:
-        reaches: of the webhooks that judge, as the cluster has them; none where that is not known.
-    """
-
-    def __init__(self, workloads: Workloads, reaches: Callable[[], Collection[Reach]]) -> None:
-        self._workloads = workloads
-        self._reaches = reaches
-        self._known: Collection[Reach] = ()
-
-    async def groups(self) -> AsyncIterator[RunningPods]:
-        """See :class:`portcullis.ports.Workloads`. Where the webhook configuration was deleted, what it said counts."""
-        self._known = known = self._reaches() or self._known
-        if not known:
-            raise ClusterError("the webhook configuration is not known, so neither is which namespaces are judged")
-        async for group in self._workloads.groups():
-            if any(reach.judges(group.owner.namespace) for reach in known):
-                yield group
 
 
 class NoRecheck:
@@ -64,7 +31,7 @@ class NoRecheck:
 
 
 @asynccontextmanager
-async def rechecked(parts: Parts, registrar: Registrar) -> AsyncIterator[Recheck | NoRecheck]:
+async def rechecked(parts: Parts) -> AsyncIterator[Recheck | NoRecheck]:
     """What the configuration asks for; it begins when it is run.
 
     Raises:
@@ -83,6 +50,7 @@ async def rechecked(parts: Parts, registrar: Registrar) -> AsyncIterator[Recheck
     parts.rechecker.images.pace = images.turn
     opened = recheck_parts(
         section.lease,
+        webhook=cluster.webhook.name,
         holder=replica,
         lasts=section.lease_seconds,
         reports=section.reports,
@@ -93,7 +61,7 @@ async def rechecked(parts: Parts, registrar: Registrar) -> AsyncIterator[Recheck
         yield Recheck(
             section=section,
             lease=ours.lease,
-            workloads=Judged(ours.workloads, lambda: _reaches(registrar)),
+            workloads=ours.workloads,
             judge=parts.rechecker,
             images=images,
             findings=parts.findings,
@@ -103,7 +71,3 @@ async def rechecked(parts: Parts, registrar: Registrar) -> AsyncIterator[Recheck
             clock=clock,
             limits=limits,
         )
-
-
-def _reaches(registrar: Registrar) -> Collection[Reach]:
-    return registrar.found.reaches.values() if registrar.found is not None else ()
