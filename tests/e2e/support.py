@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-COMMAND_SECONDS = 120
+from e2e.cluster.programs import leashed
+
+COMMAND_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Forker:
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(COMMAND_SECONDS)
         program = Path(__file__).with_name("forking.py")
-        command = [sys.executable, str(program), str(theirs.fileno())]
+        command = leashed([sys.executable, str(program), str(theirs.fileno())])
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
         theirs.close()
 

@@ -13,15 +13,9 @@ from aiohttp import web
 from click.testing import Result
 from typer.testing import CliRunner
 
-from fakes.apiserver import serving
 from fakes.grants import REASON, GrantServer, grant, kubeconfig_of, put
-from portcullis.cli.grantview import standing_grants
 from portcullis.cli.main import app
 from portcullis.cluster.breakglass import Invalid, grant_of
-from portcullis.cluster.breakglassobjects import BreakGlassObjects
-from portcullis.decision.exceptions import Subject
-from portcullis.limits import Limits
-from portcullis.model.place import Place
 from portcullis.times import parse_rfc3339
 
 FOR_IMAGES = ("--policy", "image-user", "--image", "registry.example/acme/**", "--reason", REASON)
@@ -163,33 +157,3 @@ def test_a_cluster_without_the_kind_says_so(home: Home) -> None:
     done = home.run("list")
     assert done.exit_code == 2
     assert "it has no kind BreakGlass" in done.stderr
-
-
-SUBJECTS = {place: Subject("image-user", Place(place), "Pod", "web", None) for place in ("shop", "bank", "crowd")}
-
-
-@pytest.mark.anyio
-async def test_a_command_that_judges_a_cluster_goes_by_its_grants() -> None:
-    wide, said = {"images": None}, list[str]()
-    async with serving(GrantServer()) as (server, client):
-        put(server, "shop", "now", grant(**wide))
-        put(server, "bank", "ended", grant(ago=3, **wide))
-        put(server, "bank", "wrong", grant(hours=25, **wide))
-        for number in range(3):
-            put(server, "crowd", f"g{number}", grant(**wide))
-        objects, limits = BreakGlassObjects(client, "here"), Limits(grants_per_namespace=2)
-        grants = await standing_grants(objects, "", limits, said.append)
-        now = datetime.now(UTC)
-        found = {place: grants(place).covering(subject, None, now) for place, subject in SUBJECTS.items()}
-        assert {place: one.id if one else "" for place, one in found.items()} == {
-            "shop": "break-glass:shop/now",
-            "bank": "",
-            "crowd": "",
-        }
-        assert said == []
-        server.faults.append(lambda _: web.json_response({"kind": "Status"}, status=404))
-        assert (await standing_grants(objects, "", limits, said.append))("shop").all == ()
-        assert said == [], "a cluster without the kind has no grants"
-        server.faults.append(lambda _: web.json_response({"kind": "Status"}, status=403))
-        assert (await standing_grants(objects, "", limits, said.append))("shop").all == ()
-        assert said == ["no grant counts: grants cannot be listed (here): the API server answered 403 Forbidden"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fakes.apiserver import api_server
+from portcullis.audit.redact import Redactor
 from portcullis.cluster.breakglass import BREAK_GLASSES, WatchedGrants
 from portcullis.cluster.inventory import WatchedKind
 from portcullis.cluster.pullsecrets import PullSecretPlace, WatchedPullSecrets
@@ -125,7 +126,7 @@ async def test_grants_are_those_in_force_and_the_rest_is_said() -> None:
     limits = replace(DEFAULT_LIMITS, grants_per_namespace=2)
     async with api_server() as (server, client):
         grants = WatchedGrants(client=client, limits=limits, now=lambda: instant[0], stale_seconds=0.5)
-        watching = Watching()
+        watching = Watching(text=Redactor().text)
         assert (watching.grants("shop").all, watching.grants_now(), watching.grants_check()) == ((), (), None)
         watching.attach(Watched(None, None, (), (grants.watch,), grants=grants))
         check, metrics = watching.grants_check(), Metrics()
@@ -157,8 +158,9 @@ async def test_grants_are_those_in_force_and_the_rest_is_said() -> None:
         page = metrics.page().decode()
         assert "portcullis_grants_in_force 1.0" in page
         assert "portcullis_grants_invalid 1.0" in page
-        put("shop", "b")
+        put("shop", "b", "the door opens with password=hunter2-correct-horse")
         await until(lambda: len(watching.grants("shop").all) == 2)
+        assert "hunter2" not in f"{watching.grants('shop').all} {watching.grants_now()}"
         instant[0] = NOW + timedelta(hours=1)
         assert (watching.grants("shop").all, watching.grants_now()) == ((), [])
         instant[0] = NOW

@@ -1,17 +1,11 @@
 """Grants of a cluster as commands show them."""
 
 import os
-from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from portcullis.decision.grants import NO_GRANTS, Grants
-from portcullis.errors import ClusterError
-from portcullis.gate import no_grants
-from portcullis.limits import Limits
 from portcullis.model.grant import ID_PREFIX, Grant
 from portcullis.text import clean
 from portcullis.times import rfc3339
@@ -19,7 +13,6 @@ from portcullis.times import rfc3339
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from portcullis.cluster.breakglassobjects import BreakGlassObjects
     from portcullis.model.json import JSONObject
 
 
@@ -53,33 +46,6 @@ async def listed_grants(kubeconfig: Path | None, context: str, namespace: str, *
     async with grants_of(cluster) as grants:
         found = await grants.list("" if everywhere else namespace or cluster.namespace)
     return sorted((_listed(one) for one in found), key=lambda one: one.id)
-
-
-async def standing_grants(
-    grants: "BreakGlassObjects", namespace: str, limits: Limits, say: Callable[[str], None]
-) -> Callable[[str], Grants]:
-    """What counts in a namespace, for a command that judges what is in a cluster, by what there is when it begins.
-
-    Args:
-        namespace: the one that is meant; all for "".
-        say: is told why none can count; a cluster that has none is no such reason.
-    """
-    from portcullis.cluster.breakglassobjects import NoGrants
-
-    try:
-        found = [_listed(one).grant for one in await grants.list(namespace)]
-    except NoGrants:
-        return no_grants
-    except ClusterError as error:
-        say(f"no grant counts: {error.message}")
-        return no_grants
-    now, by_namespace = datetime.now(UTC), defaultdict[str, list[Grant]](list)
-    for grant in found:
-        if grant is not None and grant.in_force(now):
-            by_namespace[grant.namespace].append(grant)
-    # As in the gate: over the limit none there counts.
-    counting = {place: Grants(some) for place, some in by_namespace.items() if len(some) <= limits.grants_per_namespace}
-    return lambda place: counting.get(place, NO_GRANTS)
 
 
 def _listed(found: "JSONObject") -> Listed:

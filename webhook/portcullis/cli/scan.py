@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 8
 """Workloads that are judged at once; what their images share is fetched once."""
+LIST_SECONDS: Final = 30.0
+"""For grants, pull secrets and what else the configuration says is watched."""
 EXEMPT: Final = frozenset({"kube-system"})
 """With --all-namespaces, where no configuration says which webhook judges: what the chart exempts of itself."""
 
@@ -99,12 +101,11 @@ def scan(
 
 async def _scan(settings: "Settings", kubeconfig: Path | None, context: str, namespace: str | None) -> Scanned:
     """``namespace``: None for all of them, "" for the one that the context means."""
-    from portcullis.cli.grantview import standing_grants
-    from portcullis.cluster.breakglassobjects import BreakGlassObjects
     from portcullis.cluster.client import configured
     from portcullis.cluster.namespaces import AskedNamespaces
     from portcullis.cluster.running import RunningWorkloads
     from portcullis.server.compose import compose
+    from portcullis.server.live.watching import watching
 
     started = time.monotonic()
     async with AsyncExitStack() as stack:
@@ -122,17 +123,17 @@ async def _scan(settings: "Settings", kubeconfig: Path | None, context: str, nam
         scanned = Scanned(where=cluster.where, namespace="" if namespace is None else namespace or cluster.namespace)
         say("starting the policy engine")
         admissions = await stack.enter_async_context(_admissions(settings, scanned))
-        objects = BreakGlassObjects(client, cluster.where)
-        grants = await standing_grants(objects, scanned.namespace, settings.bounds(), scanned.remarks.append)
         opened = compose(
             settings,
             with_audit=False,
             user=os.environ,
             namespaces=AskedNamespaces(client=client),
             admissions=admissions,
-            grants=grants,
+            looking=watching(settings, settings.bounds(), cluster),
         )
         parts = await stack.enter_async_context(opened)
+        if unlisted := await parts.watched.listed(LIST_SECONDS):
+            scanned.remarks.append(f"not everything is known of the cluster: {unlisted}")
         say(f"listing what runs: {cluster.where}")
         await _judge_all(workloads, parts.rechecker, scanned, say)
         scanned.exempt = tuple(sorted(workloads.exempt))

@@ -57,6 +57,13 @@ SENTENCES = {
         a_result("web", Condition.WARNED, policies=["image-age"]),
         "Deployment shop/web violates image-age, which is not enforced here.",
     ),
+    "warned of nothing known": (
+        replace(
+            a_result("web", Condition.UNKNOWN, policies=["scan-required"]),
+            condition=Condition.WARNED,
+        ),
+        "Deployment shop/web could not be judged by scan-required, which is not enforced here.",
+    ),
     "good": (a_result("web"), "Deployment shop/web is good: no policy is violated."),
 }
 

@@ -89,7 +89,10 @@ def running_sentence(result: Rejudged) -> str:
         return f"{what} stands by an exception, although it violates {listed(covered)}."
     if result.condition is Condition.WARNED:
         found = list(dict.fromkeys(one.policy for one in decision.violations))
-        return f"{what} violates {listed(found)}, which is not enforced here."
+        unknown = list(dict.fromkeys(one.policy for one in decision.undecided))
+        parts = [f"violates {listed(found)}"] if found else []
+        parts += [f"could not be judged by {listed(unknown)}"] if unknown and not found else []
+        return f"{what} {' and '.join(parts) or 'is warned about'}, which is not enforced here."
     return f"{what} is good: no policy is violated."
 
 
