@@ -41,7 +41,7 @@ test: setup ## unit, property and contract tests
 .PHONY: e2e
 e2e: tools ## the webhook as its own process, over TLS; installed by Helm on a real API server; its pages in a browser
 	@$(PYTHON) tests/tools/browser.py
-	@$(RUN) pytest tests/e2e -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(RUN) pytest tests/e2e -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 5 $(ARGS)
 
 .PHONY: chart
 chart: setup ## the Helm chart: helm lint, kubeconform, helm-unittest, its guards, its alerts

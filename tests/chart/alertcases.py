@@ -8,6 +8,7 @@ HEALTHY = {
     'portcullis_http_answers_total{instance="a",status="200"}': "0+600",
     'portcullis_http_answers_total{instance="a",status="503"}': "0",
     'portcullis_decisions_total{instance="a",verdict="admitted",code="200",because="judged"}': "0+500",
+    'portcullis_decisions_total{instance="a",verdict="admitted",code="200",because="break-glass"}': "0",
     'portcullis_decisions_total{instance="a",verdict="refused",code="403",because="judged"}': "0+60",
     'portcullis_decisions_total{instance="a",verdict="undecided",code="429",because="judged"}': "0+35",
     'portcullis_decisions_total{instance="a",verdict="undecided",code="503",because="judged"}': "0+5",
@@ -17,6 +18,7 @@ HEALTHY = {
     'portcullis_opa_restarts{instance="a"}': "0x100 1",
     'portcullis_certificate_not_after_seconds{instance="a"}': str(60 * 86400),
     'portcullis_registered{instance="a"}': "1",
+    'portcullis_mutation_registered{instance="a"}': "1",
     'portcullis_policy_last_reload_success{instance="a"}': "1",
     'portcullis_trusted_root_current{instance="a",root="public"}': "1",
     'portcullis_audit_lag_seconds{instance="a"}': "0.2",
@@ -35,6 +37,16 @@ HEALTHY = {
     'portcullis_exception_expires_seconds{instance="a",exception="EX-over"}': "0",
     'portcullis_registry_requests_total{instance="a",host="docker.io",outcome="ok"}': "0+100",
     'portcullis_registry_requests_total{instance="a",host="docker.io",outcome="throttled"}': "0+1",
+    'portcullis_recheck_workloads{instance="a",condition="failing"}': "0",
+    'portcullis_recheck_workloads{instance="a",condition="unknown"}': "4",
+    'portcullis_recheck_workloads{instance="a",condition="break-glass"}': "0",
+    'portcullis_recheck_workloads{instance="a",condition="good"}': "96",
+    'portcullis_recheck_round{instance="a",of="moved-tags"}': "0",
+    'portcullis_recheck_round{instance="a",of="workloads"}': "100",
+    'portcullis_recheck_ended_seconds{instance="a"}': "0x59 3600x59 7200",
+    'portcullis_recheck_ended_seconds{instance="b"}': "0",
+    'portcullis_recheck_interval_seconds{instance="a"}': "900",
+    'portcullis_recheck_interval_seconds{instance="b"}': "900",
     'portcullis_page_answers_total{instance="a",area="login",status="401"}': "0+2",
     'portcullis_page_answers_total{instance="a",area="pages",status="401"}': "0+600",
 }
@@ -67,6 +79,7 @@ SICK: dict[str, dict[str, str]] = {
     "PortcullisOpaRestarting": healthy(opa_restarts="0x90 1x6 2x6 3x6 4"),
     "PortcullisCertificateExpiring": healthy(certificate_not_after_seconds=str(6 * 86400)),
     "PortcullisNotRegistered": healthy(registered="0"),
+    "PortcullisNotPinning": healthy(mutation_registered="0"),
     "PortcullisPoliciesBroken": healthy(policy_last_reload_success="0"),
     "PortcullisTrustedRootOutdated": healthy(trusted_root_current="0"),
     "PortcullisAuditBehind": healthy(audit_lag_seconds="0+60"),
@@ -85,11 +98,25 @@ SICK: dict[str, dict[str, str]] = {
     "PortcullisRegistryThrottled": labelled(
         'portcullis_registry_requests_total{instance="a",host="docker.io",outcome="throttled"}', "0+20"
     ),
+    "PortcullisBreakGlass": labelled('portcullis_recheck_workloads{instance="a",condition="break-glass"}', "1"),
+    "PortcullisTagMoved": labelled('portcullis_recheck_round{instance="a",of="moved-tags"}', "1"),
+    "PortcullisWorkloadsFailing": labelled('portcullis_recheck_workloads{instance="a",condition="failing"}', "1"),
+    "PortcullisWorkloadsUnknown": labelled('portcullis_recheck_workloads{instance="a",condition="unknown"}', "8"),
+    "PortcullisRecheckStale": labelled('portcullis_recheck_ended_seconds{instance="a"}', "0"),
     "PortcullisLoginsFailing": labelled(
         'portcullis_page_answers_total{instance="a",area="login",status="401"}', "0+20"
     ),
 }
 """What each alert is for, one at a time."""
+ALSO_SICK: dict[str, tuple[str, dict[str, str]]] = {
+    "break-glass that no round has seen yet": (
+        "PortcullisBreakGlass",
+        labelled(
+            'portcullis_decisions_total{instance="a",verdict="admitted",code="200",because="break-glass"}', "0x115 1"
+        ),
+    ),
+}
+"""Another reason for an alert."""
 UNTOLD_APART = {
     series: values
     for series, values in labelled(

@@ -34,7 +34,7 @@ TARGET = CHART / "values.schema.json"
 
 OWNED = {
     "Server": ("address", "port", "pathSegment", "healthAddress", "healthPort", "tls"),
-    "Cluster": ("webhook", "events", "pullSecrets", "breakGlass"),
+    "Cluster": ("webhook", "events", "pullSecrets", "breakGlass", "mutation", "recheck"),
     "CallerSection": ("pathSecret", "clientCertificate"),
     "Policies": ("configMaps",),
     "PagesSection": ("address", "port"),
@@ -244,6 +244,12 @@ def chart_values() -> dict[str, Schema]:
             "Namespaces whose pull secrets the gate may read, for images of that namespace.",
         ),
         "webhook": webhook(),
+        "mutation": closed(
+            {
+                "enabled": flag("Whether tags are pinned to digests."),
+                "owners": flag("Whether templates are pinned as well, and not pods alone."),
+            }
+        ),
         "tls": certificate(),
         "image": closed(
             {
@@ -293,11 +299,19 @@ def chart_values() -> dict[str, Schema]:
         "networkPolicy": network_policy(),
         "metrics": metrics(),
         "breakGlass": closed({"enabled": flag("Whether there are grants of an emergency.")}),
+        "recheck": recheck(),
         "events": closed({"enabled": flag("Whether objects whose pods are refused get an Event.")}),
         **pod(),
         "nameOverride": text(pattern=r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?"),
         "fullnameOverride": text(pattern=r"([a-z]([-a-z0-9]{0,61}[a-z0-9])?)?"),
     }
+
+
+def recheck() -> Schema:
+    """As the configuration has it, but for the Lease, which the chart makes."""
+    section = configuration_schema()["$defs"]["RecheckSection"]["properties"]
+    kept = {name: found for name, found in section.items() if name != "lease"}
+    return closed({"enabled": flag("Whether what runs is judged again."), **_plain(kept)})
 
 
 def metrics() -> Schema:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from chart.alertcases import HEALTHY, HOURS, SICK, UNTOLD_APART
+from chart.alertcases import ALSO_SICK, HEALTHY, HOURS, SICK, UNTOLD_APART
 from chart.monitoring import RULES, Uses, rules
 from chart.support import run, tool
 
@@ -48,6 +48,7 @@ def test_promtool_takes_the_rules_as_they_are() -> None:
 def test_each_alert_comes_alone_and_none_where_all_is_well(tmp_path: Path) -> None:
     assert SICK.keys() == rules().keys()
     tests = [firing(alert, series, [alert]) for alert, series in SICK.items()]
+    tests += [firing(title, series, [alert]) for title, (alert, series) in ALSO_SICK.items()]
     tests += [firing("well", HEALTHY, []), firing("told apart by nothing", UNTOLD_APART, [])]
     done = promtool(tmp_path, tests)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -180,7 +180,7 @@ def test_policies_of_ones_own(read: Any) -> None:
 def test_the_schema_takes_out_what_the_chart_sets() -> None:
     """Each key of OWNED is there in what is rendered, or is one that the chart does not support yet."""
     values = {"pages": {"service": {"enabled": True}}, "config": {"audit": {"pages": {"tokens": {}}}}}
-    found = configuration_of({**values, **ci("client-certificate")})
+    found = configuration_of({**values, **ci("client-certificate"), "mutation": {"enabled": True}})
     found["pagessection"] = found["audit"]["pages"]
     found["callersection"] = found["cluster"]["caller"]
     for section, keys in OWNED.items():

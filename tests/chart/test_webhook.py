@@ -49,6 +49,14 @@ def test_the_rules_are_the_kinds_that_carry_pods() -> None:
         assert rule["scope"] == "Namespaced"
 
 
+def test_what_is_pinned_is_what_is_judged() -> None:
+    """A kind that is new in the table has to be in both objects. A resize brings no image."""
+    values = values_of(CHART / "ci" / "mutation-values.yaml")
+    (pins,) = objects(values)["MutatingWebhookConfiguration"]["webhooks"]
+    assert covered(pins) == covered(webhook_of(values)) - {("", "pods/resize")}
+    assert all(rule["operations"] == ["CREATE", "UPDATE"] for rule in pins["rules"])
+
+
 def test_extra_rules_come_on_top() -> None:
     *builtin, rollouts = webhook_of(values_of(CHART / "ci" / "enforce-values.yaml"))["rules"]
     assert builtin == webhook_of()["rules"]
@@ -295,7 +303,9 @@ LIST = f"kubectl -n {NAMESPACE} exec deploy/portcullis -- portcullis audit list\
         ),
         ({"persistence": {"enabled": False}}, [LOST], []),
         ({"persistence": {"enabled": False}, "config": POSTGRESQL}, [], [LOST]),
-        ({"webhook": {"exemptNamespaces": ["a"]}}, [f"namespaces kube-system, {NAMESPACE}, a."], []),
+        ({"webhook": {"exemptNamespaces": ["a"]}}, [f"namespaces kube-system, {NAMESPACE}, a."], ["pinned"]),
+        ({"mutation": {"enabled": True}}, ["Tags are pinned to digests, in pods (Mutating"], []),
+        ({"mutation": {"enabled": True, "owners": True}}, ["in pods and in templates (Mutating"], []),
     ],
 )
 def test_notes(values: dict[str, Any], said: list[str], unsaid: list[str]) -> None:

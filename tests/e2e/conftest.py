@@ -14,10 +14,47 @@ import pytest
 from e2e.cluster.gate import Installed, prepared, shared_store
 from e2e.cluster.programs import Cluster, control_plane
 from e2e.cluster.registry import SampleRegistry
-from e2e.support import RunningDemo
+from e2e.cluster.sharing import SharedPlane
+from e2e.support import FORKER, RunningDemo
 
-START_SECONDS = 110
-STOP_SECONDS = 30
+TEST_SECONDS = 900
+"""A busy machine takes long; what hangs is ended all the same."""
+LONG = (
+    "test_docs",
+    "test_uninstall",
+    "test_faults_store",
+    "test_recheck",
+    "test_install",
+    "test_rotation",
+    "test_life",
+    "test_replicas",
+    "test_faults",
+    "test_matrix",
+    "test_faults_upgrade",
+    "test_pull_secrets",
+    "test_live_policies",
+    "test_faults_clock",
+    "test_admission",
+    "test_callers",
+)
+"""Files that take longest, which begin first: none is still running when all others are done."""
+START_SECONDS = 180
+STOP_SECONDS = 60
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forker() -> Iterator[None]:
+    """Commands are its children."""
+    yield
+    FORKER.close()
 
 
 @pytest.fixture(scope="session")
@@ -59,10 +96,27 @@ def _read(process: "subprocess.Popen[str]") -> RunningDemo:
     pytest.fail(f"the demo ended early:\n{''.join(printed)}\n{process.stderr.read()}")
 
 
+@pytest.fixture(scope="session")
+def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedPlane]:
+    """For the files of one worker, one after the other."""
+    plane = SharedPlane(lambda: tmp_path_factory.mktemp("cluster"))
+    yield plane
+    plane.close()
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """etcd, API server and controller manager, for the tests of one file."""
-    with control_plane(tmp_path_factory.mktemp("cluster")) as running:
+def cluster(shared_plane: SharedPlane) -> Iterator[Cluster]:
+    """etcd, API server and controller manager, for the tests of one file: it finds there what a new cluster has. A file
+    that leaves thousands of objects behind, or starts the API server with other options, overrides this fixture by
+    ``own_cluster``."""
+    yield shared_plane.take()
+    shared_plane.give_back()
+
+
+@pytest.fixture(scope="module")
+def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Started for one file, and ended with it."""
+    with control_plane(tmp_path_factory.mktemp("own-cluster")) as running:
         yield running
 
 

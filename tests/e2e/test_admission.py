@@ -29,7 +29,7 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def gate(release: Installed) -> Iterator[Installed]:
     """Afterwards each request that a rule covers must have its record, or the run has failed."""
-    values = release.values("enforce", limits={"tagSeconds": TAG_SECONDS})
+    values = release.values("enforce", limits={"tagSeconds": TAG_SECONDS}, policies={})
     release.helm("install", values=values)
     release.cluster.namespace(SHOP)
     yield release
@@ -62,9 +62,11 @@ def gone(cluster: Cluster, path: str) -> bool:
 # -- every kind, every place -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "place"), [*((kind, "container") for kind in KINDS), *(("Deployment", place) for place in PLACES[1:])]
+)
 def test_bad_is_refused_and_good_is_admitted(gate: Installed, kind: str, place: str) -> None:
+    """As kubectl asks and prints it; each place in each kind, and each way: test_matrix.py."""
     name = f"{kind}-{place}".lower().replace(" ", "-")
     good, bad = gate.registry.image(GOOD), gate.registry.image(TRIED[place])
     refused = gate.cluster.apply(placed(kind, name, SHOP, place, good, bad), ok=False)
@@ -347,14 +349,19 @@ def test_the_service_account_may_do_nothing_else(gate: Installed) -> None:
     assert may("get", f"{configurations}/{RELEASE}")
     assert may("patch", f"{configurations}/{RELEASE}")
     assert may("get", "pods", "--namespace", NAMESPACE)
+    for kind in ("pods", "replicasets.apps", "jobs.batch"):
+        assert may("list", kind, "--all-namespaces")
+        assert not may("delete", kind, "--all-namespaces")
+    assert may("update", f"leases.coordination.k8s.io/{RELEASE}-recheck", "--namespace", NAMESPACE)
     for what in (
         ("patch", f"{configurations}/another"),
         ("delete", f"{configurations}/{RELEASE}"),
         ("list", configurations),
         ("get", "secrets", "--all-namespaces"),
-        ("list", "pods", "--all-namespaces"),
+        ("watch", "pods", "--all-namespaces"),
+        ("update", "leases.coordination.k8s.io/another", "--namespace", NAMESPACE),
+        ("create", "leases.coordination.k8s.io", "--namespace", NAMESPACE),
         ("get", "configmaps", "--namespace", NAMESPACE),
-        ("list", "pods", "--namespace", NAMESPACE),
         ("get", "pods", "--namespace", SHOP),
     ):
         assert not may(*what), what

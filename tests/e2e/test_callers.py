@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,13 @@ KEPT = ("image_uses", "inputs", "facts", "fact_pieces", "marks", "tallies", "pol
 
 
 @pytest.fixture(scope="module")
-def gate(release: Installed) -> Iterator[Installed]:
+def cluster(own_cluster: Cluster) -> Cluster:
+    """The API server is started with other options."""
+    return own_cluster
+
+
+@pytest.fixture(scope="module")
+def gate(release: Installed) -> Installed:
     cluster = release.cluster
     cluster.namespace(SHOP)
     values = release.values("enforce", audit={"unverifiedPerMinute": PER_MINUTE})
@@ -48,8 +53,7 @@ def gate(release: Installed) -> Iterator[Installed]:
     values["caller"] = {"clientCertificate": {"configMap": "kube-root-ca.crt", "commonNames": [CALLER]}}
     release.helm("install", values=values)
     until(lambda: "matchConditions" not in release.webhook(), "the webhook to be called")
-    yield release
-    release.helm("uninstall")
+    return release
 
 
 def created(gate: Installed, name: str) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Cosign:
     def run(self, *command: str) -> str:
         environment = {**os.environ, "COSIGN_PASSWORD": "", "HOME": str(self.folder)}
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, cwd=self.folder, env=environment, check=False
+            command, capture_output=True, text=True, timeout=180, cwd=self.folder, env=environment, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

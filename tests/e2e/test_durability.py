@@ -26,6 +26,7 @@ from e2e.killing.reading import Log
 from e2e.killing.serving import Forker, Server, Told, forking, load
 from e2e.killing.stores import PostgresStore, SqliteStore, Store
 from e2e.support import portcullis
+from fakes.patience import PATIENCE_SECONDS
 from fakes.postgres import PostgresServer
 
 KILLS = int(os.environ.get("PORTCULLIS_KILLS", "24"))
@@ -139,7 +140,7 @@ class Killer:
 
 async def _gone(pid: int) -> None:
     """Waits until the process has ended; init may take its time to reap it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
                 await asyncio.sleep(0.001)

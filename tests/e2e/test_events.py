@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ EVENTS = f"/apis/events.k8s.io/v1/namespaces/{SHOP}/events"
 
 
 @pytest.fixture(scope="module")
-def shop(release: Installed) -> Iterator[Installed]:
+def shop(release: Installed) -> Installed:
     """A Deployment with a bad image, from before the gate, that has no pods yet; then the gate, which enforces."""
     cluster = release.cluster
     cluster.namespace(SHOP)
@@ -35,8 +34,7 @@ def shop(release: Installed) -> Iterator[Installed]:
     values["config"]["registries"]["hosts"][NOWHERE] = {"insecure": True, "private": True}
     release.helm("install", values=values)
     until(lambda: "matchConditions" not in release.webhook(), "the webhook to be called")
-    yield release
-    release.helm("uninstall")
+    return release
 
 
 def replica_set(cluster: Cluster) -> dict[str, Any]:

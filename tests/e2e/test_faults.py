@@ -22,9 +22,7 @@ from e2e.faulting.certificates import Issuer
 from e2e.faulting.joining import Fate, joined, sqlite_records
 from e2e.faulting.processes import children, named
 from e2e.faulting.stream import Sent, Stream
-from e2e.faulting.watching import PATIENT, metric, readyz
-
-pytestmark = pytest.mark.timeout(600)
+from e2e.faulting.watching import metric, readyz
 
 SHOP = "shop"
 DISK_BYTES = 64 * 1024 * 1024
@@ -33,7 +31,6 @@ DISK_BYTES = 64 * 1024 * 1024
 @pytest.fixture(scope="module")
 def claims(release: Installed) -> Iterator[Path]:
     """Where the volumes of claims lie: a small file system of its own, where we may mount one."""
-    release.kubelet.claims.mkdir()
     size = f"size={DISK_BYTES}"
     command = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(release.kubelet.claims)]
     mounted = subprocess.run(command, capture_output=True).returncode == 0
@@ -47,7 +44,7 @@ def gate(release: Installed, claims: Path) -> Iterator[Installed]:
     release.cluster.namespace(SHOP)
     ungated = len(release.cluster.audit_events())
     release.cluster.apply(ISSUER.secret())
-    release.helm("install", *PATIENT, values={**release.values("enforce"), "tls": ISSUER.values}, seconds=320)
+    release.helm("install", values={**release.values("enforce"), "tls": ISSUER.values})
     yield release
     found = joined(release, sqlite_records(release), ungated=ungated)
     assert not found.of(Fate.UNMATCHED), str(found)

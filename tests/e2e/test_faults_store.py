@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from e2e.cluster.gate import CHART, NAMESPACE, RELEASE, Installed, shared_store
+from e2e.cluster.gate import CHART, FEW, NAMESPACE, RELEASE, Installed, shared_store
 from e2e.cluster.programs import until
 from e2e.faulting.joining import Fate, joined, postgres_records
 from e2e.faulting.stream import Stream
-from e2e.faulting.watching import PATIENT, readyz
+from e2e.faulting.watching import readyz
 from fakes.postgres import PostgresServer
-
-pytestmark = pytest.mark.timeout(600)
 
 SHOP = "shop"
 TEAM = """
@@ -40,7 +38,7 @@ def gate(release: Installed) -> Iterator[Installed]:
         policies = {"metadata": {"name": "teams", "namespace": NAMESPACE}, "data": {"team.rego": TEAM}}
         release.cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", **policies})
         ungated = len(release.cluster.audit_events())
-        release.helm("install", *PATIENT, values=release.values("enforce"), seconds=320)
+        release.helm("install", values=release.values("enforce"))
         yield release
         found = joined(release, postgres_records(release), ungated=ungated)
         assert not found.of(Fate.UNMATCHED), str(found)
@@ -81,7 +79,7 @@ def test_two_configurations_with_other_policies_side_by_side(gate: Installed) ->
     """A rollout that stops half-way: both decide, each by its own, and record into one log that holds together."""
     before = {pod.uid for pod in gate.kubelet.alive}
     changed = {
-        **gate.values("enforce", audit={"database": gate.database_url}, policies={"modes": {"image-pinned": "audit"}}),
+        **gate.values("enforce", policies={"enabled": list(FEW), "modes": {"image-pinned": "audit"}}),
         "policyConfigMaps": ["teams"],
     }
     deployment = ("deployment", RELEASE, "--namespace", NAMESPACE)

@@ -16,10 +16,7 @@ from e2e.faulting.certificates import Issuer
 from e2e.faulting.changed import CHOSEN, ELSEWHERE, changed, elsewhere, leaves
 from e2e.faulting.joining import Fate, joined, postgres_records, sqlite_records
 from e2e.faulting.stream import Stream
-from e2e.faulting.watching import PATIENT
 from fakes.postgres import PASSWORD
-
-pytestmark = pytest.mark.timeout(600)
 
 SHOP = "shop"
 ISSUER = Issuer()
@@ -64,7 +61,7 @@ def gate(release: Installed, default: dict[str, Any]) -> Iterator[Installed]:
                 "data": {"team.rego": TEAM},
             },
         )
-        release.helm("install", *PATIENT, values=default, seconds=320)
+        release.helm("install", values=default)
         until(lambda: release.webhook()["clientConfig"].get("caBundle"), "the CA in the webhook configuration")
         yield release
 
@@ -154,15 +151,14 @@ def test_the_webhook_configuration_takes_each_change(
     assert done.returncode == 0, f"{why}: {done.stderr}"
 
 
-@pytest.mark.skip(reason="it has not been seen to pass yet: whether the gate or the stand-in falls short is not known")
 def test_an_upgrade_that_changes_every_value_and_one_back(gate: Installed, default: dict[str, Any]) -> None:
     ungated = len(gate.cluster.audit_events())
     with Stream(gate, SHOP, bad=False).running() as stream:
         stream.settle()
-        gate.helm("upgrade", *PATIENT, values=every_value(gate), seconds=320)
+        gate.helm("upgrade", values=every_value(gate))
         until(lambda: refused(gate), "the new gate to refuse", 120)
         stream.settle()
-        gate.helm("upgrade", *PATIENT, values=default, seconds=320)
+        gate.helm("upgrade", values=default)
         until(lambda: gate.webhook()["failurePolicy"] == "Ignore", "the old ways")
         stream.settle()
     found = joined(gate, [*sqlite_records(gate), *postgres_records(gate)], ungated=ungated)

@@ -38,7 +38,6 @@ from e2e.faulting.matrix import (
     spec_alone,
     unversioned,
 )
-from e2e.faulting.watching import PATIENT
 from portcullis.admission.workloads import POD_SPEC_PATHS
 
 SHOP = "shop"
@@ -87,7 +86,7 @@ def matrix(release: Installed) -> Iterator[Matrix]:
     made = Matrix(release, asking)
     _make_old(made)
     ungated = len(release.cluster.audit_events())
-    release.helm("install", *PATIENT, values=release.values("enforce"), seconds=320)
+    release.helm("install", values=release.values("enforce"))
     yield made
     asking.close()
     records = sqlite_records(release)

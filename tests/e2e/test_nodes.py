@@ -8,6 +8,7 @@ import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
 from e2e.cluster.programs import Cluster
+from fakes.patience import PATIENCE_SECONDS
 from portcullis.cluster.nodes import WatchedNodes
 from portcullis.errors import ClusterError
 from portcullis.limits import DEFAULT_LIMITS
@@ -37,7 +38,7 @@ def token(cluster: Cluster) -> str:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():
             await asyncio.sleep(0.05)
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from fakes.collector import Collector, collecting
+from fakes.patience import PATIENCE_SECONDS
 from fakes.reviews import review
 from fakes.webhook import WebhookProcess, running_webhook
 from portcullis.audit.exporting import export_line, export_row
@@ -229,7 +230,7 @@ def shown(address: str, records: list[AuditRecord]) -> bytes:
         # A record without an input has none to show: 404.
         with (
             contextlib.suppress(urllib.error.HTTPError),
-            urllib.request.urlopen(f"{address}{path}", timeout=30) as answer,
+            urllib.request.urlopen(f"{address}{path}", timeout=120) as answer,
         ):
             content += answer.read()
     return content
@@ -258,7 +259,7 @@ async def test_no_planted_secret_is_left_anywhere(tmp_path: Path) -> None:
                 journal = (tmp_path / "audit.db.journal").read_bytes()
             finally:
                 hold.close()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while len(records := await records_of(tmp_path)) < 36:
                     await asyncio.sleep(0.1)
             address = (await running.until_logged("serving audit pages"))[0]["address"]

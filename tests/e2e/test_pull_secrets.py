@@ -15,7 +15,7 @@ import pytest
 from e2e.cluster.api import ApiError
 from e2e.cluster.gate import NAMESPACE, RELEASE, Installed, assert_joined
 from e2e.cluster.objects import container, workload
-from e2e.cluster.programs import until
+from e2e.cluster.programs import Cluster, until
 from e2e.cluster.registry import MOVING, SLOW, SampleRegistry
 
 SHOP, BANK, FARM = "shop", "bank", "farm"
@@ -86,12 +86,18 @@ def sample_registry() -> Iterator[PrivateRegistry]:
 
 
 @pytest.fixture(scope="module")
+def cluster(own_cluster: Cluster) -> Cluster:
+    """Ten thousand objects are left behind."""
+    return own_cluster
+
+
+@pytest.fixture(scope="module")
 def gate(release: Installed) -> Iterator[Installed]:
     for name in (SHOP, BANK, FARM):
         release.cluster.namespace(name)
     listed = [{"namespace": SHOP}, {"namespace": BANK, "names": ["login"]}]
     values = {**release.values("enforce"), "pullSecrets": listed, "webhook": {"timeoutSeconds": 30}}
-    release.helm("install", "--timeout", "240s", values=values)
+    release.helm("install", values=values)
     until(lambda: release.webhook()["clientConfig"].get("caBundle"), "the CA in the webhook configuration")
     until(lambda: "matchConditions" not in release.webhook(), "the webhook to be called")
     yield release
@@ -160,7 +166,7 @@ def test_a_deployment_names_its_service_account_and_that_names_the_secret(gate: 
         found = gate.cluster.api.get(f"/api/v1/namespaces/{SHOP}/pods?limit=500")["items"]
         return [one for one in found if one["metadata"]["name"].startswith("of-robot")]
 
-    until(children, "the pods of the Deployment", 60)
+    until(children, "the pods of the Deployment")
     assert children()[0]["spec"]["imagePullSecrets"] == [{"name": "of-account"}]
 
 
@@ -265,7 +271,7 @@ def test_ten_thousand_config_maps_beside_the_policies(gate: Installed) -> None:
     """In the namespace whose ConfigMaps may be policies; two of all carry the label."""
     for name in ("team", "other"):
         gate.cluster.apply(policy_map(name, f"{name}_label", "has no label team"))
-    until(lambda: "[team-label] has no label team" in dry(gate, "none"), "the policies", 120)
+    until(lambda: "[team-label] has no label team" in dry(gate, "none"), "the policies")
     (running,) = gate.kubelet.alive
     before, began = resident_mib(running.process.pid), time.monotonic()
     with ThreadPoolExecutor(CREATORS) as creators:
@@ -278,7 +284,7 @@ def test_ten_thousand_config_maps_beside_the_policies(gate: Installed) -> None:
     assert grown < 10, figures
     assert slowest < 20, figures
     gate.cluster.apply(policy_map("team", "team_label", "says no team"))
-    until(lambda: "[team-label] says no team" in dry(gate, "none"), "the changed policy", 120)
+    until(lambda: "[team-label] says no team" in dry(gate, "none"), "the changed policy")
     assert dry(gate, "a") == ""
     with urllib.request.urlopen(f"http://127.0.0.1:{gate.ports['health']}/metrics") as answer:
         page = answer.read().decode()

@@ -19,6 +19,7 @@ import trustme
 
 from fakes.faulty import Answer, FaultyServer, serve_faulty
 from fakes.oci import image_routes
+from fakes.patience import PATIENCE_SECONDS
 from fakes.reviews import UID, pod, review
 from fakes.webhook import Reply, WebhookProcess, head, running_webhook
 from portcullis.audit.sql import SqlRecords
@@ -234,8 +235,8 @@ async def test_stopping_loses_no_request(tmp_path: Path, registry: FaultyServer,
         policies = {"enabled": ENABLED}
         async with running_webhook(tmp_path, registries={"hosts": hosts}, policies=policies) as running:
             posts = [asyncio.create_task(running.post(body_of(f"{slow}/acme/web:1", f"u-{n}"))) for n in range(20)]
-            await asyncio.wait_for(asked.wait(), 10)
-            async with asyncio.timeout(10):
+            await asyncio.wait_for(asked.wait(), PATIENCE_SECONDS)
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while f"{len(posts)}.0" not in in_flight(await running.get("/metrics")):
                     await asyncio.sleep(0.05)
             children = await running.children()
@@ -309,14 +310,14 @@ async def test_the_certificate_is_exchanged_while_serving(tmp_path: Path, regist
         async with running.connected(running.context(tmp_path / "ca.pem")) as old:
             assert (await old.post(body)).response["allowed"] is True
             crt.write_text("half of a certi")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while "[!]certificate-files degraded" not in (await running.get("/readyz?verbose")).body.decode():
                     await asyncio.sleep(0.1)
             async with running.connected(running.context(tmp_path / "ca.pem")) as connection:
                 assert (await connection.post(body)).response["allowed"] is True
             write(second)
             context = running.context(tmp_path / "ca.pem")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while True:
                     with contextlib.suppress(ssl.SSLCertVerificationError):
                         async with running.connected(context) as connection:
@@ -341,7 +342,7 @@ async def test_opa_is_killed_and_comes_back(tmp_path: Path, registry: FaultyServ
         assert status["code"] == 503
         assert "[engine-timeout]" in status["message"]
         await running.until_ready()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not (await running.post(body)).response["allowed"]:
                 await asyncio.sleep(0.1)
 
@@ -382,7 +383,7 @@ async def test_with_a_policy_in_deny_no_record_means_no_answer(tmp_path: Path, r
             assert "[!]audit degraded" in await running.until_ready()
         finally:
             hold.close()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not (await running.post(body)).response["allowed"]:
                 await asyncio.sleep(0.1)
 
@@ -397,7 +398,7 @@ async def test_the_journal_takes_over_and_is_replayed(tmp_path: Path, registry: 
                 assert reply.response["allowed"] is True
         finally:
             hold.close()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(await records_of(running)) < 5:
                 await asyncio.sleep(0.1)
         assert [record.uid for record in reversed(await records_of(running))] == [f"u-{n}" for n in range(5)]
@@ -426,7 +427,7 @@ def test_what_cannot_start_says_why_in_one_line(tmp_path: Path, sections: dict[s
         [sys.executable, "-m", "portcullis", "serve", "--config", str(tmp_path / "portcullis.yaml")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     lines = [line for line in started.stderr.splitlines() if not line.startswith("{")]
     assert started.returncode == 1, started.stderr

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import yaml
 
-START_SECONDS = 120
+from fakes.patience import PATIENCE_SECONDS
 
 
 @dataclass
@@ -116,7 +116,7 @@ class WebhookProcess:
 
     async def until_ready(self, ready: bool = True) -> str:
         """Waits; what ``/readyz?verbose`` says then."""
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 reply = await self.get("/readyz?verbose")
                 if (reply.status == 200) is ready:
@@ -125,7 +125,7 @@ class WebhookProcess:
 
     async def until_logged(self, event: str, count: int = 1) -> list[dict[str, Any]]:
         """Waits for so many lines of that event: they come by another way than answers do."""
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(self.logged(event)) < count:
                 await asyncio.sleep(0.01)
         return self.logged(event)
@@ -141,7 +141,7 @@ class WebhookProcess:
     async def stop(self, number: int) -> int:
         """Sends the signal; the exit code."""
         self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), START_SECONDS)
+        return await asyncio.wait_for(self.process.wait(), PATIENCE_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -168,7 +168,7 @@ async def running_webhook(
     reading = asyncio.create_task(_read(webhook, serving))
     try:
         waiting = asyncio.create_task(serving.wait())
-        await asyncio.wait({waiting, reading}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({waiting, reading}, timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         assert serving.is_set(), webhook.lines
         yield webhook

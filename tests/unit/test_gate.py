@@ -7,7 +7,7 @@ judged in tests/contract and tests/e2e. Registry and evidence are the in-memory 
 import asyncio
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,7 @@ from portcullis.admission.workloads import WorkloadReader
 from portcullis.audit.redact import REDACTED, Redactor
 from portcullis.case import Case
 from portcullis.decision.exceptions import Exceptions, PolicyException
+from portcullis.decision.grants import Grants
 from portcullis.decision.modes import Modes, Override
 from portcullis.errors import (
     ClusterError,
@@ -39,7 +40,7 @@ from portcullis.errors import (
 from portcullis.evidence.gather import EvidenceGatherer
 from portcullis.evidence.trust import Trust
 from portcullis.evidence.verifier import AttestationVerifier
-from portcullis.gate import Gate
+from portcullis.gate import Gate, no_grants
 from portcullis.inspection.catalogue import load_catalogue
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.contents import Contents, Package
@@ -70,6 +71,8 @@ from portcullis.standing import Current, Standing
 
 pytestmark = pytest.mark.anyio
 
+CATALOGUE = load_catalogue(())
+"""Read once: it takes longer than most decisions here."""
 IMAGE = "registry.example/acme/web:1.4"
 EARLY, LATE, SCAN = "image-source", "image-user", "scan-required"
 SHELL, USER, LIST = "image-shell", "image-named-user", "image-packages"
@@ -120,6 +123,7 @@ class Bench:
     namespaces: Namespaces | None = None
     redactor: Redactor | None = None
     callers_told_apart: bool = False
+    grants: Callable[[str], Grants] = no_grants
 
     def standing(self) -> Standing:
         return Standing(
@@ -141,12 +145,13 @@ class Bench:
             registry=source,
             gatherer=gatherer,
             inspector=self.inspector,
-            catalogue=load_catalogue(()),
+            catalogue=CATALOGUE,
             engine=self.engine,
             standing=Current(self.standing()),
             namespaces=self.namespaces,
             redactor=self.redactor,
             callers_told_apart=self.callers_told_apart,
+            grants=self.grants,
             clock=Clock(),
             limits=DEFAULT_LIMITS,
         )

@@ -29,6 +29,7 @@ from portcullis.limits import Limits
 from portcullis.measuring import Durations
 from portcullis.model.decision import Because, Decision, Problem, Stage
 from portcullis.model.image import Access
+from portcullis.model.json import JSONObject
 from portcullis.model.place import NamespaceFacts, Place, texts_of
 from portcullis.model.request import AdmissionRequest, Caller
 from portcullis.model.ruling import Mode, Need, PolicyInfo
@@ -192,7 +193,7 @@ class Gate:
             if self._is_stranger(request):
                 case.images = await self._collector.collect(written, needs, Access(stranger=True), facts_by)
             else:
-                access = access_of(request, workload)
+                access = access_of(request.namespace, workload.pod_spec or {})
                 case.images = await self._collector.collect(written, needs, access, facts_by, request)
         await self._evaluate(case, standing, request, workload, late, deadline)
 
@@ -298,14 +299,13 @@ def unmet_of(policy: PolicyInfo, problems: Sequence[Problem], *, unsure: Collect
     return tuple(problem for problem in problems if not needs.isdisjoint(UNMET_BY[problem.stage]))
 
 
-def access_of(request: AdmissionRequest, workload: Workload) -> Access:
-    """On whose behalf the images of ``workload`` are asked for: its pod's."""
-    spec = workload.pod_spec or {}
+def access_of(namespace: str, spec: JSONObject) -> Access:
+    """On whose behalf registries are asked for the images of a pod spec."""
     account = spec.get("serviceAccountName")
     secrets = spec.get("imagePullSecrets")
     names = [entry.get("name") for entry in secrets if isinstance(entry, Mapping)] if isinstance(secrets, list) else []
     return Access(
-        namespace=request.namespace,
+        namespace=namespace,
         service_account=account if isinstance(account, str) else "",
         pull_secrets=tuple(name for name in names if isinstance(name, str)),
     )

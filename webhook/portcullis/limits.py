@@ -317,10 +317,10 @@ class Limits:
     watched_grants: int = 5000
     """Objects BreakGlass in the whole cluster. A busy one makes some tens a day, and who makes one may remove it."""
     watched_grant_bytes: int = 16 * MIB
-    """All these together, as JSON; one has about 500 bytes, and 10 KiB at most."""
-    grants_per_namespace: int = 50
-    """Grants that are in force in one namespace. Over it none there counts: each is compared with each image, and
-    nobody can say any more what is open."""
+    """All these together, as JSON; one has about 500 bytes, and 64 KiB at most."""
+    grants_per_namespace: int = 20
+    """Grants that are in force in one namespace. Over it none there counts: each is compared with each image, for 7 ms
+    an image at worst, and nobody can say any more what is open."""
     watched_pull_secrets: int = 1000
     """Pull secrets of one namespace that are kept; what a namespace has beyond that is asked for by name."""
     watched_pull_secret_bytes: int = 1 * MIB
@@ -346,6 +346,14 @@ class Limits:
     """Between two writes about one object: a controller tries again after 10 ms, 20 ms, and so on."""
     events_per_second: float = 5.0
     """Writes in all, each two requests: of a cluster of which everything is refused the API server notices little."""
+    report_page_results: int = 200
+    """Results of one PolicyReport: few enough to be read, and to be written anew where one of them changes."""
+    report_page_bytes: int = 256 * KIB
+    """One PolicyReport as the API server stores it, which refuses objects of more than 1.5 MiB."""
+    report_pages: int = 50
+    """PolicyReports of one namespace. The worst results come first, and a result says how many have no room."""
+    report_writes_per_second: float = 10.0
+    """PolicyReports written or deleted, one after the other: the API server's database takes thousands, of less."""
 
     # -- judging again what runs -----------------------------------------------------------------------------
     recheck_at_once: int = 4
@@ -353,6 +361,8 @@ class Limits:
     recheck_again: int = 1000
     """Workloads of one round that are judged once more at its end, because something could not be had; each takes as
     much memory as its pod."""
+    recheck_again_seconds: float = 60.0
+    """Before they are: registries may be back by then, and layers read."""
     recheck_courtesy_seconds: float = 2.0
     """How long a workload that is judged again lets reviews go first, at most: on a busy day there always are some."""
     recheck_slowest_seconds: float = 10.0

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 from portcullis.collecting import Collector
 from portcullis.errors import RecordsError, RegistryError
-from portcullis.gate import Gate
+from portcullis.gate import Gate, access_of
 from portcullis.limits import Limits
 from portcullis.model.decision import Because, Decision, Verdict
-from portcullis.model.image import Access, Digest
+from portcullis.model.grant import is_grant
+from portcullis.model.image import Digest
 from portcullis.model.json import JSONObject
 from portcullis.model.request import (
     AdmissionRequest,
@@ -50,7 +51,6 @@ class Rechecker:
         gate: makes the gate that decides.
         images: what is known of images in this round.
         standing: by what is judged; asked for once per group.
-        access: on whose behalf registries are asked, by namespace and pod spec.
         admissions: what the audit log knows; None where none is kept, and then no tag can be seen to have moved.
         limits: ``recheck_seconds``.
     """
@@ -61,7 +61,6 @@ class Rechecker:
         gate: MakeGate,
         images: RunningImages,
         standing: Callable[[], Standing],
-        access: Callable[[str, JSONObject], Access],
         admissions: Admissions | None,
         clock: Clock,
         limits: Limits,
@@ -69,7 +68,6 @@ class Rechecker:
         self._gate = gate
         self._images = images
         self._standing = standing
-        self._access = access
         self._admissions = admissions
         self._clock = clock
         self._limits = limits
@@ -128,7 +126,7 @@ class Rechecker:
     ) -> tuple[tuple[MovedTag, ...], bool]:
         """The containers that run something else than was judged at the admission, and whether of some that cannot be
         told now."""
-        access = self._access(group.owner.namespace, _spec(group.pod))
+        access = access_of(group.owner.namespace, _spec(group.pod))
         found: list[MovedTag] = []
         untold = False
         for image in group.images:
@@ -221,7 +219,7 @@ def _grant_of(decision: Decision) -> str:
     """The grant without which the decision would be another, "" for none."""
     if decision.because is not Because.BREAK_GLASS:
         return ""
-    return next((found.exception for found in decision.violations if is_grant(found.exception)), "")
+    return next((found.exception for found in decision.covered if is_grant(found.exception)), "")
 
 
 def _spec(pod: JSONObject) -> JSONObject:

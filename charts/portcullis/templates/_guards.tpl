@@ -75,9 +75,11 @@
       "server.pathSegment" "the gate makes one"
       "cluster.webhook" "set webhook.standDown instead"
       "cluster.pullSecrets" "set pullSecrets instead"
+      "cluster.mutation" "set mutation.enabled instead"
       "cluster.caller.pathSecret" "the chart makes that Secret"
       "cluster.caller.clientCertificate" "set caller.clientCertificate instead"
       "cluster.events" "set events.enabled instead"
+      "cluster.recheck" "set recheck instead"
       "cluster.breakGlass" "set breakGlass.enabled instead"
       "audit.pages.address" "set pages.service.enabled instead"
       "audit.pages.port" "set ports.pages instead"
@@ -114,6 +116,9 @@
 {{- end -}}
 
 {{- define "portcullis.guards.webhook" -}}
+{{- if and .Values.mutation.owners (not .Values.mutation.enabled) -}}
+{{- fail "mutation.owners is true, but mutation.enabled is false: the pods that owners make would stay unpinned" -}}
+{{- end -}}
 {{- if and (eq .Values.profile "audit") (eq .Values.webhook.failurePolicy "Fail") -}}
 {{- fail "webhook.failurePolicy is Fail, but profile audit refuses nothing: set profile to enforce" -}}
 {{- end -}}

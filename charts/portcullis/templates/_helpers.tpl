@@ -110,6 +110,16 @@ readOnlyRootFilesystem: true
 {{- toJson $registration -}}
 {{- end -}}
 
+{{/* By which the replicas agree on the one that judges again what runs. */}}
+{{- define "portcullis.recheckLease" -}}
+{{- printf "%s-recheck" (include "portcullis.fullname" . | trunc 55 | trimSuffix "-") -}}
+{{- end -}}
+
+{{/* cluster.recheck, as JSON. */}}
+{{- define "portcullis.recheck" -}}
+{{- set (omit .Values.recheck "enabled") "lease" (include "portcullis.recheckLease" .) | toJson -}}
+{{- end -}}
+
 {{/* portcullis.yaml: the values under config, with what the chart knows. */}}
 {{- define "portcullis.configuration" -}}
 {{- $name := include "portcullis.fullname" . -}}
@@ -139,6 +149,12 @@ readOnlyRootFilesystem: true
         "pullSecrets" .Values.pullSecrets
         "caller" (include "portcullis.caller" . | fromJson))
       "audit" (dict "pages" $pages) -}}
+{{- if .Values.mutation.enabled -}}
+{{- $_ := set $own.cluster "mutation" (dict "webhook" $name "owners" .Values.mutation.owners) -}}
+{{- end -}}
+{{- if .Values.recheck.enabled -}}
+{{- $_ := set $own.cluster "recheck" (include "portcullis.recheck" . | fromJson) -}}
+{{- end -}}
 {{- $config = mergeOverwrite (dict "audit" (include "portcullis.store" . | fromYaml)) $config $own -}}
 {{- if eq .Values.opa.mode "sidecar" -}}
 {{- $config = mergeOverwrite $config (dict "opa" (dict "address" (include "portcullis.opaSocket" .))) -}}

@@ -17,7 +17,7 @@ from e2e.support import RunningDemo
 
 CHROMIUM = "chromium"
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "browser.py"
-START_SECONDS = 60
+START_SECONDS = 180
 QUIET = (
     "--disable-gpu",
     "--no-first-run",

@@ -7,7 +7,7 @@ import pytest
 
 from e2e.browser.visiting import NARROW, WIDE, Scheme, Site, Visitors, faults_of_access, overflow, photograph
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("opa_binary")]
+pytestmark = [pytest.mark.usefixtures("opa_binary")]
 
 STATUSES = ("status of 404", "status of 400", "does not conform to the required format")
 """What the console says of pages that are there to say that something is wrong."""

@@ -31,7 +31,7 @@ class Site:
 
     def api(self, path: str) -> Any:
         """What the JSON API says, asked without the browser."""
-        with urllib.request.urlopen(f"{self.address}/api/v1{path}", timeout=30) as answer:
+        with urllib.request.urlopen(f"{self.address}/api/v1{path}", timeout=120) as answer:
             return json.loads(answer.read())
 
     def decide(self, image: str, uid: str, name: str) -> Mapping[str, Any]:

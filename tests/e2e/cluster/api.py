@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-SECONDS = 30.0
+SECONDS = 90.0
 
 
 class ApiError(Exception):

@@ -25,6 +25,11 @@ SIGNER = "signer-ci"
 """The Secret with the public key of who signs scans."""
 DATABASE = "audit-database"
 """The Secret with the password of the shared store."""
+HELM_SECONDS = 400
+"""A machine on which other tests run as well replaces two pods slowly."""
+FEW = ("image-pinned", "image-user", "scan-required")
+"""The policies by which the images of the tests differ. The library as a whole, which costs each start of a gate
+seconds, is installed by test_admission.py, test_install.py and test_live_policies.py."""
 CHART = Path(__file__).resolve().parents[3] / "charts" / "portcullis"
 
 
@@ -62,17 +67,19 @@ class Installed:
         """Where on this machine's loopback the gate listens, by the names of the chart; of the first replica."""
         return self.kubelet.alive[0].named
 
-    def helm(self, verb: str, *arguments: str, values: Mapping[str, Any] | None = None, seconds: float = 300) -> str:
+    def helm(self, verb: str, *arguments: str, values: Mapping[str, Any] | None = None) -> str:
         """helm install, upgrade or uninstall; waits until it is done."""
         chart = [] if verb == "uninstall" else [str(CHART), "--values", "-"]
         text = yaml.safe_dump(values or {})
-        command = ("helm", verb, RELEASE, *chart, "--namespace", NAMESPACE, "--wait", "--timeout", "240s", *arguments)
-        done = self.cluster.run(*command, stdin=text, ok=None, seconds=seconds)
+        waiting = ("--wait", f"--timeout={HELM_SECONDS}s")
+        command = ("helm", verb, RELEASE, *chart, "--namespace", NAMESPACE, *waiting, *arguments)
+        done = self.cluster.run(*command, stdin=text, ok=None, seconds=HELM_SECONDS + 60)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{text}\n{self.kubelet.logs()}"
         return done.stdout
 
     def values(self, profile: str, **config: Any) -> dict[str, Any]:
-        """What the tests need beside the defaults: a registry on loopback that they trust, and little patience."""
+        """What the tests need beside the defaults: a registry on loopback that they trust, few policies, and little
+        patience. ``policies={}`` leaves the whole library."""
         host, loopback = self.registry.host, {"insecure": True, "private": True}
         accept = [{"predicates": ["vulnerability"], "signers": ["ci"]}]
         return {
@@ -80,6 +87,7 @@ class Installed:
             **self.replicated,
             "config": {
                 **({"audit": {"database": self.database_url}} if self.database else {}),
+                "policies": {"enabled": list(FEW)},
                 "server": {"stopDelaySeconds": 1},
                 "registries": {"hosts": {host: loopback}},
                 "trust": {

@@ -49,7 +49,7 @@ class ServiceProxy:
     @contextlib.contextmanager
     def running(self) -> Iterator["ServiceProxy"]:
         self._thread.start()
-        assert self._listening.wait(10)
+        assert self._listening.wait(60)
         try:
             yield self
         finally:

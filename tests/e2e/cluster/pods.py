@@ -120,7 +120,7 @@ class Kubelet:
             yield self
         finally:
             self._stop.set()
-            self._thread.join(30)
+            self._thread.join(60)
             for pod in self.pods.values():
                 _end(pod)
             if self._fault is not None:
@@ -271,7 +271,8 @@ class Kubelet:
     def _start(self, pod: JSON) -> None:
         uid = pod["metadata"]["uid"]
         spec = pod["spec"]
-        named = [entry for one in spec["containers"] for entry in one.get("ports", [])]
+        beside = spec.get("initContainers", [])
+        named = [entry for one in (*beside, *spec["containers"]) for entry in one.get("ports", [])]
         true = free_ports(len(named))
         number = len(self.pods) + 1
         running = Running(
@@ -283,7 +284,6 @@ class Kubelet:
             ports={entry["containerPort"]: port for entry, port in zip(named, true, strict=True)},
             named={entry.get("name", ""): port for entry, port in zip(named, true, strict=True)},
         )
-        beside = spec.get("initContainers", [])
         assert all(one.get("restartPolicy") == "Always" for one in beside), "init containers that end are not done"
         self._start_containers(pod, beside or spec["containers"], running)
         self.pods[uid] = running
@@ -351,7 +351,7 @@ def _end(pod: Running) -> None:
         container.send(signal.SIGTERM)
     for container in pod.containers.values():
         try:
-            container.process.wait(20)
+            container.process.wait(60)
         except subprocess.TimeoutExpired:
             container.process.kill()
             container.process.wait()

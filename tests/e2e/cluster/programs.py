@@ -24,10 +24,11 @@ import yaml
 
 from e2e.cluster.api import Api, ApiError
 from e2e.cluster.pki import PERSON, Pki, make_pki
+from fakes.patience import PATIENCE_SECONDS
 from portcullis.cli.demo.webhook import free_ports
 
 START_SECONDS = 90
-STOP_SECONDS = 20
+STOP_SECONDS = 60
 SERVICE_RANGE = "10.96.0.0/24"
 
 _AUDIT_POLICY = {
@@ -51,6 +52,8 @@ class Cluster:
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     commands: dict[str, Sequence[str]] = field(default_factory=dict)
     """The arguments of each program that was started."""
+    _audited: int = 0
+    """Where in the API server's audit log its events begin for those who read them now."""
 
     @property
     def audit_log(self) -> Path:
@@ -65,7 +68,7 @@ class Cluster:
         return {**kept, "HOME": str(home), "KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(home / "cache")}
 
     def run(
-        self, *command: str, stdin: str = "", ok: bool | None = True, seconds: float = 120
+        self, *command: str, stdin: str = "", ok: bool | None = True, seconds: float = 480
     ) -> "subprocess.CompletedProcess[str]":
         """kubectl, helm and their like; ``ok`` None takes any exit code."""
         done = subprocess.run(
@@ -104,11 +107,18 @@ class Cluster:
 
     def audit_events(self) -> list[dict[str, Any]]:
         """The API server's own audit log; a line that is being written is left out."""
-        lines = self.audit_log.read_text().splitlines(keepends=True) if self.audit_log.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        if not self.audit_log.exists():
+            return []
+        with self.audit_log.open("rb") as log:
+            log.seek(self._audited)
+            return [json.loads(line) for line in log if line.endswith(b"\n")]
+
+    def forget_audit_events(self) -> None:
+        """Those until now are of somebody else."""
+        self._audited = self.audit_log.stat().st_size if self.audit_log.exists() else 0
 
 
-def until(look: Any, what: str, seconds: float = 30.0, pause: float = 0.05) -> Any:
+def until(look: Any, what: str, seconds: float = PATIENCE_SECONDS, pause: float = 0.05) -> Any:
     """What ``look`` gives as soon as that is true."""
     end = time.monotonic() + seconds
     while True:

@@ -61,7 +61,7 @@ class SampleRegistry:
     @contextlib.contextmanager
     def running(self) -> Iterator["SampleRegistry"]:
         self._thread.start()
-        assert self._ready.wait(30)
+        assert self._ready.wait(120)
         try:
             yield self
         finally:
@@ -73,7 +73,7 @@ class SampleRegistry:
     def _call(self, action: Any) -> None:
         done = threading.Event()
         self._loop.call_soon_threadsafe(lambda: (action(), done.set()))
-        assert done.wait(10)
+        assert done.wait(60)
 
     async def _serve(self) -> None:
         samples = (*SAMPLES, *OURS)

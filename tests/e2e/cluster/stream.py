@@ -21,7 +21,7 @@ from e2e.cluster.registry import GOOD, ROOT
 
 STEADY = 2
 TOGETHER = 6
-PACE_SECONDS = 0.1
+PACE_SECONDS = 0.2
 ASLEEP_SECONDS = 3.0
 
 

@@ -7,6 +7,7 @@ a claim longer.
 
 import base64
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class Volumes:
         self._api = cluster.api
         self._base = f"/api/v1/namespaces/{namespace}"
         self._namespace = namespace
-        self.claims = cluster.folder / "claims"
+        self.claims = Path(tempfile.mkdtemp(prefix="claims-", dir=cluster.folder))
         self._tokens: dict[tuple[str, str], tuple[float, str]] = {}
 
     def fill(self, pod: JSON, folder: Path) -> dict[str, Path]:

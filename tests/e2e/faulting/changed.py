@@ -89,7 +89,12 @@ CHOSEN: Mapping[str, Any] = {
     "config.trust.carriers": ["referrer", "fallback-tag"],
     "config.policies.profile": "baseline",
     "config.policies.enabled": ["scan-required"],
-    "config.policies.modes": {"image-pinned": "audit"},
+    # Without inspection, policies that read the contents of images are undecided: those that would refuse for it only
+    # tell.
+    "config.policies.modes": {
+        **dict.fromkeys(("image-base", "image-build-tools", "image-secrets", "image-source"), "audit"),
+        "image-pinned": "audit",
+    },
     "config.policies.namespaces": {"shop": {"image-shell": "warn"}},
     "config.policies.overrides": [{"namespaces": ["dev-*"], "modes": {"*": "audit"}}],
     "config.policies.parameters": {"image-age": {"maxAgeDays": 40}},

@@ -13,7 +13,7 @@ from e2e.cluster.programs import until
 from e2e.cluster.registry import GOOD, ROOT
 from e2e.faulting.asking import Answer, Asker, Names, asker
 
-PACE_SECONDS = 0.1
+PACE_SECONDS = 0.2
 NAMES = Names()
 SLOW = ("deadline-exceeded", "engine-timeout", "inspection-pending")
 """Reasons of undecided requests that a machine with other work to do is enough for."""

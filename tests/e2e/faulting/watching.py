@@ -4,9 +4,6 @@ import http.client
 
 from e2e.cluster.pods import Running
 
-PATIENT = ("--timeout", "180s")
-"""For Helm: a machine on which other tests run as well starts two pods slowly."""
-
 
 def readyz(pod: Running) -> tuple[bool, str]:
     """Whether it is ready, and the lines of what it looks at."""

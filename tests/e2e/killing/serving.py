@@ -21,7 +21,7 @@ from fakes.webhook import Connection
 CLIENTS = 16
 SEGMENT = "an-unguessable-word-0001"
 """The clients are the API server, as far as the webhook can tell."""
-START_SECONDS = 60
+START_SECONDS = 180
 
 POLICY = """# METADATA
 # title: Names do not begin with bad

@@ -167,8 +167,8 @@ def test_an_annotation_for_which_there_is_no_room_is_left_out() -> None:
         assert len(patch(pins_of(request(made)), {"web:1": f"web:1@{ONE}"})) == steps
 
 
-CONTROLLED = {"ownerReferences": [{"kind": "Deployment", "name": "web", "uid": "u", "controller": True}]}
-OWNED = {"ownerReferences": [{"kind": "Deployment", "name": "web", "uid": "u"}]}
+CONTROLLED: JSON = {"ownerReferences": [{"kind": "Deployment", "name": "web", "uid": "u", "controller": True}]}
+OWNED: JSON = {"ownerReferences": [{"kind": "Deployment", "name": "web", "uid": "u"}]}
 
 
 @pytest.mark.parametrize(

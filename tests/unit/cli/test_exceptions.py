@@ -9,10 +9,12 @@ import anyio
 import pytest
 from typer.testing import CliRunner
 
+from fakes.grants import REASON, GrantServer, grant, kubeconfig_of, put
 from fakes.records import a_decision, a_record
 from portcullis.audit.sql import SqlRecords
 from portcullis.cli import exceptions
 from portcullis.cli.main import app
+from portcullis.model.decision import Verdict
 
 CONFIGURATION = """
 audit: {database: "sqlite:///audit.db"}
@@ -89,6 +91,58 @@ def test_as_a_table(configuration: Path) -> None:
     assert done.exit_code == 0, done.output
     for words in ("EX-12", "image-shell, image-user", "payments@example.com", "2126-01-31", "ended", "kinds: Job"):
         assert words in done.stdout
+
+
+async def fill_grants(database: Path) -> None:
+    """What a grant let through, and who made it, and one of the name before, and tried to."""
+    await fill(database, [0.1, 0.2], "break-glass:shop/now")
+    store = SqlRecords(url=f"sqlite:///{database}")
+    await store.start()
+    made, tried = a_decision(), replace(a_decision(), verdict=Verdict.REFUSED, code=403)
+    told = (
+        ("old@example.test", "CREATE", made),
+        ("eve@example.test", "CREATE", made),
+        ("ops@example.test", "DELETE", made),
+        ("bob@example.test", "CREATE", tried),
+    )
+    for number, (who, operation, decision) in enumerate(told):
+        named = {"kind": "BreakGlass", "namespace": "shop", "name": "now", "username": who, "operation": operation}
+        await store.append(replace(a_record(replace(decision, id=f"grant-{number}")), **named))
+    await store.aclose()
+
+
+def test_grants_of_the_cluster_with_who_made_them_and_what_they_let_through(
+    configuration: Path, tmp_path: Path
+) -> None:
+    anyio.run(fill_grants, configuration.parent / "audit.db")
+    server = GrantServer()
+    put(server, "shop", "now", grant())
+    put(server, "bank", "wrong", grant(policies=[]))
+    with kubeconfig_of(server, tmp_path) as kubeconfig:
+        command = ["exceptions", "list", "--config", str(configuration), "--kubeconfig", str(kubeconfig)]
+        done = CliRunner().invoke(app, [*command, "-o", "json"])
+        assert done.exit_code == 0, done.output
+        tree = json.loads(done.stdout)
+        shown = CliRunner().invoke(app, command, env={"COLUMNS": "120"}).stdout
+    assert [one["id"] for one in tree["items"]] == ["EX-12", "EX-1"]
+    wrong, now = tree["grants"]
+    assert (now["id"], now["active"], now["madeBy"]) == ("break-glass:shop/now", True, "eve@example.test")
+    assert (now["decisions"], now["moreDecisions"], now["reason"]) == (2, False, REASON)
+    assert (wrong["active"], wrong["madeBy"], wrong["decisions"]) == (False, "", 0)
+    assert "spec.policies" in wrong["invalid"]
+    for words in ("EX-12", "Break-glass", "shop/now", "eve@example.test", "1 h 59 min left", "counts for nothing"):
+        assert words in shown
+
+
+def test_a_cluster_is_asked_where_the_configuration_lets_grants_count(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    webhook = "cluster: {webhook: {name: portcullis}, breakGlass: true}\n"
+    configuration.write_text(webhook + CONFIGURATION)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    done = CliRunner().invoke(app, ["exceptions", "list", "--config", str(configuration)])
+    assert done.exit_code == 2
+    assert "no file that KUBECONFIG names exists" in done.stderr
 
 
 def test_none_at_all(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fakes.asgi import call
 from fakes.callers import by_path
-from fakes.records import InMemoryRecords, SystemClock
+from fakes.records import InMemoryRecords
 from fakes.reviews import UID, review
 from portcullis.audit.redact import Redactor
 from portcullis.errors import RecordsError
@@ -18,7 +18,9 @@ from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.record import AuditRecord, RecordFilter
 from portcullis.model.request import Caller
 from portcullis.model.ruling import CompiledBundle, Mode, Need, PolicyInfo
+from portcullis.rejudging import NO_WORKLOAD, Inexact, begin
 from portcullis.server.breakglass import BreakGlassHandler
+from portcullis.server.clock import SystemClock
 from portcullis.server.recording import Recorder
 from portcullis.server.sampling import Sampling
 from portcullis.server.telemetry import Metrics
@@ -86,8 +88,8 @@ def grant(*, hours: float = 2, **spec: Any) -> dict[str, Any]:
     """As the API server sends it."""
     now = datetime.now(UTC).replace(microsecond=0)
     metadata = {"name": "web", "namespace": "shop", "creationTimestamp": rfc3339(now), "uid": "1"}
-    said = {"policies": ["image-user"], "reason": REASON, "expires": rfc3339(now + timedelta(hours=hours))}
-    said["images"] = ["registry.example/acme/**"]  # type: ignore[assignment]
+    said: dict[str, Any] = {"policies": ["image-user"], "images": ["registry.example/acme/**"], "reason": REASON}
+    said["expires"] = rfc3339(now + timedelta(hours=hours))
     return {
         "apiVersion": "portcullis.dev/v1",
         "kind": "BreakGlass",
@@ -130,6 +132,15 @@ async def test_who_ends_a_grant_is_recorded() -> None:
     assert record.operation == "DELETE"
     assert record.decision.message.startswith("break-glass:shop/web is deleted. Until ")
     assert REASON in record.decision.message
+
+
+@pytest.mark.parametrize("hours", [2, 25])
+async def test_no_replay_takes_it_for_a_workload(hours: float) -> None:
+    """Whether it was granted or refused."""
+    bench = Bench()
+    await bench.asked(grant(hours=hours))
+    compiled = CompiledBundle("sha256:p", POLICIES)
+    assert begin(bench.record(), Standing(compiled), compiled, DEFAULT_LIMITS) == Inexact(NO_WORKLOAD)
 
 
 async def test_a_secret_in_a_reason_is_not_kept() -> None:

@@ -12,8 +12,9 @@ from fakes.cluster import WEBHOOK, MemoryConfigurations, MemoryStore
 from portcullis.cluster.certificateissuing import general_names, read_certificates
 from portcullis.cluster.certificatestate import Terms
 from portcullis.cluster.ownpod import Namespace
-from portcullis.cluster.registration import BREAK_GLASS_WEBHOOK, POLICY_WEBHOOK, Registration
+from portcullis.cluster.registration import BREAK_GLASS_WEBHOOK, PIN_WEBHOOK, POLICY_WEBHOOK, Registration
 from portcullis.errors import ClusterError
+from portcullis.server.following import Follower
 from portcullis.server.health import Report
 from portcullis.server.registrar import STOP_ATTEMPTS, UNASKED_SECONDS, Registrar
 from portcullis.server.segments import PathSegments
@@ -80,6 +81,12 @@ class Bench:
         assert now is not None
         return replace(Registration(uid, {WEBHOOK: self.ca}, {}, owners=frozenset({HOME.uid})), version=now.version)
 
+    pinning: MemoryConfigurations = field(
+        default_factory=lambda: MemoryConfigurations(
+            Registration("uid-pinning", {PIN_WEBHOOK: b""}, {}, paths={PIN_WEBHOOK: ""})
+        )
+    )
+
     def registrar(
         self, *, stand_down: bool = True, ca: bool = True, active: bool = True, path: bool = False
     ) -> Registrar:
@@ -92,6 +99,7 @@ class Bench:
             stand_down=stand_down,
             settle_seconds=5.0,
             clock=self.hand,
+            pinning=Follower(self.pinning),
         )
 
     @contextlib.asynccontextmanager
@@ -340,3 +348,90 @@ async def test_a_ca_that_is_asked_for_signs_once_everybody_knows_it(bench: Bench
         assert bench.store.content["tls.crt"] != leaf
         assert read_certificates(bench.ca) == bundle
         assert not bench.store.content.get("next.key")
+
+
+# -- the object by which tags are pinned -------------------------------------------------------------------------
+
+
+async def test_it_gets_what_the_other_one_gets(bench: Bench) -> None:
+    registrar = bench.registrar(path=True)
+    bench.cluster.found = Registration("uid-1", {WEBHOOK: b""}, {WEBHOOK: EARLIER}, paths={WEBHOOK: ""})
+    assert (registrar.pinning.registered, bool(registrar.pinning.problem)) == (False, True)
+    async with bench.watched(registrar):
+        word = bench.store.content["path"].decode()
+        # That the other one is stopped is no affair of this one, which refuses nothing.
+        assert bench.pinning.found == Registration(
+            "uid-pinning",
+            {PIN_WEBHOOK: bench.ca},
+            {},
+            version="1",
+            paths={PIN_WEBHOOK: f"/{word}/mutate"},
+            owners=frozenset({HOME.uid}),
+        )
+        assert (registrar.pinning.registered, registrar.pinning.problem) == (True, "")
+        await looks()
+        assert bench.pinning.written == 1
+        await registrar.stop()
+        assert bench.pinning.written == 1
+
+
+async def test_it_has_a_new_ca_before_that_signs(bench: Bench) -> None:
+    async with bench.watched(bench.registrar()):
+        bench.store.rotate = "now"
+        await looks()
+        assert bench.pinning.found is not None
+        assert (bench.pinning.found.ca_bundles, len(read_certificates(bench.ca))) == ({PIN_WEBHOOK: bench.ca}, 2)
+        leaf = bench.store.content["tls.crt"]
+        bench.hand.seconds += SETTLE_SECONDS
+        await looks()
+        assert bench.store.content["tls.crt"] != leaf
+        assert bench.pinning.found.ca_bundles == {PIN_WEBHOOK: bench.ca}
+
+
+@pytest.mark.parametrize("why", ["there is none", "it may not be read", "it may not be written", "always overtaken"])
+async def test_without_it_all_else_goes_on(bench: Bench, why: str) -> None:
+    """A right that is missing, a deleted object: the gate is ready, registered, and has its CA changed in time."""
+
+    async def no(*_: object) -> None:
+        if why != "always overtaken":
+            raise GONE
+
+    whole = bench.pinning.found
+    write = bench.pinning.write
+    if why == "there is none":
+        bench.pinning.found = None
+    elif why == "it may not be read":
+        bench.pinning.error = GONE
+    else:
+        bench.pinning.write = no  # type: ignore[assignment]
+    registrar = bench.registrar()
+    async with bench.watched(registrar):
+        assert (registrar.problem, registrar.registered, registrar.pinning.registered) == ("", True, False)
+        leaf = bench.store.content["tls.crt"]
+        bench.store.rotate = "now"
+        await looks()
+        bench.hand.seconds += SETTLE_SECONDS
+        await looks()
+        assert (bench.store.content["tls.crt"] != leaf, registrar.problem) == (True, "")
+        bench.pinning.found, bench.pinning.error, bench.pinning.write = whole, None, write  # type: ignore[method-assign]
+        await looks()
+        assert bench.pinning.found is not None
+        assert bench.pinning.found.ca_bundles == {PIN_WEBHOOK: bench.ca}
+        assert registrar.pinning.registered
+
+
+async def test_where_no_tags_are_pinned_there_is_none(bench: Bench) -> None:
+    registrar = bench.registrar()
+    registrar.pinning = Follower()
+    async with bench.watched(registrar):
+        assert (registrar.registered, registrar.pinning.active, registrar.pinning.problem) == (True, False, "")
+        assert bench.pinning.written == 0
+
+
+async def test_it_follows_also_where_the_other_one_is_gone(bench: Bench) -> None:
+    bench.cluster.found = None
+    registrar = bench.registrar()
+    async with bench.watched(registrar):
+        assert bench.pinning.found is not None
+        assert bench.pinning.found.ca_bundles == {PIN_WEBHOOK: bench.ca}
+        assert (registrar.registered, registrar.pinning.registered) == (False, True)

@@ -1,13 +1,17 @@
-"""``portcullis exceptions``: what is let through for a while, by whom, and how much that was lately."""
+"""``portcullis exceptions``: what is let through for a while, by whom, and how much that was lately: exceptions of the
+configuration, and grants of an emergency in the cluster."""
 
 import asyncio
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from portcullis.cli.clusters import ContextOption, KubeconfigOption
 from portcullis.cli.output import API_VERSION, ConfigOption, Format, FormatOption, print_json, reported, stderr, stdout
 from portcullis.text import clean
 from portcullis.times import rfc3339
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from portcullis.audit.sql import SqlRecords
+    from portcullis.cli.grantview import Listed
     from portcullis.server.scoping import ExceptionSection
     from portcullis.server.settings import Settings
 
@@ -40,36 +45,81 @@ class _Use:
     last: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What there is. ``uses`` and ``makers`` are by id; ``makers`` of grants that the audit log knows."""
+
+    exceptions: "Sequence[ExceptionSection]"
+    grants: "Sequence[Listed]" = ()
+    uses: dict[str, _Use] = field(default_factory=dict)
+    makers: dict[str, str] = field(default_factory=dict)
+
+
 @exceptions.command("list")
 @reported
 def list_exceptions(
     config: ConfigOption = None,
     since: Annotated[str, typer.Option("--since", help="What they let through: 7d, 12h, 30m, or RFC 3339.")] = "7d",
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = "",
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """List exceptions with owner, expiry and what they let through lately. Those that ended are marked."""
+    """List exceptions with owner, expiry and what they let through lately. Those that ended are marked.
+
+    So are grants of an emergency (BreakGlass objects), where the configuration lets them count (cluster.breakGlass), or
+    --kubeconfig or --context names a cluster.
+    """
     from portcullis.cli.moments import parse_moment
     from portcullis.server.settings import load_settings
 
     settings = load_settings(config, os.environ)
     now = datetime.now(UTC)
-    uses = asyncio.run(_uses(settings, parse_moment(since, now)))
+    asked = settings.cluster.break_glass or kubeconfig is not None or bool(context)
+    cluster = (kubeconfig, context) if asked else None
+    found = asyncio.run(_find(settings, parse_moment(since, now), cluster))
     if output is Format.JSON:
-        items = [_json(one, uses[one.id], now) for one in settings.exceptions]
-        print_json({"apiVersion": API_VERSION, "kind": "ExceptionList", "items": items})
-    elif settings.exceptions:
-        stdout().print(_table(settings, uses, now, since))
-    else:
-        stderr().print("there are no exceptions")
+        from portcullis.cli.grantview import grant_json
+
+        items = [_json(one, found.uses[one.id], now) for one in found.exceptions]
+        grants = [
+            {**grant_json(one, now), "madeBy": found.makers.get(one.id, ""), **_use_json(found.uses[one.id])}
+            for one in found.grants
+        ]
+        print_json({"apiVersion": API_VERSION, "kind": "ExceptionList", "items": items, "grants": grants})
+        return
+    if found.exceptions:
+        stdout().print(_table(found, now, since))
+    if found.grants:
+        stdout().print(_grant_table(found, now, since))
+    if not found.exceptions and not found.grants:
+        stderr().print("there are no exceptions" + (" and no grants" if asked else ""))
 
 
-async def _uses(settings: "Settings", since: datetime) -> dict[str, _Use]:
+async def _find(settings: "Settings", since: datetime, cluster: "tuple[Path | None, str] | None") -> _Found:
+    grants: list[Listed] = []
+    if cluster is not None:
+        from portcullis.cli.grantview import listed_grants
+
+        grants = await listed_grants(*cluster, "", everywhere=True)
+    ids = [*(one.id for one in settings.exceptions), *(one.id for one in grants)]
     if not settings.audit.database:
-        return {one.id: _Use(None) for one in settings.exceptions}
+        return _Found(settings.exceptions, grants, {one: _Use(None) for one in ids})
     from portcullis.audit.sql import open_records
 
     async with open_records(settings.audit.database, settings.bounds()) as records:
-        return {one.id: await _use(records, one.id, since) for one in settings.exceptions}
+        uses = {one: await _use(records, one, since) for one in ids}
+        return _Found(settings.exceptions, grants, uses, {one.id: await _maker(records, one) for one in grants})
+
+
+async def _maker(records: "SqlRecords", listed: "Listed") -> str:
+    """Who made the grant; "" where the log does not have it."""
+    from portcullis.model.decision import Verdict
+    from portcullis.model.record import RecordFilter
+
+    asked = RecordFilter(kind="BreakGlass", namespace=listed.namespace, name=listed.name, dry_run=False)
+    page = await records.search(asked)
+    made = (one for one in page if one.operation == "CREATE" and one.decision.verdict is Verdict.ADMITTED)
+    return next((one.username for one in made), "")
 
 
 async def _use(records: "SqlRecords", exception: str, since: datetime) -> _Use:
@@ -100,32 +150,66 @@ def _json(section: "ExceptionSection", use: _Use, now: datetime) -> dict[str, An
         "owner": section.owner,
         "expires": rfc3339(section.moment),
         "active": now < section.moment,
+        **_use_json(use),
+    }
+
+
+def _use_json(use: _Use) -> dict[str, Any]:
+    return {
         "decisions": use.decisions,
         "moreDecisions": use.more,
         "lastUsed": rfc3339(use.last) if use.last is not None else None,
     }
 
 
-def _table(settings: "Settings", uses: dict[str, _Use], now: datetime, since: str) -> "Table":
+def _empty_table(what: str, since: str) -> "Table":
     from rich.box import HORIZONTALS
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=HORIZONTALS, expand=True, border_style="dim", header_style="bold", pad_edge=False)
-    table.add_column("Exception", overflow="fold", ratio=2)
+    table.add_column(what, overflow="fold", ratio=2)
     table.add_column("From, and for what", overflow="fold", ratio=4)
     table.add_column("Why, and whose", overflow="fold", ratio=4)
-    table.add_column("Until (UTC)", width=16)
+    table.add_column("Until (UTC)", width=18)
     table.add_column(f"Used ({clean(since, 20)})", justify="right", ratio=1)
-    for one in settings.exceptions:
+    return table
+
+
+def _grant_table(found: _Found, now: datetime, since: str) -> "Table":
+    from rich.text import Text
+
+    from portcullis.cli.grantview import until_of, what_of, why_of
+
+    table = _empty_table("Break-glass", since)
+    for one in found.grants:
+        maker = clean(found.makers.get(one.id, ""), 253)
+        table.add_row(
+            Text(f"{clean(one.namespace, 63)}/{clean(one.name, 253)}", style=_style(active=one.active(now))),
+            what_of(one),
+            Text(why_of(one)).append(f"\n{maker}" if maker else "", "dim"),
+            until_of(one, now),
+            _used(found.uses[one.id]),
+        )
+    return table
+
+
+def _style(*, active: bool) -> str:
+    return "bold" if active else "dim strike"
+
+
+def _table(found: _Found, now: datetime, since: str) -> "Table":
+    from rich.text import Text
+
+    table = _empty_table("Exception", since)
+    for one in found.exceptions:
         active = now < one.moment
         places = "\n".join(f"{key}: {_shown(value)}" for key, value in _match(one).items())
         table.add_row(
-            Text(one.id, style="bold" if active else "dim strike"),
+            Text(one.id, style=_style(active=active)),
             Text(", ".join(one.policies)).append(f"\n{places}", "dim"),
             Text(clean(one.reason, 500)).append(f"\n{clean(one.owner, 253)}", "dim"),
             _until(one.moment, now),
-            _used(uses[one.id]),
+            _used(found.uses[one.id]),
         )
     return table
 

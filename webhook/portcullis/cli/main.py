@@ -9,6 +9,7 @@ from portcullis.cli.attest import attest
 from portcullis.cli.audit import audit
 from portcullis.cli.auditprune import prune_log
 from portcullis.cli.auditverify import verify_log
+from portcullis.cli.breakglass import break_glass
 from portcullis.cli.check import check
 from portcullis.cli.demo.command import demo
 from portcullis.cli.dockerfile import dockerfile
@@ -20,6 +21,7 @@ from portcullis.cli.lint import lint
 from portcullis.cli.pages import pages
 from portcullis.cli.replay import replay
 from portcullis.cli.report import report
+from portcullis.cli.scan import scan
 from portcullis.cli.schema import schema
 from portcullis.cli.serve import serve
 from portcullis.cli.testing.command import run_tests
@@ -37,7 +39,7 @@ app = typer.Typer(
 )
 _BEFORE: tuple[Callable[..., None], ...] = (serve, demo, check)
 _AFTER: tuple[Callable[..., None], ...] = (
-    *(lint, explain, replay, inspect, dockerfile, report, verify, attest, pages, health, schema, version),
+    *(scan, lint, explain, replay, inspect, dockerfile, report, verify, attest, pages, health, schema, version),
 )
 for command in _BEFORE:
     app.command()(command)
@@ -48,6 +50,7 @@ audit.command("verify")(verify_log)
 audit.command("prune")(prune_log)
 app.add_typer(audit, name="audit")
 app.add_typer(exceptions, name="exceptions")
+app.add_typer(break_glass, name="break-glass")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from portcullis.server.circles import Circles, Reach
 from portcullis.server.compose import Parts
 from portcullis.server.covering import Coverage
 from portcullis.server.engines import observe_engine
+from portcullis.server.following import Follower
 from portcullis.server.health import Check
 from portcullis.server.inspecting import observe_inspection
 from portcullis.server.live.remarks import Remarks
@@ -26,6 +27,7 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
     registration = (
         [registration_check(registrar, tls, parts.clock), circles(parts, registrar).check()] if registrar.active else []
     )
+    pinning = [pinning_check(registrar.pinning, tls, parts.clock)] if registrar.pinning.active else []
 
     async def serving() -> str:
         if not reviews.listening:
@@ -67,6 +69,7 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
         *([grants] if (grants := parts.watched.grants_check()) is not None else []),
         roots_check(parts.trusting, parts.clock),
         *registration,
+        *pinning,
         Check("audit", audit, decisive=False),
     ]
 
@@ -84,6 +87,20 @@ def registration_check(registrar: Registrar, tls: ServerTls, clock: Clock) -> Ch
         return coverage.look((tls.served, minute), found.ca_bundles, found.hosts)
 
     return Check("webhook-configuration", registration, remark=lambda: registrar.remark)
+
+
+def pinning_check(pinning: Follower, tls: ServerTls, clock: Clock) -> Check:
+    """Whether the API server has tags pinned by this replica. Nothing hangs on it: without it they stay tags."""
+    coverage = Coverage(tls.context)
+
+    async def registered() -> str:
+        found = pinning.found
+        if pinning.problem or found is None or tls.state.missing:
+            return pinning.problem
+        minute = int(clock.now().timestamp() // 60)
+        return coverage.look((tls.served, minute), found.ca_bundles, found.hosts)
+
+    return Check("mutating-webhook-configuration", registered, decisive=False)
 
 
 def _dates(tls: ServerTls, registrar: Registrar) -> str:
@@ -136,6 +153,10 @@ def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics
         circles(parts, registrar).observe(metrics)
         metrics.gauge("registered", "Whether the cluster calls this gate and trusts its certificate.").set_function(
             lambda: float(registrar.registered)
+        )
+    if registrar.pinning.active:
+        metrics.gauge("mutation_registered", "Whether the cluster has tags pinned by this gate.").set_function(
+            lambda: float(registrar.pinning.registered)
         )
     observe_engine(parts.engine, metrics)
     metrics.time_by("image_step_seconds", "Of the steps with one image.", "step", lambda: parts.gate.seconds)

@@ -6,16 +6,17 @@ import difflib
 import functools
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from portcullis.admission.workloads import CustomKind, WorkloadReader
+from portcullis.admission.workloads import WorkloadReader
 from portcullis.audit.findings import SqlFindings
 from portcullis.audit.journal import Journal
+from portcullis.audit.judgedtags import SqlAdmissions
 from portcullis.audit.ledger import SqlLedger
 from portcullis.audit.redact import Redactor
 from portcullis.audit.sql import SqlRecords
@@ -34,7 +35,8 @@ from portcullis.policy.opa import OpaEngine
 from portcullis.policy.plain import plain
 from portcullis.policy.profiles import load_profile
 from portcullis.policy.serving import Serving
-from portcullis.ports import Bundles, Clock, Gatherer, Keychain, Ledger, Namespaces
+from portcullis.ports import Admissions, Bundles, Clock, Gatherer, Keychain, Ledger, Namespaces
+from portcullis.rechecking import Rechecker
 from portcullis.registry.facts import CachingRegistry
 from portcullis.registry.traffic import Traffic
 from portcullis.server.auditfiles import journal_path, last_good_path
@@ -44,6 +46,7 @@ from portcullis.server.clock import SystemClock
 from portcullis.server.credentials import open_keychain
 from portcullis.server.engines import serving_of
 from portcullis.server.inspecting import catalogue_of, inspecting
+from portcullis.server.judging import judging, reader_of
 from portcullis.server.live.policies import LivePolicies, Making, live_policies
 from portcullis.server.live.watching import Watching, watching
 from portcullis.server.network import host_rules_of
@@ -83,6 +86,7 @@ class Parts:
     live: LivePolicies
     watched: Watching
     gate: Gate
+    rechecker: Rechecker
     records: AuditLog | None
     keeper: Keeper | None
     bundles: Bundles | None
@@ -107,6 +111,8 @@ async def compose(
     user: Mapping[str, str] | None = None,
     around: Callable[[Gatherer], Gatherer] | None = None,
     namespaces: Namespaces | None = None,
+    admissions: Admissions | None = None,
+    looking: AbstractAsyncContextManager[Watching] | None = None,
 ) -> AsyncIterator[Parts]:
     """Starts the parts, and stops them in the opposite order.
 
@@ -115,6 +121,8 @@ async def compose(
         user: the environment of who runs a command, whose docker config counts too; None in the server.
         around: makes the gatherer of the gate from the real one, for a command that has evidence of its own.
         namespaces: tells their labels where no cluster is asked.
+        admissions: what an audit log knows, for a command that records nothing.
+        looking: watches the cluster that a command is about.
 
     Raises:
         ConfigError: something in the configuration cannot be used.
@@ -126,12 +134,15 @@ async def compose(
     limits = settings.bounds()
     clock = SystemClock()
     verifying = trusting(settings, limits)
-    reader = WorkloadReader(custom=_custom_kinds(settings), limits=limits)
+    reader = reader_of(settings, limits)
     hosts = host_rules_of(settings)
     redactor = Redactor(settings.audit.redaction.rules(), limits)
     catalogue = catalogue_of(settings, limits)
     async with AsyncExitStack() as stack:
-        watched = await stack.enter_async_context(watching(settings, limits)) if with_audit else Watching()
+        if looking is None:
+            here = watching(settings, limits, text=redactor.text)
+            looking = here if with_audit else contextlib.nullcontext(Watching())
+        watched = await stack.enter_async_context(looking)
         keychain = await stack.enter_async_context(
             open_keychain(settings, hosts=hosts, user=user, pull_secrets=watched.keychain)
         )
@@ -172,9 +183,13 @@ async def compose(
         live = await stack.enter_async_context(
             live_policies(settings, limits, making=making, engine=engine, watching=watched, serving=with_audit)
         )
-        gate = Gate(
+        if store is not None:
+            admissions = SqlAdmissions(records=store, verified_only=settings.tells_callers_apart)
+        gate, rechecker = judging(
+            settings,
             reader=reader,
             registry=registry,
+            identify=opened.identify,
             gatherer=gatherer if around is None else around(gatherer),
             inspector=inspector,
             catalogue=catalogue,
@@ -182,12 +197,11 @@ async def compose(
             standing=live.current,
             namespaces=watched.namespaces or namespaces,
             inventory=_inventory(watched, supervisor),
-            clock=clock,
-            limits=limits,
+            admissions=admissions,
             remembering=kept.remembering,
             redactor=redactor,
-            default_registry=settings.registries.default,
-            callers_told_apart=settings.tells_callers_apart,
+            clock=clock,
+            limits=limits,
             grants=watched.grants,
         )
         if bundles is not None:
@@ -210,6 +224,7 @@ async def compose(
             live=live,
             watched=watched,
             gate=gate,
+            rechecker=rechecker,
             records=records,
             keeper=keeper,
             bundles=bundles,
@@ -345,13 +360,6 @@ def bundle_of(settings: Settings, limits: Limits, more: Sequence[Path] = ()) -> 
         limits=limits,
         profile=load_profile(builtin_policies(), profile).modes if profile else None,
     )
-
-
-def _custom_kinds(settings: Settings) -> list[CustomKind]:
-    return [
-        CustomKind(entry.group, entry.kind, tuple(entry.path.split(".")), entry.version)
-        for entry in settings.cluster.pod_spec_paths
-    ]
 
 
 def standing_of(settings: Settings, compiled: CompiledBundle) -> Standing:

@@ -45,6 +45,12 @@ BYTES_SHARE: Final = 4
 OUTCOMES: Final = ("pinned", "partly", "unpinned", "nothing", "stranger", "unread", "crowded", "failed")
 _WORD: Final = "mutate"
 _IMAGE_CHARS: Final = 100
+_ENDINGS: Final = {
+    Ending.TOO_LARGE: (413, "too-large", "the review has more bytes than limits.reviewBytes allows"),
+    Ending.LATE: (408, "deadline-exceeded", "the review did not arrive in time"),
+    Ending.CROWDED: (503, "too-many-reviews", "too many reviews are in flight"),
+}
+"""Of a body that is not whole: HTTP code, reason, words."""
 
 log = structlog.get_logger(__name__)
 
@@ -137,11 +143,10 @@ class PinHandler:
     async def _answer(self, body: Body, caller: Caller, deadline: float) -> Answer:
         """Never a refusal: what cannot be read is answered so that the API server goes on without a patch."""
         if body.ending is not Ending.WHOLE:
+            code, reason, words = _ENDINGS[body.ending]
+            self.outcomes["crowded" if body.ending is Ending.CROWDED else "unread"] += 1
             uid = readable_uid(body.content, limits=self._limits)
-            crowded = body.ending is Ending.CROWDED
-            self.outcomes["crowded" if crowded else "unread"] += 1
-            words = "too many reviews are in flight" if crowded else "the review was not taken whole"
-            return self._unchanged(uid, "too-many-reviews" if crowded else "too-large", words, close=body.unread)
+            return self._unchanged(uid, reason, words, code=code, close=body.unread)
         try:
             request = parse_review(body.content, limits=self._limits, caller=caller)
         except ReviewError as error:
@@ -184,7 +189,7 @@ class PinHandler:
         if len(texts) > self._limits.distinct_images:
             message = f"{len(texts)} different images; the limit distinctImages is {self._limits.distinct_images}"
             return dict.fromkeys(texts, TooLarge(message))
-        access = access_of(request, self._reader.read(request))
+        access = access_of(request.namespace, self._reader.read(request).pod_spec or {})
 
         async def ask(text: str) -> None:
             asked[text] = await self._resolve(text, access)
@@ -227,10 +232,10 @@ class PinHandler:
             said[most - 1 :] = [f"portcullis: so it is with {len(said) - most + 1} more images"]
         return [clean(words, self._limits.warning_chars) for words in said]
 
-    def _unchanged(self, uid: str, reason: str, message: str, *, close: bool = False) -> Answer:
+    def _unchanged(self, uid: str, reason: str, message: str, *, code: int = 400, close: bool = False) -> Answer:
         """Admitted without a patch; where that cannot be said, an HTTP error, after which the API server goes on."""
         if not uid:
-            return failure(400, reason, clean(message, 300), close=close)
+            return failure(code, reason, clean(message, 300), close=close)
         warning = clean(f"portcullis: nothing is pinned: [{reason}] {message}", self._limits.warning_chars)
         return Answer(200, render_allowed(uid, [warning]), close)
 

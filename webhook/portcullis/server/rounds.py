@@ -37,9 +37,9 @@ between two rounds."""
 BATCH: Final = 50
 """Results that are written at once."""
 ATTEMPTS: Final = 4
-"""To write something into the store; after the first a second passes, after each further one twice as long."""
-PENDING_SECONDS: Final = 60.0
-"""How long images that are still being looked into are waited for at the end of a round, at most."""
+"""To write something into the store."""
+PAUSE_SECONDS: Final = 1.0
+"""After the first of them, twice as long after each further one."""
 
 _FETCHED: Final = frozenset({Stage.REGISTRY, Stage.EVIDENCE, Stage.INSPECTION, Stage.USER, Stage.PACKAGES})
 
@@ -47,13 +47,14 @@ log = structlog.get_logger(__name__)
 
 
 class Judge(Protocol):
-    """What is asked of rechecking.Rechecker, of which there is one for each round."""
+    """What is asked of rechecking.Rechecker."""
+
+    @property
+    def unasked(self) -> str: ...
+
+    def begin(self) -> None: ...
 
     async def judge(self, group: RunningPods) -> Rejudged: ...
-
-
-Judges = Callable[[], Awaitable[Judge]]
-"""Begins the judging of a round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,6 @@ class _Work:
     """A round that goes on."""
 
     id: str
-    judge: Judge
-    asked: set[str] = field(default_factory=set)
-    """Images that registries were asked for."""
     images: set[str] = field(default_factory=set)
     workloads: int = 0
     pods: int = 0
@@ -80,16 +78,16 @@ class _Work:
     """Results that are not written yet."""
     later: list[RunningPods] = field(default_factory=list)
     """Groups that are judged once more at the end."""
-    pending_seconds: float = 0.0
     last_turn: bool = False
 
 
 class Rounds:
     """Args:
-    judges: begins a round's judging.
+    judge: judges one group after the other; waits for ``images`` before it asks registries for one more.
     publish: makes known what a round that has ended found; raises nothing.
     every_seconds: from the begin of one round to that of the next.
-    workloads_per_second, images_per_second: how fast it goes at most.
+    workloads_per_second: how fast it goes at most.
+    images: how fast registries are asked.
     courtesy: lets go first whoever waits for an answer of the gate.
     replica: who this is.
     """
@@ -98,27 +96,26 @@ class Rounds:
         self,
         *,
         workloads: Workloads,
-        judges: Judges,
+        judge: Judge,
         findings: Findings,
         publish: Callable[[Round], Awaitable[None]],
         every_seconds: float,
         workloads_per_second: float,
-        images_per_second: float,
+        images: Pace,
         courtesy: Courtesy,
         replica: str,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._workloads = workloads
-        self._judges = judges
+        self._judge = judge
         self._findings = findings
         self._publish = publish
         self._replica = replica
         self._clock = clock
         self._limits = limits
         self._per_second = workloads_per_second
-        slowest = limits.recheck_slowest_seconds
-        self._images = Pace(images_per_second, slowest_seconds=slowest, clock=clock)
+        self._images = images
         self._courtesy = courtesy
         self._given_up = 0
         """In a row."""
@@ -199,7 +196,8 @@ class Rounds:
         begun = Round(id=str(uuid.uuid4()), started_at=self._clock.now(), replica=self._replica)
         with tallied() as sent:
             await self._store(lambda: self._findings.begin(begun))
-            work = _Work(begun.id, await self._judges())
+            self._judge.begin()
+            work = _Work(begun.id)
             try:
                 await self._judge_all(work)
             except BaseExceptionGroup as raised:
@@ -211,6 +209,7 @@ class Rounds:
                 pods=work.pods,
                 images=len(work.images),
                 registry_requests=sent.requests,
+                unreachable=self._judge.unasked,
             )
         await self._store(lambda: self._findings.finish(ended))
         self.seconds = self._clock.monotonic() - started
@@ -233,17 +232,15 @@ class Rounds:
 
         async def begin(tasks: asyncio.TaskGroup, group: RunningPods) -> None:
             await pace.turn()
-            new = _images_of(group) - work.asked
-            work.asked |= new
-            for _ in new:
-                await self._images.turn()
             await self._courtesy.wait()
             await places.acquire()
-            tasks.create_task(one(group, asks=bool(new) or work.last_turn))
+            images = _images_of(group)
+            tasks.create_task(one(group, asks=work.last_turn or not images <= work.images))
+            work.images |= images
 
         async def one(group: RunningPods, *, asks: bool) -> None:
             try:
-                await self._judge(work, group, asks=asks)
+                await self._one(work, group, asks=asks)
             finally:
                 places.release()
 
@@ -251,20 +248,19 @@ class Rounds:
             async for group in self._workloads.groups():
                 work.workloads += 1
                 work.pods += group.count
-                work.images |= _images_of(group)
                 await begin(tasks, group)
         if work.later:
-            await asyncio.sleep(min(work.pending_seconds, PENDING_SECONDS))
+            await asyncio.sleep(self._limits.recheck_again_seconds)
             work.last_turn = True
             async with asyncio.TaskGroup() as tasks:
                 for group in work.later:
                     await begin(tasks, group)
         await self._write(work)
 
-    async def _judge(self, work: _Work, group: RunningPods, *, asks: bool) -> None:
+    async def _one(self, work: _Work, group: RunningPods, *, asks: bool) -> None:
         """``asks``: whether registries are asked for it, and not for one before it."""
         try:
-            found = await work.judge.judge(group)
+            found = await self._judge.judge(group)
         except Exception as error:  # one workload must not keep all others from being judged
             self.faults["judging"] += 1
             log.exception("workload not judged", namespace=group.owner.namespace, kind=group.owner.kind)
@@ -274,9 +270,9 @@ class Rounds:
             self._images.went(well=not any(_is_outage(problem) for problem in _all(decision)))
         if self._comes_again(work, found):
             work.later.append(group)
-            work.pending_seconds = max([work.pending_seconds, *(p.eta_seconds for p in _all(decision) if p.pending)])
             return
-        work.done.append(found)
+        # Nobody keeps its document, which may have some MiB.
+        work.done.append(replace(found, decision=replace(decision, document=b"")))
         if len(work.done) >= BATCH:
             await self._write(work)
 
@@ -300,7 +296,7 @@ class Rounds:
             except RecordsError:
                 if attempt == ATTEMPTS - 1:
                     raise
-            await asyncio.sleep(2**attempt)
+            await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
 
     def _unknown(self, group: RunningPods, error: Exception) -> Rejudged:
         """Of a workload that could not be judged for a fault of ours, or because the store is away."""

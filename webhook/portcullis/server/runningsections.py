@@ -27,7 +27,7 @@ class RecheckSection(Section):
     """After which another one goes on where the one that did it has died."""
     workloads_per_second: Annotated[float, Field(gt=0, le=1000)] = 5.0
     """How many workloads are judged at most."""
-    images_per_second: Annotated[float, Field(gt=0, le=1000)] = 2.0
+    images_per_second: Annotated[float, Field(ge=0.1, le=1000)] = 2.0
     """Of how many images registries are asked at most."""
     reports: bool = True
     """Whether PolicyReports are written, where the cluster has their CRDs."""
