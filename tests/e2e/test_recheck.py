@@ -17,7 +17,7 @@ from e2e.cluster.losses import both_ready
 from e2e.cluster.objects import container, workload
 from e2e.cluster.pods import Running
 from e2e.cluster.programs import Cluster, until
-from e2e.cluster.registry import GOOD, MOVING
+from e2e.cluster.registry import MOVING
 from portcullis.audit.findingrows import result_of
 from portcullis.cli.demo.samples import Sample, Scan
 from portcullis.limits import DEFAULT_LIMITS
@@ -32,7 +32,7 @@ FRESH = timedelta(seconds=60)
 """For which one is still fresh: long enough to publish it, and to create a pod of it."""
 ROUND_SECONDS = 300.0
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/portcullis-recheck"
-RECHECK = {"everyMinutes": 0.1, "workloadsPerSecond": 1000, "imagesPerSecond": 1000, "leaseSeconds": 3}
+RECHECK = {"everyMinutes": 0.1, "workloadsPerSecond": 1000, "imagesPerSecond": 1000, "leaseSeconds": 15}
 
 JSON = dict[str, Any]
 
@@ -166,10 +166,11 @@ def test_a_scan_that_ends_and_a_tag_that_moves_are_found(gate: Installed, regist
     cluster.apply(workload("Pod", soon, SHOP, container("web", registry.image(f"acme/{soon}:1.0.0"))))
     report(cluster.api, SHOP, soon, application(registry, soon, f"acme/{soon}:1.0.0"))
 
-    moved = "moved"
-    before, after = (crane_digest(gate, image) for image in (MOVING, GOOD))
+    moved, newer_one = "moved", MOVING.replace(":1.0.0", ":2.0.0")
+    registry.push([Sample(newer_one, "good as well", *newer_one.split(":"))])
+    before, after = crane_digest(gate, MOVING), registry.digests[newer_one]
     cluster.apply(workload("Pod", moved, SHOP, container("web", registry.image(MOVING))))
-    cluster.run("crane", "copy", "--insecure", registry.image(GOOD), registry.image(MOVING))
+    cluster.run("crane", "copy", "--insecure", registry.image(newer_one), registry.image(MOVING))
     report(cluster.api, SHOP, moved, Application(moved, registry.image(MOVING), after, 1))
 
     found = failing(gate, moved)

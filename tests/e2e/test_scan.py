@@ -4,12 +4,14 @@ run. No kubelet runs here; what one would report of the pods is written by the A
 import json
 import urllib.request
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from e2e.cluster.gate import CHART, RELEASE, WEBHOOK
 from e2e.cluster.objects import container, workload
 from e2e.cluster.programs import Cluster, until
 from e2e.cluster.registry import GOOD, MOVING, ROOT, UNSCANNED, SampleRegistry
@@ -206,3 +208,55 @@ def test_a_registry_that_is_down_is_not_good(running: Cluster, config: Path) -> 
     closed = config.with_name("closed.yaml")
     closed.write_text(yaml.safe_dump(tree))
     assert set(stands(scan(running, closed, "-A", code=2)).values()) == {"unknown"}
+
+
+def test_a_grant_counts_as_it_does_for_the_webhook(running: Cluster, config: Path) -> None:
+    """With the gate's own configuration: which namespaces its webhook leaves out, and which grants are in force."""
+    chart = running.run("helm", "template", RELEASE, str(CHART), "-s", "templates/customresourcedefinition.yaml")
+    running.kubectl("apply", "-f", "-", stdin=chart.stdout)
+    running.kubectl("wait", "--for=condition=Established", "crd/breakglasses.portcullis.dev", "--timeout=30s")
+    running.apply(webhook_of("farm", SHOP))
+    tree = yaml.safe_load(config.read_text())
+    tree["cluster"] = {"webhook": {"name": RELEASE}, "breakGlass": True}
+    of_gate = config.with_name("of-gate.yaml")
+    of_gate.write_text(yaml.safe_dump(tree))
+    grant = {
+        "apiVersion": "portcullis.dev/v1",
+        "kind": "BreakGlass",
+        "metadata": {"name": "model", "namespace": BANK},
+        "spec": {
+            "policies": ["scan-required"],
+            "reason": "the scanner is down, and the model must run",
+            "expires": (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        },
+    }
+    running.apply(grant)
+    after = scan(running, of_gate, "-A", code=1)
+    (model,) = (one for one in after["workloads"] if one["owner"]["name"] == "model")
+    assert (model["condition"], model["breakGlass"]) == ("break-glass", f"break-glass:{BANK}/model")
+    assert (stands(after)["Pod kube-system/system"], after["exemptNamespaces"]) == ("failing", ["farm", SHOP])
+    running.kubectl("delete", "breakglass", "-n", BANK, "model")
+    assert stands(scan(running, of_gate, "-A", code=1))["Pod bank/model"] == "failing"
+
+
+def webhook_of(*exempt: str) -> JSON:
+    """A webhook that nobody answers, and that nothing waits for."""
+    named = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(exempt)}
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": RELEASE},
+        "webhooks": [
+            {
+                "name": WEBHOOK,
+                "admissionReviewVersions": ["v1"],
+                "clientConfig": {"url": "https://127.0.0.1:1/validate"},
+                "failurePolicy": "Ignore",
+                "sideEffects": "None",
+                "timeoutSeconds": 1,
+                "namespaceSelector": {"matchExpressions": [named]},
+                "rules": [rule],
+            }
+        ],
+    }

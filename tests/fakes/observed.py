@@ -116,7 +116,7 @@ async def _rechecking(parts: Parts, metrics: Metrics) -> AsyncIterator[None]:
     reports = PolicyReports(client=cast(Any, None), limits=parts.limits)
     reports.served = reports.kinds
     recheck = Recheck(
-        section=RecheckSection.model_validate({"lease": "recheck", "everyMinutes": 0.05, "leaseSeconds": 3}),
+        section=RecheckSection.model_validate({"lease": "recheck", "everyMinutes": 0.05, "leaseSeconds": 5}),
         lease=MemoryLease(),
         workloads=Running([group("web")]),
         judge=Judging(),

@@ -25,7 +25,7 @@ from portcullis.server.telemetry import Metrics
 pytestmark = pytest.mark.anyio
 
 LIMITS = Limits(append_seconds=30.0, store_seconds=30.0, read_seconds=20.0, recheck_again_seconds=0.0)
-SECTION = RecheckSection.model_validate({"lease": "gate-recheck", "leaseSeconds": 3, "workloadsPerSecond": 1000})
+SECTION = RecheckSection.model_validate({"lease": "gate-recheck", "leaseSeconds": 5, "workloadsPerSecond": 1000})
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """``portcullis scan``: judges what runs in a cluster now, once."""
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -24,6 +25,7 @@ from portcullis.cli.output import (
     stdout,
 )
 from portcullis.errors import ConfigError, PortcullisError
+from portcullis.text import clean
 
 if TYPE_CHECKING:
     from portcullis.cluster.running import RunningWorkloads
@@ -91,7 +93,7 @@ def scan(
     else:
         stdout().print(scan_view(scanned))
     for remark in scanned.remarks:
-        stderr().print(remark)
+        stderr().print(clean(remark, 1000), soft_wrap=True)
     conditions = {result.condition for result in scanned.results}
     if Condition.UNKNOWN in conditions:
         raise typer.Exit(EXIT_FAILED)
@@ -106,21 +108,24 @@ async def _scan(settings: "Settings", kubeconfig: Path | None, context: str, nam
     from portcullis.cluster.running import RunningWorkloads
     from portcullis.server.compose import compose
     from portcullis.server.live.watching import watching
+    from portcullis.server.telemetry import configure_logging
 
     started = time.monotonic()
     async with AsyncExitStack() as stack:
         say = stack.enter_context(progress("looking for the cluster", log=True))
         cluster = await configured(kubeconfig=kubeconfig, context=context, environ=os.environ)
+        configure_logging(level=logging.WARNING)  # what watches say goes to stderr
         client = await stack.enter_async_context(cluster.client())
         webhook = settings.cluster.webhook
+        within = "" if namespace is None else namespace or cluster.namespace
         workloads = RunningWorkloads(
             client=client,
             limits=settings.bounds(),
             exempt=() if webhook is not None else EXEMPT,
             webhook=webhook.name if webhook is not None else "",
-            namespace="" if namespace is None else namespace or cluster.namespace,
+            namespace=within,
         )
-        scanned = Scanned(where=cluster.where, namespace="" if namespace is None else namespace or cluster.namespace)
+        scanned = Scanned(where=cluster.where, namespace=within)
         say("starting the policy engine")
         admissions = await stack.enter_async_context(_admissions(settings, scanned))
         opened = compose(

@@ -98,7 +98,7 @@ async def test_everything_that_runs_the_worst_first(tmp_path: Path) -> None:
             "tag moved",
             "tag-moved",
             "break-glass:shop/urgent covers image-user",
-            "EX-1 covers image-user",
+            "EX-1 excepts image-user",
         ):
             assert words in shown, words
         assert "21 pods" in shown

@@ -81,7 +81,7 @@ def test_every_condition_has_words_of_its_own() -> None:
 def test_what_makes_it_fail_comes_first_and_what_is_covered_names_what_covers_it() -> None:
     failing = a_result("web", Condition.FAILING, policies=["image-user"], moved=[a_moved_tag()])
     assert [(why.name, why.refuses) for why in running_whys(failing)] == [("tag-moved", True), ("image-user", True)]
-    assert "runs bb… in web, and aa… was judged" in running_whys(failing)[0].words
+    assert running_whys(failing)[0].words == "web runs bb…, judged was aa…: registry.example/web:1"
     covered = running_whys(covered_problem())
     assert [(why.name, why.exception) for why in covered if why.is_policy] == [("scan-required", GRANT)]
 

@@ -60,7 +60,7 @@ async def running_page(request: Request) -> Response:
         page=page,
         rounds=await rounds_of(parts),
         totals=await parts.findings.totals(visible, query),
-        policies=() if search.values else (await parts.findings.policies(visible))[:TOP_POLICIES],
+        policies=() if search.values or search.after else (await parts.findings.policies(visible))[:TOP_POLICIES],
     )
 
 

@@ -54,8 +54,7 @@ def _part(text: str) -> str:
 
 
 def moved_words(moved: MovedTag) -> str:
-    running, judged = short(moved.running), short(moved.judged)
-    return f"{moved.written} runs {running}… in {moved.container}, and {judged}… was judged when it was admitted"
+    return f"{moved.container} runs {short(moved.running)}…, judged was {short(moved.judged)}…: {moved.written}"
 
 
 def running_whys(result: Rejudged) -> tuple[Why, ...]:
