@@ -338,4 +338,87 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
             ),
         ),
     ),
+    (
+        "What runs",
+        (
+            Panel(
+                "Workloads",
+                "short",
+                [("sum by (condition) (portcullis_recheck_workloads{$job})", "{{condition}}")],
+                "As they stood in the newest round.",
+                stacked=True,
+            ),
+            Panel(
+                "Age of the newest whole round",
+                "s",
+                [
+                    ("time() - max(portcullis_recheck_ended_seconds{$job})", "age"),
+                    ("max(portcullis_recheck_interval_seconds{$job})", "from round to round"),
+                ],
+                "It should stay below twice the interval.",
+            ),
+            Panel(
+                "The newest round",
+                "short",
+                [("sum by (of) (portcullis_recheck_round{$job})", "{{of}}")],
+                "Registry requests are those of the round alone.",
+            ),
+            Panel("A round takes", "s", [("max(portcullis_recheck_round_seconds{$job})", "round")]),
+            Panel(
+                "Rounds and what went wrong",
+                "short",
+                [
+                    (
+                        "sum by (outcome) (increase(portcullis_recheck_rounds_total{$job}[$__rate_interval]))",
+                        "rounds {{outcome}}",
+                    ),
+                    ("sum by (part) (increase(portcullis_recheck_faults_total{$job}[$__rate_interval]))", "{{part}}"),
+                ],
+            ),
+            Panel(
+                "Reports in the cluster",
+                "short",
+                [
+                    ("sum(increase(portcullis_reports_written_total{$job}[$__rate_interval]))", "written"),
+                    ("sum(increase(portcullis_reports_unchanged_total{$job}[$__rate_interval]))", "the same"),
+                    ("sum(increase(portcullis_reports_deleted_total{$job}[$__rate_interval]))", "deleted"),
+                    ("sum(portcullis_report_results_left_out{$job})", "results without room"),
+                ],
+            ),
+            Panel(
+                "Left to admissions",
+                "percentunit",
+                [("sum(rate(portcullis_recheck_courtesy_seconds_total{$job}[$__rate_interval]))", "of the time")],
+                "Judging again waits while reviews are in flight.",
+            ),
+        ),
+    ),
+    (
+        "Break-glass",
+        (
+            Panel(
+                "Grants",
+                "short",
+                [
+                    ("max(portcullis_grants_in_force{$job})", "in force"),
+                    ("max(portcullis_grants_invalid{$job})", "that grant nothing"),
+                ],
+            ),
+            Panel(
+                "Admitted by a grant",
+                "reqps",
+                [('sum(rate(portcullis_decisions_total{$job,because="break-glass"}[$__rate_interval]))', "decisions")],
+            ),
+            Panel(
+                "Violations that grants cover",
+                "reqps",
+                [(rate("portcullis_violations_excepted_total", "policy", ',exception="break-glass"'), "{{policy}}")],
+            ),
+            Panel(
+                "Let in by a grant, and still there",
+                "short",
+                [('sum(portcullis_recheck_workloads{$job,condition="break-glass"})', "workloads")],
+            ),
+        ),
+    ),
 )

@@ -16,6 +16,7 @@ from portcullis.audit.writer import AuditLog
 from portcullis.errors import RecordsError
 from portcullis.limits import Limits
 from portcullis.model.decision import Because, Verdict
+from portcullis.model.grant import Grant
 from portcullis.model.record import AuditRecord, RecordFilter
 from portcullis.model.request import Caller
 from portcullis.model.ruling import Mode
@@ -242,6 +243,22 @@ async def test_an_exception_is_found_with_its_own_violation(records: Records) ->
     assert await names(records, RecordFilter(exception="EX-1", policy="image-user", mode="deny")) == ["a"]
     assert await names(records, RecordFilter(exception="EX-1", policy="image-shell")) == []
     assert await names(records, RecordFilter(exception="EX-1", mode="warn")) == []
+
+
+async def test_a_grant_is_found_by_what_it_covers(records: Records) -> None:
+    """Violations and policies that could not be evaluated alike, as the record comes back."""
+    grant = Grant("shop", "d" * 253, "u-1", ("*",), (), (), True, "it is needed", NOON, NOON)
+    made = a_decision(denied=["image-user"], undecided=["scan-required"])
+    (violation,), (waiting,) = made.violations, made.undecided
+    covered = replace(waiting, exception=grant.id, excepted_until=grant.expires)
+    by_grant = replace(made, because=Because.BREAK_GLASS, violations=(), undecided=(covered,), grants=(grant,))
+    both = replace(made, id="both", violations=(replace(violation, exception=grant.id),), undecided=(waiting,))
+    await append(records, a_record(by_grant, name="a"), a_record(both, name="b"), a_record())
+    assert await names(records, RecordFilter(exception=grant.id)) == ["b", "a"]
+    assert await names(records, RecordFilter(exception=grant.id, policy="scan-required")) == ["a"]
+    assert await names(records, RecordFilter(exception=grant.id, policy="image-user")) == ["b"]
+    (found,) = await records.search(RecordFilter(because="break-glass"))
+    assert (found.decision.grants, found.decision.undecided) == ((grant,), (covered,))
 
 
 async def test_what_is_rare_is_found(records: Records) -> None:

@@ -3,7 +3,7 @@ cannot be is said to be inexact."""
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +15,13 @@ from fakes import opa
 from fakes.registry import MemoryRegistry
 from portcullis.admission.workloads import WorkloadReader
 from portcullis.decision.exceptions import Exceptions, PolicyException
+from portcullis.decision.grants import Grants
 from portcullis.decision.modes import Modes, Override
 from portcullis.errors import EngineUnavailable, Unreachable
 from portcullis.evidence.gather import EvidenceGatherer
 from portcullis.evidence.trust import Trust
 from portcullis.evidence.verifier import AttestationVerifier
-from portcullis.gate import Gate
+from portcullis.gate import Gate, no_grants
 from portcullis.inspection.catalogue import load_catalogue
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.decision import Because, Decision, Verdict
@@ -109,6 +110,7 @@ class Place:
     standing: Standing
     namespaces: Any = None
     asked: Sequence[str] = ()
+    grants: Callable[[str], Grants] = no_grants
 
     async def record(self, request: Any) -> AuditRecord:
         trust = Trust(signers=(), rules=())
@@ -124,6 +126,7 @@ class Place:
             engine=self.engine._engine,
             standing=Current(self.standing),
             namespaces=self.namespaces,
+            grants=self.grants,
             clock=SystemClock(),
             limits=DEFAULT_LIMITS,
         )

@@ -349,14 +349,19 @@ def test_the_service_account_may_do_nothing_else(gate: Installed) -> None:
     assert may("get", f"{configurations}/{RELEASE}")
     assert may("patch", f"{configurations}/{RELEASE}")
     assert may("get", "pods", "--namespace", NAMESPACE)
+    for kind in ("pods", "replicasets.apps", "jobs.batch"):
+        assert may("list", kind, "--all-namespaces")
+        assert not may("delete", kind, "--all-namespaces")
+    assert may("update", f"leases.coordination.k8s.io/{RELEASE}-recheck", "--namespace", NAMESPACE)
     for what in (
         ("patch", f"{configurations}/another"),
         ("delete", f"{configurations}/{RELEASE}"),
         ("list", configurations),
         ("get", "secrets", "--all-namespaces"),
-        ("list", "pods", "--all-namespaces"),
+        ("watch", "pods", "--all-namespaces"),
+        ("update", "leases.coordination.k8s.io/another", "--namespace", NAMESPACE),
+        ("create", "leases.coordination.k8s.io", "--namespace", NAMESPACE),
         ("get", "configmaps", "--namespace", NAMESPACE),
-        ("list", "pods", "--namespace", NAMESPACE),
         ("get", "pods", "--namespace", SHOP),
     ):
         assert not may(*what), what

@@ -1,5 +1,6 @@
 """Grants of an emergency on a real API server: the kind with its validation, who may make them, what they let through
-and what not, for how long, and while registry, policy engine and database are away."""
+and what not, for how long, and while registry, policy engine and database are away. And exceptions, by every command.
+"""
 
 import contextlib
 import json
@@ -16,18 +17,29 @@ from typing import Any
 import pytest
 import yaml
 
+from e2e.cluster.api import ApiError
 from e2e.cluster.gate import RELEASE, Installed
 from e2e.cluster.objects import JSON, container, workload
 from e2e.cluster.programs import until
-from e2e.cluster.registry import ROOT, UNSCANNED
+from e2e.cluster.registry import GOOD, ROOT, UNSCANNED
 from e2e.faulting.processes import children, named
-from e2e.faulting.watching import PATIENT, metric
+from e2e.faulting.watching import asked, metric
 from e2e.support import portcullis
 from portcullis.times import rfc3339
 
 pytestmark = pytest.mark.timeout(600)
 
-SHOP, BANK = "shop", "bank"
+SHOP, BANK, LEGACY = "shop", "bank", "legacy"
+EXCEPTIONS = [
+    {
+        "id": "EX-1",
+        "policies": ["image-user"],
+        "match": {"namespaces": [LEGACY]},
+        "reason": "moves in January",
+        "owner": "shop@acme.example",
+        "expires": "2099-01-31T00:00:00Z",
+    }
+]
 OPS, DEV = "ops@acme.example", "dev@acme.example"
 """Both may make workloads in both namespaces; ops may break the glass in one."""
 AWAY = "127.0.0.1:1/acme/web:1"
@@ -39,14 +51,15 @@ CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/breakglasses.port
 @pytest.fixture(scope="module")
 def gate(release: Installed) -> Iterator[Installed]:
     """Afterwards nothing is left of the kind either."""
-    for namespace in (SHOP, BANK):
+    for namespace in (SHOP, BANK, LEGACY):
         release.cluster.namespace(namespace)
         for user in (OPS, DEV):
             bind(release, namespace, "edit", user)
     loopback = {"insecure": True, "private": True}
     hosts = {release.registry.host: loopback, "127.0.0.1:1": loopback}
-    values = release.values("enforce", registries={"hosts": hosts}, limits={"failureSeconds": 1})
-    release.helm("install", *PATIENT, values=values, seconds=320)
+    config = {"registries": {"hosts": hosts}, "limits": {"failureSeconds": 1}, "exceptions": EXCEPTIONS}
+    values = release.values("enforce", **config)
+    release.helm("install", values=values)
     bind(release, SHOP, f"{RELEASE}-break-glass", OPS)
     until(lambda: "matchConditions" not in release.webhook(), "the webhook to be called")
     yield release
@@ -103,6 +116,10 @@ def granted(gate: Installed, name: str, **spec: Any) -> Iterator[None]:
 
 def metric_of(gate: Installed) -> float:
     return metric(gate.kubelet.alive[0], "grants_in_force")
+
+
+def message_of(record: JSON) -> str:
+    return str(json.loads(record["body"])["decision"]["message"])
 
 
 def admission(gate: Installed, name: str) -> JSON:
@@ -210,7 +227,7 @@ def test_a_deployment_and_its_pods_pass_by_the_grant_of_one_image_and_nothing_el
         *("BreakGlass", "CREATE", OPS),
         "admitted",
     )
-    assert f"why: {REASON}" in json.loads(record["body"])["message"]
+    assert f"why: {REASON}" in message_of(record)
 
     until(lambda: apply(gate, DEV, legacy)[0], "the Deployment to be admitted")
     (admitted,) = [one for one in gate.records_of("legacy") if one["verdict"] == "admitted" and not one["dry_run"]][:1]
@@ -251,30 +268,44 @@ def test_a_deployment_and_its_pods_pass_by_the_grant_of_one_image_and_nothing_el
     until(lambda: not apply(gate, DEV, pod(gate, "late", ROOT))[0], "the end of the grant")
     ended = gate.records_of("inc-1")[1]
     assert (ended["operation"], ended["username"]) == ("DELETE", OPS)
-    assert "break-glass:shop/inc-1 is deleted" in json.loads(ended["body"])["message"]
+    assert "break-glass:shop/inc-1 is deleted" in message_of(ended)
 
 
 # -- how long --------------------------------------------------------------------------------------------------------
 
 
 def test_a_grant_ends_at_its_instant(gate: Installed) -> None:
-    tried = pod(gate, "timed", ROOT)
-    with granted(gate, "short", seconds=8) as _:
-        ends = datetime.fromisoformat(gate.cluster.api.get(path_of("short"))["spec"]["expires"])
-        created = []
-        while datetime.now(UTC) < ends + timedelta(seconds=2):
-            begun = datetime.now(UTC)
-            command = ("create", "--dry-run=server", "-f", "-")
-            done = gate.cluster.kubectl(*command, stdin=yaml.safe_dump(tried), ok=None)
-            created.append((begun, datetime.now(UTC), done.returncode == 0))
-            time.sleep(0.1)
-    assert all(admitted for _, until_then, admitted in created if until_then < ends)
-    assert not any(admitted for begun, _, admitted in created if begun >= ends)
-    assert {admitted for _, _, admitted in created} == {True, False}
+    """Nothing is admitted that was asked for at its end or later."""
+    made, tried = grant("short", seconds=6), pod(gate, "timed", ROOT)
+    ends = datetime.fromisoformat(made["spec"]["expires"])
+    gate.cluster.api.post(path_of(""), made)
+    tries = []
+    while datetime.now(UTC) < ends + timedelta(seconds=2):
+        begun = datetime.now(UTC)
+        tries.append((begun, datetime.now(UTC) if _admitted(gate, tried) else None))
+        time.sleep(0.05)
+    admitted = [begun for begun, answered in tries if answered is not None]
+    assert admitted, tries
+    assert all(begun < ends for begun in admitted)
+    assert any(begun >= ends for begun, _ in tries)
+    refused = [begun for begun, answered in tries if answered is None and begun > admitted[0]]
+    assert all(begun >= ends - timedelta(seconds=1) for begun in refused), "it counted to its end"
+    gate.cluster.kubectl("delete", "bg", "short", "--namespace", SHOP)
+
+
+def _admitted(gate: Installed, tried: JSON) -> bool:
+    try:
+        gate.cluster.api.post(f"/api/v1/namespaces/{SHOP}/pods?dryRun=All", tried)
+    except ApiError as error:
+        if error.code == 403:
+            return False
+        raise
+    return True
 
 
 def path_of(name: str) -> str:
-    return f"/apis/portcullis.dev/v1/namespaces/{SHOP}/breakglasses/{name}"
+    """Of a grant; of all, for ""."""
+    return f"/apis/portcullis.dev/v1/namespaces/{SHOP}/breakglasses{'/' if name else ''}{name}"
 
 
 def test_a_grant_that_is_being_deleted_counts_no_more(gate: Installed) -> None:
@@ -343,23 +374,100 @@ def no_database(gate: Installed) -> Iterator[None]:
 
 
 def test_registry_engine_and_database_all_away(gate: Installed) -> None:
+    """Without OPA no replica is ready, so that nobody is asked; a grant that covers problems is known to it all the
+    same, and makes it ready again."""
+    (gated,) = gate.kubelet.alive
+    config = ("--kubeconfig", str(kubeconfig(gate, OPS)), "--namespace", SHOP)
     with no_engine(gate), no_database(gate):
-        made, said = apply(gate, DEV, pod(gate, "dark", AWAY))
-        assert not made
-        assert "[engine-unavailable]" in said
-        config = ("--kubeconfig", str(kubeconfig(gate, OPS)), "--namespace", SHOP)
+        until(lambda: not gated.ready, "the end of readiness", 60)
+        assert not apply(gate, DEV, pod(gate, "dark", AWAY))[0]
         command = ("break-glass", "create", "blackout", "--all-policies", "--everything", "--covers-problems")
         done = portcullis(*command, "--reason", REASON, "--for", "10m", *config)
         assert done.returncode == 0, done.stderr
-        assert "everything in the namespace shop is covered" in done.stderr
+        until(lambda: gated.ready, "readiness by the grant", 60)
+        assert "[!]opa degraded: OPA is down" in asked(gated, "/readyz?verbose")[1]
+
         said = until(lambda: (found := apply(gate, DEV, pod(gate, "dark", AWAY)))[0] and found[1], "admission", 60)
         assert "Warning: [break-glass] shop/blackout until " in said
         annotations = admission(gate, "dark")
         assert annotations["break-glass"] == "break-glass:shop/blackout"
-        assert annotations["decision-id"]
-        assert not apply(gate, DEV, pod(gate, "dark", AWAY, namespace=BANK))[0]
+        assert annotations["verdict"] == "admitted"
+        made, said = apply(gate, DEV, pod(gate, "dark", AWAY, namespace=BANK))
+        assert not made
+        assert "[engine-unavailable]" in said
+        gate.cluster.kubectl("delete", "bg", "blackout", *config)
         assert gate.records_of("blackout") == [], "the database has nothing yet"
-    until(lambda: gate.records_of("blackout"), "the journal to be told", 60)
+    # The journal is told when the database is back: who let it in, and what.
     kept = until(lambda: [one for one in gate.records_of("dark") if one["because"] == "break-glass"], "the record", 60)
     assert kept[-1]["id"] == annotations["decision-id"]
-    gate.cluster.kubectl("delete", "bg", "blackout", "--namespace", SHOP)
+    ended = until(
+        lambda: [one for one in gate.records_of("blackout") if one["operation"] == "DELETE"],
+        "the record of its end",
+        60,
+    )[0]
+    assert ended["username"] == OPS
+    assert REASON in message_of(ended)
+    until(lambda: apply(gate, DEV, pod(gate, "well", GOOD, namespace=BANK))[0], "the policy engine again", 60)
+
+
+# -- exceptions ------------------------------------------------------------------------------------------------------
+
+
+def test_an_exception_counts_alike_for_webhook_check_replay_and_scan(gate: Installed, tmp_path: Path) -> None:
+    made, said = apply(gate, DEV, pod(gate, "old", ROOT, namespace=LEGACY))
+    assert made, said
+    assert "[image-user] excepted by EX-1 until 2099-01-31T00:00Z" in said
+    runs(gate, "old")
+    manifest = tmp_path / "pod.yaml"
+    manifest.write_text(yaml.safe_dump(pod(gate, "old", ROOT, namespace=LEGACY)))
+    for exceptions, counts in ((EXCEPTIONS, True), (ended(EXCEPTIONS), False)):
+        config = configuration(gate, tmp_path, exceptions)
+        checked = portcullis("check", str(manifest), "--config", str(config), "-o", "json")
+        (decision,) = json.loads(checked.stdout)["decisions"]
+        scanning = ("scan", "--namespace", LEGACY, "--kubeconfig", str(gate.cluster.kubeconfig))
+        scanned = portcullis(*scanning, "--config", str(config), "-o", "json")
+        (running,) = json.loads(scanned.stdout)["workloads"]
+        assert (checked.returncode, scanned.returncode) == ((0, 0) if counts else (1, 1))
+        assert running["condition"] == ("excepted" if counts else "failing")
+        for found in (decision, running):
+            assert found["verdict"] == ("admitted" if counts else "refused")
+            assert found["because"] == ("exception" if counts else "judged")
+            assert [one["exception"] for one in found["violations"] if one["policy"] == "image-user"] == (
+                ["EX-1"] if counts else [""]
+            )
+    # What was admitted was so at its time; without the exception it would not have been.
+    draft = configuration(gate, tmp_path, [])
+    replayed = portcullis("replay", "--namespace", LEGACY, "--config", str(draft), "-o", "json")
+    assert json.loads(replayed.stdout)["flips"] == [{"from": "admitted", "to": "refused", "count": 1}]
+
+
+def configuration(gate: Installed, folder: Path, exceptions: list[JSON]) -> Path:
+    """As the gate has it, for a command beside it."""
+    (database,) = gate.kubelet.claims.glob("*/audit.db")
+    config = gate.values("enforce")["config"]
+    config["trust"]["signers"] = {"ci": {"key": {"pem": gate.registry.public_key}}}
+    config |= {"exceptions": exceptions, "audit": {"database": f"sqlite:///{database}"}}
+    path = folder / "portcullis.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def ended(exceptions: list[JSON]) -> list[JSON]:
+    """The same, whose last instant is over."""
+    return [{**one, "expires": rfc3339(datetime.now(UTC))} for one in exceptions]
+
+
+def runs(gate: Installed, name: str) -> None:
+    """A kubelet has pulled the image of the pod and started it."""
+    path = f"/api/v1/namespaces/{LEGACY}/pods/{name}"
+    (record,) = [one for one in gate.records_of(name) if one["verdict"] == "admitted"]
+    (image,) = json.loads(record["body"])["decision"]["images"]
+    status = {
+        "name": "c0",
+        "image": image["written"],
+        "imageID": f"{image['written'].rpartition(':')[0]}@{image['digest']}",
+        "ready": True,
+        "restartCount": 0,
+        "state": {"running": {}},
+    }
+    gate.cluster.api.patch(f"{path}/status", {"status": {"phase": "Running", "containerStatuses": [status]}})

@@ -40,6 +40,7 @@ PAGES = (
     "docs/operators.md",
     "docs/operators-air-gap.md",
     "docs/operators-audit-log.md",
+    "docs/operators-break-glass.md",
     "docs/operators-policies.md",
     "docs/operators-readers.md",
     "docs/operators-registries.md",

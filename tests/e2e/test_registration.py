@@ -23,7 +23,10 @@ from portcullis.server.registrar import Configurations
 pytestmark = pytest.mark.anyio
 
 NAME = "looked-after"
-PATH = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+PATHS = {
+    mutating: f"/apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations"
+    for mutating, kind in ((False, "validating"), (True, "mutating"))
+}
 CA = (
     b"-----BEGIN CERTIFICATE-----\n"
     b"MIIBfTCCASOgAwIBAgIUEYYKx9HPd4hpT4+H3p4L4xmKu9wwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJ\n"
@@ -53,15 +56,21 @@ OBJECT: dict[str, Any] = {
 class Real:
     """The object on the API server, made and deleted by an administrator, looked after by a service account."""
 
-    def __init__(self, cluster: Cluster, client: ApiClient) -> None:
+    def __init__(self, cluster: Cluster, client: ApiClient, *, mutating: bool = False) -> None:
         self.cluster = cluster
-        self.configurations: Configurations = WebhookConfigurations(api=AdmissionregistrationV1Api(client), name=NAME)
+        self.kind = "MutatingWebhookConfiguration" if mutating else "ValidatingWebhookConfiguration"
+        self.path = f"{PATHS[mutating]}/{NAME}"
+        self.configurations: Configurations = WebhookConfigurations(
+            api=AdmissionregistrationV1Api(client), name=NAME, mutating=mutating
+        )
 
-    def make(self) -> None:
-        self.cluster.apply(OBJECT, options=("--server-side", "--field-manager=helm"))
+    def make(self, **changed: Any) -> None:
+        webhooks = [{**OBJECT["webhooks"][0], **changed}]
+        made = {**OBJECT, "kind": self.kind, "webhooks": webhooks}
+        self.cluster.apply(made, options=("--server-side", "--field-manager=helm"))
 
     def delete(self) -> None:
-        self.cluster.kubectl("delete", "validatingwebhookconfiguration", NAME, "--ignore-not-found")
+        self.cluster.kubectl("delete", self.kind, NAME, "--ignore-not-found")
 
 
 class Fake:
@@ -81,9 +90,10 @@ class Fake:
 
 @pytest.fixture(scope="module")
 def token(cluster: Cluster) -> str:
-    """Of a service account that may get and patch this one object, and get pods of one namespace."""
+    """Of a service account that may get and patch the objects of this name, and get pods of one namespace."""
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": NAME}}
-    resources = {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["validatingwebhookconfigurations"]}
+    both = [path.rpartition("/")[2] for path in PATHS.values()]
+    resources = {"apiGroups": ["admissionregistration.k8s.io"], "resources": both}
     home = {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["default"], "verbs": ["get"]}
     role["rules"] = [{**resources, "resourceNames": [NAME], "verbs": ["get", "patch"]}, home]
     cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": "default"}})
@@ -101,13 +111,13 @@ def token(cluster: Cluster) -> str:
     return cluster.kubectl("create", "token", NAME, "--namespace", "default").stdout.strip()
 
 
-@pytest.fixture(params=["real", "fake"])
+@pytest.fixture(params=["real", "mutating", "fake"])
 async def place(request: pytest.FixtureRequest, cluster: Cluster, token: str) -> AsyncIterator[Real | Fake]:
     if request.param == "fake":
         yield Fake()
         return
     async with client_of(cluster.port, cluster, token) as client:
-        real = Real(cluster, client)
+        real = Real(cluster, client, mutating=request.param == "mutating")
         yield real
         real.delete()
 
@@ -175,10 +185,11 @@ async def test_nor_is_what_was_read_written_into_its_successor(place: Real | Fak
     assert (successor.uid != found.uid, dict(successor.stopped)) == (True, {})
 
 
-async def test_the_installer_and_the_gate_do_not_fight(cluster: Cluster, token: str) -> None:
+@pytest.mark.parametrize("mutating", [False, True])
+async def test_the_installer_and_the_gate_do_not_fight(cluster: Cluster, token: str, mutating: bool) -> None:
     """Neither an upgrade by server-side apply nor one by a client takes away what the gate wrote, or conflicts."""
     async with client_of(cluster.port, cluster, token) as client:
-        real = Real(cluster, client)
+        real = Real(cluster, client, mutating=mutating)
         real.make()
         found = await real.configurations.read()
         assert found is not None
@@ -187,10 +198,9 @@ async def test_the_installer_and_the_gate_do_not_fight(cluster: Cluster, token: 
         written = await real.configurations.write(found, Written(CA, SEGMENT, owner=home, stopped_at=AT))
         assert written is not None
         assert written.owners == {home.uid}
-        changed = {**OBJECT, "webhooks": [{**OBJECT["webhooks"][0], "failurePolicy": "Ignore"}]}
-        cluster.apply(changed, options=("--server-side", "--field-manager=helm"))
-        cluster.kubectl("annotate", "validatingwebhookconfiguration", NAME, "by=hand")
-        (webhook,) = cluster.api.get(f"{PATH}/{NAME}")["webhooks"]
+        real.make(failurePolicy="Ignore")
+        cluster.kubectl("annotate", real.kind, NAME, "by=hand")
+        (webhook,) = cluster.api.get(real.path)["webhooks"]
         assert webhook["failurePolicy"] == "Ignore"
         assert webhook["clientConfig"]["caBundle"]
         assert webhook["clientConfig"]["service"]["path"] == f"/{SEGMENT}/validate"
@@ -200,7 +210,7 @@ async def test_the_installer_and_the_gate_do_not_fight(cluster: Cluster, token: 
         assert now is not None
         assert now.owners == {home.uid}
         assert await real.configurations.write(now, Written()) is not None
-        (webhook,) = cluster.api.get(f"{PATH}/{NAME}")["webhooks"]
+        (webhook,) = cluster.api.get(real.path)["webhooks"]
         assert "matchConditions" not in webhook
         assert webhook["failurePolicy"] == "Ignore"
         real.delete()

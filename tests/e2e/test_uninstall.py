@@ -17,7 +17,10 @@ SHOP = "shop"
 OURS = f"app.kubernetes.io/instance={RELEASE}"
 CLUSTER_WIDE = {
     f"clusterrole.rbac.authorization.k8s.io/{RELEASE}",
+    f"clusterrole.rbac.authorization.k8s.io/{RELEASE}-break-glass",
+    f"clusterrole.rbac.authorization.k8s.io/{RELEASE}-break-glass-reader",
     f"clusterrolebinding.rbac.authorization.k8s.io/{RELEASE}",
+    "customresourcedefinition.apiextensions.k8s.io/breakglasses.portcullis.dev",
     f"flowschema.flowcontrol.apiserver.k8s.io/{RELEASE}",
 }
 

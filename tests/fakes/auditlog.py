@@ -249,7 +249,7 @@ def undecided(problem: Problem, *names: str, mode: Mode = Mode.DENY) -> tuple[Un
 
 
 EXCEPTION: Mapping[str, Any] = {"exception": "EX-12", "excepted_until": NOON + timedelta(days=6)}
-GRANT: Mapping[str, Any] = {"exception": "shop/payments-down", "excepted_until": NOON + timedelta(hours=3)}
+GRANT: Mapping[str, Any] = {"exception": "break-glass:shop/payments-down", "excepted_until": NOON + timedelta(hours=3)}
 
 
 def days() -> list[Scene]:

@@ -1,5 +1,6 @@
 """Decisions and records to print."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from portcullis.model.decision import (
     Verdict,
     Violation,
 )
+from portcullis.model.grant import Grant
 from portcullis.model.record import AuditRecord
 from portcullis.model.request import Caller
 from portcullis.model.ruling import Mode
@@ -73,6 +75,33 @@ def undecided() -> Decision:
         UndecidedPolicy("image-age", Mode.WARN, (OUTAGE,)),
     )
     return decision(verdict=Verdict.UNDECIDED, code=503, undecided=waiting, problems=(OUTAGE,), images=())
+
+
+GRANT = Grant(
+    namespace="shop",
+    name="payments-down",
+    uid="u-9",
+    policies=("*",),
+    images=("registry.example/acme/**",),
+    digests=(),
+    covers_problems=True,
+    reason="the scanner is down and payments must go out",
+    created=datetime(2026, 11, 24, 12, 0, tzinfo=UTC),
+    expires=datetime(2026, 11, 24, 15, 0, tzinfo=UTC),
+)
+
+
+def let_in() -> Decision:
+    """By a grant, which covers a violation and a policy that could not be evaluated."""
+    covered: dict[str, Any] = {"exception": GRANT.id, "excepted_until": GRANT.expires}
+    return decision(
+        because=Because.BREAK_GLASS,
+        violations=(replace(VIOLATION, **covered),),
+        undecided=(UndecidedPolicy("scan-required", Mode.DENY, (OUTAGE,), **covered),),
+        problems=(OUTAGE,),
+        warnings=("[break-glass] shop/payments-down until 2026-11-24T15:00Z: …",),
+        grants=(GRANT,),
+    )
 
 
 def judged(made: Decision | None, *, source: str = "deploy.yaml#0", **fields: Any) -> Judged:

@@ -170,8 +170,7 @@ def _violation_matches(record: AuditRecord, query: RecordFilter) -> bool:
     if not (query.policy or query.mode or query.exception):
         return True
     decision = record.decision
-    found = [(one.policy, one.mode, one.exception) for one in decision.violations]
-    found += [(one.policy, one.mode, "") for one in decision.undecided]
+    found = [(one.policy, one.mode, one.exception) for one in (*decision.violations, *decision.undecided)]
     return any(
         query.policy in ("", policy) and query.mode in ("", mode) and query.exception in ("", exception)
         for policy, mode, exception in found

@@ -79,13 +79,15 @@ class ReportServer(ApiServer):
         key, _, value = request.query["labelSelector"].partition("=")
         api = next(api for api in self.served if request.path.startswith(api))
         paths = [path for path in self.objects if path == request.path or request.path == f"{api}/{PLURALS[api]}"]
-        kept = [one for path in paths if path.startswith(api) for _, one in sorted(self.objects[path].items())]
+        kept = [one for path in sorted(paths) if path.startswith(api) for _, one in sorted(self.objects[path].items())]
         items = [one for one in kept if one["metadata"].get("labels", {}).get(key) == value]
         if "PartialObjectMetadataList" in request.headers["Accept"]:
             items = [{"metadata": one["metadata"]} for one in items]
-        start, limit = int(request.query.get("continue", "0")), int(request.query["limit"])
-        metadata = {"continue": str(start + limit)} if start + limit < len(items) else {}
-        return web.json_response({"metadata": metadata, "items": items[start : start + limit]})
+        # By the last object, not by its place: others may be deleted meanwhile.
+        rest = [one for one in items if _key(one) > request.query.get("continue", "")]
+        limit = int(request.query["limit"])
+        metadata = {"continue": _key(rest[limit - 1])} if limit < len(rest) else {}
+        return web.json_response({"metadata": metadata, "items": rest[:limit]})
 
     def pages(self, namespace: str, api: str = POLICY_REPORTS) -> dict[str, JSON]:
         """The objects of a namespace by name, as they are stored."""
@@ -95,6 +97,10 @@ class ReportServer(ApiServer):
     def results(self, namespace: str, api: str = POLICY_REPORTS) -> list[JSON]:
         pages = self.pages(namespace, api)
         return [result for name in sorted(pages) for result in pages[name]["results"]]
+
+
+def _key(one: JSON) -> str:
+    return f"{one['metadata']['namespace']}/{one['metadata']['name']}"
 
 
 def _metadata(there: JSON) -> dict[str, Any]:

@@ -317,10 +317,10 @@ class Limits:
     watched_grants: int = 5000
     """Objects BreakGlass in the whole cluster. A busy one makes some tens a day, and who makes one may remove it."""
     watched_grant_bytes: int = 16 * MIB
-    """All these together, as JSON; one has about 500 bytes, and 10 KiB at most."""
-    grants_per_namespace: int = 50
-    """Grants that are in force in one namespace. Over it none there counts: each is compared with each image, and
-    nobody can say any more what is open."""
+    """All these together, as JSON; one has about 500 bytes, and 64 KiB at most."""
+    grants_per_namespace: int = 20
+    """Grants that are in force in one namespace. Over it none there counts: each is compared with each image, for 7 ms
+    an image at worst, and nobody can say any more what is open."""
     watched_pull_secrets: int = 1000
     """Pull secrets of one namespace that are kept; what a namespace has beyond that is asked for by name."""
     watched_pull_secret_bytes: int = 1 * MIB

@@ -64,6 +64,7 @@ NO_DOCUMENT = "no input was recorded"
 OTHER_DOCUMENT = "recorded by another version of Portcullis"
 ENGINE_DOWN = "the policy engine was down, or out of time"
 OUR_FAULT = "a fault in Portcullis itself"
+NO_WORKLOAD = "who made or deleted a grant, which no policy decides"
 NEVER_FETCHED = "facts that a policy needs were never fetched"
 INVENTORY = "a policy reads objects of the cluster"
 NO_LABELS = "the labels of the namespace were not recorded"
@@ -236,6 +237,8 @@ def _unusable(record: AuditRecord) -> Inexact | None:
         return Inexact(ENGINE_DOWN, down[0].reason)
     if any(problem.stage is Stage.GATE for problem in problems):
         return Inexact(OUR_FAULT)
+    if record.kind == "BreakGlass" and record.api_version.startswith("portcullis.dev/"):
+        return Inexact(NO_WORKLOAD)
     return None
 
 

@@ -39,6 +39,9 @@ from portcullis.tasks import together
 _FAILURE_SECONDS = 60.0
 """How long a round believes that facts cannot be had which may come."""
 
+_POLL_SECONDS = 1.0
+"""Between two looks at an image whose inspection is under way."""
+
 Identify = Callable[[Repository, Access], Awaitable[str]]
 """Tells the credentials apart that are used for a repository."""
 
@@ -243,9 +246,14 @@ class RunningImages:
         return str(digest) in _children(content)
 
     async def _fetch(self, text: str, needs: frozenset[Need], access: Access, deadline: float) -> ImageFacts:
+        """What is being inspected, or waits for its turn, is waited for."""
         await self.pace()
-        (found,) = await self.collector.collect([text], needs, access, deadline)
-        return found
+        while True:
+            (found,) = await self.collector.collect([text], needs, access, deadline)
+            pending = any(problem.pending for problem in found.problems)
+            if not pending or self._clock.monotonic() + _POLL_SECONDS >= deadline:
+                return found
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _once(
         self, key: tuple[str, str, frozenset[Need]], fetch: Callable[[], Awaitable[ImageFacts]]

@@ -16,6 +16,8 @@ STATUSES = ("status of 404", "status of 400", "does not conform to the required 
 def pages(site: Site) -> Iterator[tuple[str, str]]:
     """Name and address of each page, with what makes it different."""
     yield "overview", "/"
+    yield "running", "/running"
+    yield "running-faulty", "/running?condition=bad"
     yield "decisions", "/decisions"
     yield "decisions-filtered", "/decisions?verdict=refused&kind=Pod&namespace=shop"
     yield "decisions-none", "/decisions?name=nobody"

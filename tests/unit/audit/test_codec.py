@@ -24,6 +24,7 @@ from portcullis.model.decision import (
     Verdict,
     Violation,
 )
+from portcullis.model.grant import Grant
 from portcullis.model.record import AuditRecord
 from portcullis.model.request import Caller
 from portcullis.model.ruling import Mode
@@ -37,6 +38,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 DETAILS = st.dictionaries(TEXT, JSON, max_size=3)
+MOMENT = datetime(2026, 11, 27, 18, 0, tzinfo=UTC)
 MOMENTS = st.datetimes(timezones=st.just(UTC))
 PROBLEMS = st.builds(
     Problem, st.sampled_from(Stage), TEXT, st.booleans(), TEXT, image=TEXT, pending=st.booleans(), eta_seconds=FLOATS
@@ -63,6 +65,7 @@ DOCUMENTS = (
     | DETAILS.map(lambda tree: json.dumps(tree).encode())
     | st.sampled_from([b' {"a": 1}\n', b'{"input":{},"a":"\\ud800"}', b"NaN", b"1e999", '"é"'.encode("utf-16")])
 )
+TEXTS = st.lists(TEXT, max_size=2).map(tuple)
 DECISIONS = st.builds(
     Decision,
     id=TEXT,
@@ -74,7 +77,15 @@ DECISIONS = st.builds(
     retry_after_seconds=st.none() | st.integers(1, 5),
     violations=st.lists(VIOLATIONS, max_size=2).map(tuple),
     undecided=st.lists(
-        st.builds(UndecidedPolicy, TEXT, st.sampled_from(Mode), st.lists(PROBLEMS, max_size=2).map(tuple)), max_size=2
+        st.builds(
+            UndecidedPolicy,
+            TEXT,
+            st.sampled_from(Mode),
+            st.lists(PROBLEMS, max_size=2).map(tuple),
+            TEXT,
+            st.none() | MOMENTS,
+        ),
+        max_size=2,
     ).map(tuple),
     problems=st.lists(PROBLEMS, max_size=2).map(tuple),
     images=st.lists(st.builds(JudgedImage, TEXT, TEXT, st.none() | MOMENTS), max_size=2).map(tuple),
@@ -86,6 +97,9 @@ DECISIONS = st.builds(
     document=DOCUMENTS,
     masked=st.lists(TEXT, max_size=2).map(tuple),
     masked_places=st.integers(0, 10_000),
+    grants=st.lists(
+        st.builds(Grant, TEXT, TEXT, TEXT, TEXTS, TEXTS, TEXTS, st.booleans(), TEXT, MOMENTS, MOMENTS), max_size=2
+    ).map(tuple),
 )
 RECORDS = st.builds(
     AuditRecord,
@@ -159,6 +173,9 @@ def test_the_names_are_the_format() -> None:
         retry_after_seconds=2,
         masked=("/request/object/data",),
         masked_places=3,
+        grants=(
+            Grant("shop", "down", "u-9", ("*",), ("reg/**",), ("sha256:aa",), True, "it is needed", MOMENT, MOMENT),
+        ),
     )
     problem = {
         "stage": "registry",
@@ -215,7 +232,15 @@ def test_the_names_are_the_format() -> None:
                     "exceptedUntil": None,
                 }
             ],
-            "undecided": [{"policy": "scan-required", "mode": "warn", "problems": [problem]}],
+            "undecided": [
+                {
+                    "policy": "scan-required",
+                    "mode": "warn",
+                    "problems": [problem],
+                    "exception": "",
+                    "exceptedUntil": None,
+                }
+            ],
             "problems": [problem],
             "images": [{"written": "web:1", "digest": "sha256:aa", "staleSince": None}],
             "policyRevision": "sha256:policies",
@@ -225,6 +250,20 @@ def test_the_names_are_the_format() -> None:
             "timings": {"registry": 10.25, "gate": 12.5},
             "masked": ["/request/object/data"],
             "maskedPlaces": 3,
+            "grants": [
+                {
+                    "namespace": "shop",
+                    "name": "down",
+                    "uid": "u-9",
+                    "policies": ["*"],
+                    "images": ["reg/**"],
+                    "digests": ["sha256:aa"],
+                    "coversProblems": True,
+                    "reason": "it is needed",
+                    "created": "2026-11-27T18:00:00Z",
+                    "expires": "2026-11-27T18:00:00Z",
+                }
+            ],
             "inputHash": "sha256:4689cf09034caa9c412d309751745eb5231efa9874a697d730279cb4c146303c",
         },
         "input": {"time": {}},
@@ -238,10 +277,12 @@ def test_a_zone_is_turned_into_utc() -> None:
 
 
 def test_names_of_a_later_version_are_ignored_and_missing_defaults_are_filled() -> None:
-    tree = json.loads(codec.encode_body(a_record(a_decision(denied=["image-user"]))))
+    tree = json.loads(codec.encode_body(a_record(a_decision(denied=["image-user"], undecided=["scan-required"]))))
     tree["request"]["later"] = tree["decision"]["later"] = tree["later"] = {"x": 1}
     del tree["decision"]["violations"][0]["docs"]
-    assert codec.decode_body(json.dumps(tree).encode()).decision.violations[0].docs == ""
+    del tree["decision"]["undecided"][0]["exception"], tree["decision"]["grants"]
+    read = codec.decode_body(json.dumps(tree).encode()).decision
+    assert (read.violations[0].docs, read.undecided[0].exception, read.grants) == ("", "", ())
 
 
 def _nested(depth: int) -> Any:

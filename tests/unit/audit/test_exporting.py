@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from fakes.decisions import decision, record, refused, undecided
+from fakes.decisions import GRANT, decision, let_in, record, refused, undecided
 from portcullis.audit.exporting import (
     EXPORT_COLUMNS,
     csv_line,
@@ -67,6 +67,14 @@ def test_what_a_policy_puts_into_details_is_written_whatever_it_is() -> None:
     (pinned, user) = refused().violations
     odd = replace(refused(), violations=(pinned, replace(user, details={"much": float("inf")})))
     assert json.loads(export_line(record(odd)))["result"]["violations"][1]["details"] == {"much": "inf"}
+
+
+def test_grants_are_exported_with_what_they_cover() -> None:
+    outage_alone = replace(let_in(), violations=())
+    (grant,) = export_json(record(outage_alone))["result"]["grants"]
+    assert (grant["name"], grant["reason"]) == ("payments-down", GRANT.reason)
+    cells = dict(zip(EXPORT_COLUMNS, export_row(record(outage_alone)), strict=True))
+    assert (cells["because"], cells["excepted_by"]) == ("break-glass", GRANT.id)
 
 
 def test_a_row_has_a_cell_for_each_column() -> None:

@@ -8,8 +8,9 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from fakes.decisions import DIGEST, VIOLATION, decision, judged, refused, undecided, unreadable
+from fakes.decisions import DIGEST, GRANT, VIOLATION, decision, judged, let_in, refused, undecided, unreadable
 from portcullis.cli.decisions import decisions_table, judged_json, summary, summary_text
+from portcullis.cli.sarif import sarif
 from portcullis.model.decision import Because, JudgedImage, UndecidedPolicy
 from portcullis.model.ruling import Mode
 
@@ -30,13 +31,13 @@ PROBLEM = {
 }
 VIOLATION_KEYS = [
     "policy", "mode", "severity", "container", "containerKind", "image", "digest", "platform", "field", "msg", "fix",
-    "docs", "details",
+    "docs", "details", "exception", "exceptedUntil",
 ]  # fmt: skip
 DECISION = {
     "type": "object",
     "required": [
         "source", "id", "kind", "namespace", "name", "verdict", "code", "because", "violations", "undecided",
-        "problems", "warnings", "images", "policyRevision", "elapsedMs",
+        "problems", "warnings", "images", "grants", "policyRevision", "elapsedMs",
     ],
     "properties": {
         "verdict": {"enum": ["admitted", "refused", "undecided"]},
@@ -44,7 +45,7 @@ DECISION = {
         "violations": {"items": {"required": VIOLATION_KEYS, "properties": {"mode": MODE}}},
         "undecided": {
             "items": {
-                "required": ["policy", "mode", "problems"],
+                "required": ["policy", "mode", "problems", "exception", "exceptedUntil"],
                 "properties": {"policy": TEXT, "mode": MODE, "problems": {"items": PROBLEM}},
             }
         },
@@ -63,7 +64,9 @@ def table(*ones: object, width: int = 100) -> str:
 
 
 @pytest.mark.parametrize(
-    "one", [judged(decision()), judged(refused()), judged(undecided()), unreadable()], ids=lambda one: one.verdict
+    "one",
+    [judged(decision()), judged(refused()), judged(undecided()), judged(let_in()), unreadable()],
+    ids=lambda one: one.verdict,
 )
 def test_every_element_of_a_decision_list_has_the_documented_shape(one: object) -> None:
     tree = json.loads(json.dumps(judged_json(one)))  # type: ignore[arg-type]
@@ -138,6 +141,41 @@ def test_the_table_tells_outages_from_violations() -> None:
 def test_the_table_names_what_was_not_asked() -> None:
     skipped = (UndecidedPolicy("scan-required", Mode.DENY, ()),)
     assert "scan-required" in table(judged(replace(refused(), undecided=skipped)))
+
+
+def test_what_a_grant_let_through_is_shown_with_its_id_and_its_end() -> None:
+    made = let_in()
+    tree = judged_json(judged(made))
+    covered = {"exception": "break-glass:shop/payments-down", "exceptedUntil": "2026-11-24T15:00:00Z"}
+    assert tree["because"] == "break-glass"
+    assert covered.items() <= tree["violations"][0].items()
+    assert covered.items() <= tree["undecided"][0].items()
+    assert tree["grants"] == [
+        {
+            "id": "break-glass:shop/payments-down",
+            "namespace": "shop",
+            "name": "payments-down",
+            "uid": "u-9",
+            "policies": ["*"],
+            "images": ["registry.example/acme/**"],
+            "digests": [],
+            "coversProblems": True,
+            "reason": GRANT.reason,
+            "created": "2026-11-24T12:00:00Z",
+            "expires": "2026-11-24T15:00:00Z",
+        }
+    ]
+    shown = " ".join(table(judged(made), width=220).split())
+    assert "✓ admitted" in shown
+    assert "break-glass" in shown
+    assert shown.count("excepted by break-glass:shop/payments-down until 2026-11-24T15:00Z") == 2
+    assert "not evaluated without it: scan-required" in shown
+
+
+def test_in_sarif_it_is_suppressed() -> None:
+    run = sarif([judged(let_in()), judged(refused())], ())["runs"][0]
+    says = [one.get("suppressions", [{}])[0].get("justification", "") for one in run["results"]]
+    assert says == ["break-glass:shop/payments-down", "break-glass:shop/payments-down", "", ""]
 
 
 def test_unchanged_is_shown() -> None:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from fakes import decisions
 from portcullis.cli.explain import stored_bundle
+from portcullis.cli.explainview import covered_json, covered_text
 from portcullis.cli.main import app
 from portcullis.cli.manifests import Manifest, find_files, read_manifests
 from portcullis.cli.requests import local_user, request_of
@@ -147,6 +148,29 @@ def test_a_recorded_decision_under_its_own_policies_and_under_a_draft(folder: Pa
     draft = run(decision, *config, "--policies", str(folder / "draft"), "--policy", "draft")
     assert 'container "web": is a shell' in draft.stdout
     assert run("0123456", *config).exit_code == 2
+
+
+def test_what_is_covered_is_said_before_what_refuses(folder: Path) -> None:
+    config = folder / "portcullis.yaml"
+    config.write_text(
+        config.read_text()
+        + "exceptions:\n  - {id: EX-12, policies: [not-shell], match: {namespaces: [shop]}, reason: soon, owner: dana, "
+        "expires: 2199-01-31T00:00:00Z}\n"
+    )
+    arguments = (str(folder / "pod.yaml"), "--config", str(config))
+    lines = run(*arguments).stdout.splitlines()
+    assert lines[:3] == ["Pod shop/tools is admitted", "", "not-shell is covered by EX-12 until 2199-01-31T00:00Z"]
+    assert "not-shell refuses:" in lines
+    (item,) = json.loads(run(*arguments, "-o", "json").stdout)["items"]
+    assert item["because"] == "exception"
+    assert item["covered"] == [{"policy": "not-shell", "exception": "EX-12", "exceptedUntil": "2199-01-31T00:00:00Z"}]
+
+
+def test_by_a_grant_both_violations_and_outages() -> None:
+    shown = covered_text(decisions.let_in()).plain.splitlines()
+    by = "is covered by break-glass:shop/payments-down until 2026-11-24T15:00Z"
+    assert shown == [f"image-user {by}", f"scan-required {by}"]
+    assert [one["policy"] for one in covered_json(decisions.let_in())] == ["image-user", "scan-required"]
 
 
 def test_policies_that_are_not_recorded_or_none() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console, RenderableType
 
-from fakes.decisions import VIOLATION, decision, record, refused, undecided
+from fakes.decisions import VIOLATION, decision, let_in, record, refused, undecided
 from portcullis.cli.records import reasons_text, record_view, records_table
 from portcullis.model.decision import Because, Decision, Verdict
 from portcullis.model.request import Caller
@@ -92,6 +92,17 @@ def test_the_account_tells_who_asked_what_and_why_it_was_answered_so() -> None:
         "registry 8.0",
     ):
         assert words in text
+
+
+def test_the_account_of_break_glass_says_which_grant_until_when_and_why() -> None:
+    text = " ".join(shown(record_view(record(let_in()))).split())
+    for words in (
+        "✓ admitted",
+        "200, break-glass, after",
+        "Break-glass break-glass:shop/payments-down until 2026-11-24T15:00Z the scanner is down",
+    ):
+        assert words in text
+    assert "Break-glass" not in shown(record_view(record()))
 
 
 def test_the_account_says_when_the_sender_was_not_known() -> None:

@@ -5,19 +5,30 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 
 from fakes.apiserver import ApiServer, api_server
 from portcullis.cluster.breakglass import BREAK_GLASSES, Invalid, WatchedGrants, grant_of
 from portcullis.limits import DEFAULT_LIMITS, Limits
-from portcullis.model.grant import MOST_DIGESTS, MOST_IMAGES, MOST_POLICIES, Grant
+from portcullis.model.grant import (
+    IMAGE_CHARS,
+    MOST_DIGESTS,
+    MOST_IMAGES,
+    MOST_POLICIES,
+    POLICY_CHARS,
+    REASON_CHARS,
+    Grant,
+)
 from portcullis.times import rfc3339
 
 pytestmark = pytest.mark.anyio
 
+DEFINITION = Path(__file__).parents[3] / "charts/portcullis/templates/customresourcedefinition.yaml"
 NOW = datetime(2026, 11, 27, 18, 0, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
 METADATA = {"namespace": "shop", "name": "down", "uid": "u-1", "creationTimestamp": "2026-11-27T17:00:00Z"}
@@ -92,8 +103,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a policy that is no text": (break_glass(policies=[1]), "spec.policies: a list of texts"),
     "a policy that is no name": (break_glass(policies=["a b"]), 'spec.policies: "a b" is no name'),
     "too many policies": (break_glass(policies=["a"] * (MOST_POLICIES + 1)), "spec.policies: 65 entries; 64 at most"),
-    "too many images": (break_glass(images=["**"] * (MOST_IMAGES + 1)), "spec.images: 17 entries; 16 at most"),
-    "too many digests": (break_glass(digests=[DIGEST] * (MOST_DIGESTS + 1)), "spec.digests: 17 entries; 16 at most"),
+    "too many images": (break_glass(images=["**"] * (MOST_IMAGES + 1)), "spec.images: 65 entries; 64 at most"),
+    "too many digests": (break_glass(digests=[DIGEST] * (MOST_DIGESTS + 1)), "spec.digests: 65 entries; 64 at most"),
     "half of a segment": (break_glass(images=["registry.example/acme*"]), "spec.images: the image pattern"),
     "a pattern with a tag": (break_glass(images=["registry.example/acme/web:1"]), "spec.images: the image pattern"),
     "a long pattern": (break_glass(images=["registry.example/" + "a" * 600]), "spec.images: a pattern has more"),
@@ -115,6 +126,20 @@ def test_what_is_wrong_grants_nothing_and_says_where(found: Any, why: str) -> No
     assert isinstance(read, Invalid)
     assert read.why.startswith(why)
     assert len(read.why) < 400
+
+
+def test_the_definition_of_the_chart_has_the_same_bounds() -> None:
+    lines = DEFINITION.read_text(encoding="utf-8").splitlines()
+    tree = yaml.safe_load("\n".join(line for line in lines if "{{" not in line))
+    spec = tree["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    fields = spec["properties"]
+    assert set(fields) == set(SPEC)
+    assert spec["required"] == ["policies", "reason", "expires"]
+    bounds = {name: (one.get("maxItems"), one.get("items", {}).get("maxLength")) for name, one in fields.items()}
+    assert bounds["policies"] == (MOST_POLICIES, POLICY_CHARS)
+    assert bounds["images"] == (MOST_IMAGES, IMAGE_CHARS)
+    assert bounds["digests"][0] == MOST_DIGESTS
+    assert (fields["reason"]["minLength"], fields["reason"]["maxLength"]) == REASON_CHARS
 
 
 class Now:

@@ -12,7 +12,7 @@ from kubernetes.aio.client import ApiClient
 from fakes.decisions import VIOLATION, WARNED
 from fakes.reported import failing, rejudged
 from fakes.reportserver import OPEN_REPORTS, POLICY_REPORTS, ReportServer, place, report_server
-from portcullis.cluster.reports import DISCOVERY_SECONDS, PolicyReports, policy_reports
+from portcullis.cluster.reports import DISCOVERY_SECONDS, PolicyReports
 from portcullis.errors import ClusterError
 from portcullis.limits import Limits
 from portcullis.model.running import Rejudged
@@ -306,10 +306,3 @@ async def test_writes_are_paced(served: tuple[ReportServer, ApiClient]) -> None:
     await reports.publish("shop", failing(3), NOON)
     assert len(server.writes) == 3
     assert asyncio.get_running_loop().time() - began >= 0.14
-
-
-async def test_outside_of_a_pod_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(ClusterError, match=r"cluster\.recheck\.reports needs a pod"):
-        async with policy_reports(Limits()):
-            pass

@@ -238,3 +238,50 @@ async def test_one_namespace_alone(served: tuple[ApiServer, ApiClient]) -> None:
     (web,) = await groups(client, namespace="shop")
     assert (web.owner.kind, web.owner.name) == ("ReplicaSet", "rs")
     assert {request.path.split("/")[-3:-1][0] for request in server.asked} == {"namespaces"}
+
+
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+
+
+def webhook(name: str, operator: str, *namespaces: str) -> JSON:
+    chosen = {"key": "kubernetes.io/metadata.name", "operator": operator, "values": list(namespaces)}
+    return {
+        "name": name,
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "clientConfig": {"url": "https://gate.example/validate"},
+        "namespaceSelector": {"matchExpressions": [chosen]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("webhooks", "judged"),
+    [
+        ([webhook("gate.portcullis.dev", "NotIn", "kube-system", "bank")], {"shop", "farm"}),
+        ([webhook("gate.portcullis.dev", "In", "shop")], {"shop"}),
+        ([webhook("gate.portcullis.dev", "In", "shop"), webhook("more.example", "In", "farm")], {"shop", "farm"}),
+        (
+            [webhook("gate.portcullis.dev", "NotIn", "shop", "bank"), webhook("more.example", "NotIn", "shop", "farm")],
+            {"kube-system", "farm", "bank"},
+        ),
+        (
+            [webhook("gate.portcullis.dev", "NotIn", "kube-system"), webhook("policies.portcullis.dev", "In", "x")],
+            {"shop", "farm", "bank"},
+        ),
+    ],
+)
+async def test_what_the_webhook_is_not_called_for_is_left_out(
+    served: tuple[ApiServer, ApiClient], webhooks: list[JSON], judged: set[str]
+) -> None:
+    server, client = served
+    server.put(WEBHOOKS, "portcullis", webhooks=webhooks)
+    put(server, *(running_pod(f"in-{name}", namespace=name) for name in ("shop", "farm", "bank", "kube-system")))
+    assert {one.owner.namespace for one in await groups(client, webhook="portcullis")} == judged
+
+
+async def test_without_its_webhook_nothing_is_judged(served: tuple[ApiServer, ApiClient]) -> None:
+    server, client = served
+    server.objects[WEBHOOKS] = {}
+    put(server, running_pod("web"))
+    with pytest.raises(ClusterError, match="there is no ValidatingWebhookConfiguration portcullis"):
+        await groups(client, webhook="portcullis")

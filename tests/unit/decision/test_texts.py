@@ -2,11 +2,13 @@
 
 import dataclasses
 from datetime import UTC, datetime
+from typing import Any
 
 from portcullis.decision import texts
 from portcullis.decision.verdict import conclude
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.decision import JudgedImage, Problem, Stage, UndecidedPolicy, Violation
+from portcullis.model.grant import Grant
 from portcullis.model.ruling import Mode
 
 ROOT = Violation(
@@ -115,6 +117,48 @@ def test_warnings_fit_what_the_api_server_shows() -> None:
 def test_a_warning_names_what_could_not_be_had() -> None:
     (line,) = texts.warnings([], [UndecidedPolicy("scan-required", Mode.WARN, (DOWN,))], [], DEFAULT_LIMITS)
     assert line.startswith("[registry-unreachable] image a/b: registry.example: no answer.")
+
+
+GRANT = Grant(
+    namespace="shop",
+    name="down",
+    uid="u-1",
+    policies=("*",),
+    images=(),
+    digests=(),
+    covers_problems=True,
+    reason="payments must go out",
+    created=datetime(2026, 11, 24, 12, 0, tzinfo=UTC),
+    expires=datetime(2026, 11, 24, 15, 0, tzinfo=UTC),
+)
+COVERED: dict[str, Any] = {"exception": GRANT.id, "excepted_until": GRANT.expires}
+
+
+def test_what_a_grant_lets_through_is_told_with_its_end_and_its_reason() -> None:
+    covered = dataclasses.replace(ROOT, **COVERED)
+    waiting = [UndecidedPolicy(name, Mode.DENY, (DOWN,), **COVERED) for name in ("scan-required", "image-age")]
+    quiet = dataclasses.replace(covered, mode=Mode.AUDIT)
+    first, second, third = texts.warnings([covered, quiet], waiting, [], DEFAULT_LIMITS, [GRANT])
+    assert first == (
+        "[break-glass] shop/down until 2026-11-24T15:00Z: lets 1 violation and 2 policies that could not be evaluated "
+        "pass. payments must go out."
+    )
+    assert second.startswith("[image-user] excepted by break-glass:shop/down until 2026-11-24T15:00Z: container")
+    assert third == (
+        "[registry-unreachable] image a/b: registry.example: no answer. Not evaluated without it: scan-required, "
+        "image-age. Covered by break-glass:shop/down."
+    )
+    assert texts.warnings([quiet], [], [], DEFAULT_LIMITS, [GRANT]) == ()
+
+
+def test_what_a_grant_covers_is_not_in_the_refusal() -> None:
+    covered = UndecidedPolicy("scan-required", Mode.DENY, (DOWN,), **COVERED)
+    assert message([], [covered]) == []
+    lines = message([], [covered, UndecidedPolicy("image-age", Mode.DENY, (DOWN,))])
+    assert lines[1].endswith("Not evaluated without it: image-age.")
+    lines = message([ROOT, dataclasses.replace(ROOT, policy="image-shell", **COVERED)], [covered])
+    assert lines[0] == "1 policy refuses Deployment shop/checkout:"
+    assert len(lines) == 3
 
 
 def test_old_answers_of_a_registry_are_told_first() -> None:

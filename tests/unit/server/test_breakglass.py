@@ -18,6 +18,7 @@ from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.record import AuditRecord, RecordFilter
 from portcullis.model.request import Caller
 from portcullis.model.ruling import CompiledBundle, Mode, Need, PolicyInfo
+from portcullis.rejudging import NO_WORKLOAD, Inexact, begin
 from portcullis.server.breakglass import BreakGlassHandler
 from portcullis.server.clock import SystemClock
 from portcullis.server.recording import Recorder
@@ -131,6 +132,15 @@ async def test_who_ends_a_grant_is_recorded() -> None:
     assert record.operation == "DELETE"
     assert record.decision.message.startswith("break-glass:shop/web is deleted. Until ")
     assert REASON in record.decision.message
+
+
+@pytest.mark.parametrize("hours", [2, 25])
+async def test_no_replay_takes_it_for_a_workload(hours: float) -> None:
+    """Whether it was granted or refused."""
+    bench = Bench()
+    await bench.asked(grant(hours=hours))
+    compiled = CompiledBundle("sha256:p", POLICIES)
+    assert begin(bench.record(), Standing(compiled), compiled, DEFAULT_LIMITS) == Inexact(NO_WORKLOAD)
 
 
 async def test_a_secret_in_a_reason_is_not_kept() -> None:

@@ -48,6 +48,18 @@ async def test_what_all_replicas_share_is_shown_only() -> None:
     assert b"[!]audit degraded: the store is down\n" in answered.body
 
 
+@pytest.mark.parametrize(
+    ("needed", "status", "line"), [(True, 503, b"[-]opa failed"), (False, 200, b"[!]opa degraded")]
+)
+async def test_what_is_not_needed_just_now_is_shown_only(needed: bool, status: int, line: bytes) -> None:
+    async def down() -> str:
+        return "it is down"
+
+    answered = await get([Check("opa", down, needed=lambda: needed)], "/readyz", b"verbose")
+    assert answered.status == status
+    assert line + b": it is down\n" in answered.body
+
+
 async def test_a_check_that_fails_or_hangs_is_a_problem() -> None:
     async def raises() -> str:
         raise RuntimeError("s3cret")

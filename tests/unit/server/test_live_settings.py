@@ -62,6 +62,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"policies": {"bundles": [{**HTTPS, "name": "../x"}]}}, "name"),
     ({"policies": {"configMaps": {"namespaces": ["*"]}}}, "namespaces"),
     ({"cluster": {"inventory": [{"resource": "services"}]}}, "inventory needs webhook"),
+    ({"cluster": {"mutation": {"webhook": "portcullis"}}}, "mutation needs webhook"),
+    ({"cluster": {"webhook": {"name": "a"}, "mutation": {"webhook": "A B"}}}, "webhook"),
     ({"cluster": {**HOOK, "inventory": [{"resource": "secrets"}]}}, "Secrets are never watched"),
     ({"cluster": {**HOOK, "inventory": [{"resource": "*"}]}}, "resource"),
 ]

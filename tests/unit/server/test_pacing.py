@@ -80,7 +80,8 @@ async def test_one_that_is_slower_than_the_bound_stays_as_slow_as_it_was_asked_t
 
 async def test_courtesy_ends_when_nobody_waits_any_more(clock: SleepingClock) -> None:
     ends = clock.seconds + 1
-    one = Courtesy(lambda: int(clock.seconds < ends), most_seconds=60, clock=clock)
+    one = Courtesy(most_seconds=60, clock=clock)
+    one.waiting = lambda: int(clock.seconds < ends)
     await one.wait()
     assert one.seconds == pytest.approx(1.0, abs=pacing.POLL_SECONDS)
     await one.wait()
@@ -88,7 +89,8 @@ async def test_courtesy_ends_when_nobody_waits_any_more(clock: SleepingClock) ->
 
 
 async def test_courtesy_has_a_bound(clock: SleepingClock) -> None:
-    one = Courtesy(lambda: 1, most_seconds=2, clock=clock)
+    one = Courtesy(most_seconds=2, clock=clock)
+    one.waiting = lambda: 1
     await one.wait()
     await one.wait()
     assert one.seconds == pytest.approx(4.0, abs=3 * pacing.POLL_SECONDS)

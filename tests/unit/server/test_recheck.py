@@ -11,6 +11,8 @@ from fakes.leases import MemoryLease
 from fakes.rounds import Judging, Reports, Running, group, result_of
 from portcullis.audit.findings import SqlFindings
 from portcullis.audit.sql import SqlRecords
+from portcullis.cluster.recheckparts import recheck_parts
+from portcullis.errors import ClusterError
 from portcullis.limits import Limits
 from portcullis.model.running import Condition
 from portcullis.server.clock import SystemClock
@@ -23,7 +25,7 @@ from portcullis.server.telemetry import Metrics
 pytestmark = pytest.mark.anyio
 
 LIMITS = Limits(append_seconds=30.0, store_seconds=30.0, read_seconds=20.0, recheck_again_seconds=0.0)
-SECTION = RecheckSection.model_validate({"lease": "gate-recheck", "leaseSeconds": 3, "workloadsPerSecond": 1000})
+SECTION = RecheckSection.model_validate({"lease": "gate-recheck", "leaseSeconds": 5, "workloadsPerSecond": 1000})
 
 
 @dataclass
@@ -47,7 +49,6 @@ class Gate:
             images=Pace(1000, slowest_seconds=1, clock=clock),
             findings=self.findings,
             reporter=self.reports,
-            waiting=lambda: 0,
             replica="gate-0",
             clock=clock,
             limits=LIMITS,
@@ -65,7 +66,7 @@ class Gate:
             await asyncio.gather(task, return_exceptions=True)
 
     async def said(self) -> str:
-        return (await examine([self.recheck.check()])).lines[0]
+        return (await examine(self.recheck.checks())).lines[0]
 
     def shown(self, name: str) -> dict[str, float]:
         """The series of a metric by what is in their braces."""
@@ -135,7 +136,7 @@ async def test_it_is_degraded_and_never_decisive_where_rounds_fail(findings: Sql
         async with asyncio.timeout(20):
             while not gate.recheck.rounds.problem:
                 await asyncio.sleep(0.005)
-        report = await examine([gate.recheck.check()])
+        report = await examine(gate.recheck.checks())
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -150,6 +151,15 @@ async def test_a_replica_that_waits_says_who_does_it(findings: SqlFindings) -> N
     await gate.until(lambda: gate.lease.looks)
     assert await gate.said() == "[+]recheck ok: done by them"
     assert (gate.shown("leader"), gate.running.read) == ({"": 0}, 0)
+
+
+async def test_outside_of_a_pod_it_says_what_is_missing() -> None:
+    opened = recheck_parts(
+        "gate-recheck", webhook="gate", holder="gate-0", lasts=30, reports=True, clock=SystemClock(), limits=LIMITS
+    )
+    with pytest.raises(ClusterError, match=r"cluster\.recheck needs a pod with its service account mounted"):
+        async with opened:
+            raise AssertionError
 
 
 async def test_the_age_of_the_newest_round_is_told_also_before_the_first(findings: SqlFindings) -> None:

@@ -11,7 +11,7 @@ from portcullis.cluster.reports import PolicyReports
 from portcullis.errors import ClusterError
 from portcullis.limits import Limits
 from portcullis.server.health import examine
-from portcullis.server.reporting import observe_reports, reports_check
+from portcullis.server.reporting import Reporting
 from portcullis.server.telemetry import Metrics
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ NAMES = ("PolicyReport of wgpolicyk8s.io/v1alpha2", "Report of openreports.io/v1
 
 
 async def said(reports: PolicyReports, *, leads: bool = True) -> str:
-    (line,) = (await examine([reports_check(reports, lambda: leads)])).lines
+    (line,) = (await examine([Reporting(reports, lambda: leads).check()])).lines
     return line
 
 
@@ -51,7 +51,7 @@ async def test_what_is_not_written_or_has_no_room_is_shown_and_counted() -> None
         bounds = Limits(report_writes_per_second=1e6, report_page_results=2, report_pages=1)
         reports = PolicyReports(client=client, limits=bounds)
         leads, metrics = [True], Metrics()
-        observe_reports(reports, lambda: leads[0], metrics)
+        Reporting(reports, lambda: leads[0]).observe(metrics)
         await reports.publish("shop", failing(5), NOON)
         assert await said(reports) == "[!]reports degraded: 4 results of one namespace have no room in them"
         page = metrics.page().decode()

@@ -93,7 +93,8 @@ def made(
     reports: Reports | None = None,
 ) -> Made:
     clock = SystemClock()
-    courtesy = Courtesy(waiting, most_seconds=limits.recheck_courtesy_seconds, clock=clock)
+    courtesy = Courtesy(most_seconds=limits.recheck_courtesy_seconds, clock=clock)
+    courtesy.waiting = waiting
     images = Pace(1000, slowest_seconds=limits.recheck_slowest_seconds, clock=clock)
     reporter = reports or Reports()
     publishing = Publishing(
@@ -399,7 +400,7 @@ async def test_without_reports_nothing_is_asked(store: Away) -> None:
     one = made(store, Running([group("web")]), Judging())
     ended = await one.rounds.round()
     clock = SystemClock()
-    courtesy = Courtesy(lambda: 0, most_seconds=1, clock=clock)
+    courtesy = Courtesy(most_seconds=1, clock=clock)
     publishing = Publishing(
         findings=store, reporter=None, namespaces_per_second=1, courtesy=courtesy, clock=clock, limits=LIMITS
     )

@@ -55,6 +55,18 @@ def test_violations_of_what_does_not_flip() -> None:
     assert tally.more == tally.less == {("image-pinned", Mode.WARN): 1}
 
 
+def test_what_only_a_grant_lets_in_is_brought_about_by_what_nothing_covers() -> None:
+    granted = dataclasses.replace(WAITING[0], exception="break-glass:shop/down")
+    let_in, blocked = decision(undecided=(granted,)), waiting()
+    tally = Tally()
+    tally.take(record(let_in), let_in)
+    assert tally.otherwise == 0
+    tally.take(record(let_in), blocked)
+    assert (tally.otherwise, tally.listed[0].policies) == (1, (granted.policy,))
+    tally.take(record(refused(PINNED)), dataclasses.replace(let_in, violations=(WARNED,)))
+    assert tally.listed[1].policies == ("image-pinned",)
+
+
 def test_what_cannot_be_judged_again_is_counted_apart() -> None:
     tally = Tally()
     for number in range(EXAMPLES + 2):

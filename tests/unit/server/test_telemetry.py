@@ -9,7 +9,7 @@ import structlog
 
 from fakes.records import a_decision
 from portcullis.measuring import Durations
-from portcullis.model.decision import Problem, Stage, Verdict
+from portcullis.model.decision import Because, Problem, Stage, Verdict
 from portcullis.server.telemetry import ANOTHER_REFUSES, LOGGED_CHARS, SERIES, Metrics, configure_logging
 
 
@@ -63,6 +63,22 @@ def test_a_flood_of_names_makes_no_flood_of_series() -> None:
         assert found[-1].endswith(f" {2.0 * SERIES}"), name
         assert found[-1].count('"other"') == len(others), name
     assert len(series) < 2 * 3 * SERIES + 500  # with the time at which each began
+
+
+def test_grants_have_names_of_anybody_and_make_one_series() -> None:
+    metrics = Metrics()
+    made = a_decision(denied=["image-user"])
+    (violation,) = made.violations
+    for name in ("EX-1", *(f"break-glass:shop/{number}" for number in range(50))):
+        covered = replace(violation, exception=name)
+        metrics.decided(replace(made, because=Because.BREAK_GLASS, violations=(covered,)))
+    value = metrics.registry.get_sample_value
+    for exception, count in (("EX-1", 1), ("break-glass", 50)):
+        labels = {"policy": "image-user", "exception": exception}
+        assert value("portcullis_violations_excepted_total", labels) == count
+    decided = {"verdict": "admitted", "code": "200", "because": "break-glass"}
+    assert value("portcullis_decisions_total", decided) == 51
+    assert "shop" not in metrics.page().decode()
 
 
 def test_a_policy_that_is_not_evaluated_is_counted_with_the_reason() -> None:

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from fakes.apiserver import api_server
+from portcullis.audit.redact import Redactor
+from portcullis.cluster.breakglass import BREAK_GLASSES, WatchedGrants
 from portcullis.cluster.inventory import WatchedKind
 from portcullis.cluster.pullsecrets import PullSecretPlace, WatchedPullSecrets
 from portcullis.cluster.resources import Resource
@@ -20,6 +24,7 @@ from portcullis.policy.inventory import Inventory
 from portcullis.server.live.watching import Watching
 from portcullis.server.settings import load_settings
 from portcullis.server.telemetry import Metrics
+from portcullis.times import rfc3339
 
 pytestmark = pytest.mark.anyio
 PATH = "/api/v1/services"
@@ -111,6 +116,60 @@ async def test_watches_of_one_resource_make_one_series_and_problems_are_few() ->
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+NOW = datetime(2026, 11, 27, 18, 0, tzinfo=UTC)
+
+
+async def test_grants_are_those_in_force_and_the_rest_is_said() -> None:
+    instant = [NOW]
+    limits = replace(DEFAULT_LIMITS, grants_per_namespace=2)
+    async with api_server() as (server, client):
+        grants = WatchedGrants(client=client, limits=limits, now=lambda: instant[0], stale_seconds=0.5)
+        watching = Watching(text=Redactor().text)
+        assert (watching.grants("shop").all, watching.grants_now(), watching.grants_check()) == ((), (), None)
+        watching.attach(Watched(None, None, (), (grants.watch,), grants=grants))
+        check, metrics = watching.grants_check(), Metrics()
+        watching.observe(metrics)
+        assert check is not None
+        assert not check.decisive
+        assert await check.probe() == "no grant counts: not listed yet"
+        assert watching.grants("shop").all == ()
+
+        def put(namespace: str, name: str, reason: str = "payments must go out") -> None:
+            metadata = {"namespace": namespace, "creationTimestamp": rfc3339(NOW)}
+            spec = {"policies": ["*"], "reason": reason, "expires": rfc3339(NOW + timedelta(hours=1))}
+            server.put(BREAK_GLASSES.path, name, metadata=metadata, spec=spec)
+
+        put("shop", "a")
+        put("shop", "wrong", "no")
+        for name in "xyz":
+            put("busy", name)
+        task = asyncio.create_task(grants.watch.run())
+        await until(lambda: server.watches)
+        assert [one.id for one in watching.grants_now()] == ["break-glass:shop/a"]
+        assert watching.grants("busy").all == ()
+        assert watching.grants("shop") is watching.grants("shop")  # its patterns are read once
+        assert check.remark() == "1 in force"
+        assert await check.probe() == (
+            "busy has more grants than grantsPerNamespace; "
+            "shop/wrong grants nothing: spec.reason: a text of 10 to 500 characters is expected"
+        )
+        page = metrics.page().decode()
+        assert "portcullis_grants_in_force 1.0" in page
+        assert "portcullis_grants_invalid 1.0" in page
+        put("shop", "b", "the door opens with password=hunter2-correct-horse")
+        await until(lambda: len(watching.grants("shop").all) == 2)
+        assert "hunter2" not in f"{watching.grants('shop').all} {watching.grants_now()}"
+        instant[0] = NOW + timedelta(hours=1)
+        assert (watching.grants("shop").all, watching.grants_now()) == ((), [])
+        instant[0] = NOW
+        await until(lambda: grants.problem)
+        assert (watching.grants("shop").all, watching.grants_now()) == ((), [])
+        assert await check.probe() == "no grant counts: the API server was not heard of for 0 seconds"
+        assert "portcullis_grants_in_force 0.0" in metrics.page().decode()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.mark.parametrize(

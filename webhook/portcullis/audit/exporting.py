@@ -26,7 +26,7 @@ from portcullis.model.record import AuditRecord
 from portcullis.times import rfc3339
 
 _RESULT = frozenset(("verdict", "code", "because", "message", "warnings", "retryAfterSeconds")).union(
-    ("violations", "undecided", "problems", "images")
+    ("violations", "undecided", "problems", "images", "grants")
 )
 """Of the names of the stored decision, what the webhook answered and why."""
 
@@ -37,7 +37,7 @@ EXPORT_COLUMNS = (
     *("policy_revision", "config_revision", "webhook_version", "elapsed_ms", "request_uid", "input_hash", "sequence"),
 )
 """``refused_by``: policies whose violations refuse; ``not_enforced``: policies violated without that; ``excepted_by``:
-exceptions and grants that cover one; ``reasons``: reason codes of what could not be had. Several in one cell are
+exceptions and grants that cover something; ``reasons``: reason codes of what could not be had. Several in one cell are
 separated by "; "."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -97,7 +97,7 @@ def export_row(record: AuditRecord, *, input_hash: str = "") -> tuple[str, ...]:
         _joined(image.digest for image in decision.images),
         _joined(violation.policy for violation in violations if violation.refuses),
         _joined(violation.policy for violation in violations if not violation.refuses and not violation.exception),
-        _joined(violation.exception for violation in violations),
+        _joined(one.exception for one in decision.covered),
         _joined(problem.reason for problem in decision.problems),
         *(decision.message, _joined(decision.warnings)),
         *(decision.policy_revision, decision.config_revision, record.webhook_version),

@@ -1,5 +1,6 @@
 """Grants of a cluster as commands show them."""
 
+import math
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -92,7 +93,7 @@ def what_of(listed: Listed) -> "Text":
     if not grant.for_images:
         said.append("\neverything in the namespace", "dim")
     if grant.covers_problems:
-        said.append("\nand problems", "dim")
+        said.append("\nalso what cannot be judged", "dim")
     return said
 
 
@@ -114,9 +115,9 @@ def until_of(listed: Listed, now: datetime) -> "Text":
 
 
 def left_of(grant: Grant, now: datetime) -> str:
-    """``1 h 5 min``."""
-    minutes = int((grant.expires - now).total_seconds() // 60)
-    if minutes < 1:
+    """``1 h 5 min``, to the next minute."""
+    minutes = math.ceil((grant.expires - now).total_seconds() / 60)
+    if minutes <= 1:
         return "less than a minute"
     hours, minutes = divmod(minutes, 60)
     return " ".join([*([f"{hours} h"] if hours else []), *([f"{minutes} min"] if minutes or not hours else [])])

@@ -21,6 +21,7 @@ from portcullis.cli.lint import lint
 from portcullis.cli.pages import pages
 from portcullis.cli.replay import replay
 from portcullis.cli.report import report
+from portcullis.cli.scan import scan
 from portcullis.cli.schema import schema
 from portcullis.cli.serve import serve
 from portcullis.cli.testing.command import run_tests
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 _BEFORE: tuple[Callable[..., None], ...] = (serve, demo, check)
 _AFTER: tuple[Callable[..., None], ...] = (
-    *(lint, explain, replay, inspect, dockerfile, report, verify, attest, pages, health, schema, version),
+    *(scan, lint, explain, replay, inspect, dockerfile, report, verify, attest, pages, health, schema, version),
 )
 for command in _BEFORE:
     app.command()(command)

@@ -23,10 +23,12 @@ from portcullis.errors import ConfigError
 from portcullis.limits import Limits
 from portcullis.model.grant import (
     ANY_POLICY,
+    IMAGE_CHARS,
     LONGEST,
     MOST_DIGESTS,
     MOST_IMAGES,
     MOST_POLICIES,
+    POLICY_CHARS,
     REASON_CHARS,
     Grant,
 )
@@ -45,10 +47,9 @@ SILENCE_SECONDS: Final = 90.0
 
 log = structlog.get_logger(__name__)
 
-_POLICY: Final = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9._/]{0,319}")
+_POLICY: Final = re.compile(rf"[A-Za-z0-9_][-A-Za-z0-9._/]{{0,{POLICY_CHARS - 1}}}")
 """Of ours, of a foreign package, or of a constraint: its kind and its name (253 characters)."""
 _SHOWN_CHARS: Final = 80
-_IMAGE_CHARS: Final = 512
 _FIELDS: Final = frozenset({"policies", "images", "digests", "coversProblems", "reason", "expires"})
 
 
@@ -248,8 +249,8 @@ def _policies(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _images(patterns: tuple[str, ...]) -> tuple[str, ...]:
     for text in patterns:
-        if len(text) > _IMAGE_CHARS:
-            raise _Wrong(f"spec.images: a pattern has more than {_IMAGE_CHARS} characters")
+        if len(text) > IMAGE_CHARS:
+            raise _Wrong(f"spec.images: a pattern has more than {IMAGE_CHARS} characters")
         try:
             parse_pattern(text)
         except ConfigError as error:

@@ -54,6 +54,10 @@ class Configured:
     namespace: str
     where: str
 
+    def client(self) -> ApiClient:
+        """Asks it; to be closed."""
+        return ApiClient(self.configuration)
+
 
 async def configured(*, kubeconfig: Path | None = None, context: str = "", environ: Mapping[str, str]) -> Configured:
     """The API server that a person means who runs a command, as kubectl finds it: by ``kubeconfig``, else by the files

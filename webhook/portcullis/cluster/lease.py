@@ -13,16 +13,14 @@ be done twice.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
-from portcullis.cluster.client import FAULTS, REQUEST_SECONDS, bounded_json, in_cluster, reason_of
-from portcullis.cluster.keys import own_namespace
+from portcullis.cluster.client import FAULTS, REQUEST_SECONDS, bounded_json, reason_of
 from portcullis.cluster.resources import Resource, ask
 from portcullis.errors import ClusterError
 from portcullis.ports import Clock
@@ -170,18 +168,6 @@ class Lease:
         if isinstance(error, ApiException) and error.status == 404:
             return ClusterError(f"{what} is not there; make it (the chart does), the gate may only change it")
         return ClusterError(f"{what} cannot be {verb}: {reason_of(error, self._seconds)}")
-
-
-@asynccontextmanager
-async def lease(name: str, *, holder: str, clock: Clock, lasts: int) -> AsyncIterator[Lease]:
-    """The Lease of that name in the namespace of this pod, with its service account.
-
-    Raises:
-        ClusterError: this is no pod, or its service account is not mounted.
-    """
-    namespace = own_namespace(who=KEY)
-    async with ApiClient(in_cluster(KEY)) as client:
-        yield Lease(client=client, namespace=namespace, name=name, holder=holder, clock=clock, lasts=lasts)
 
 
 def _lease(found: Any) -> dict[str, Any]:

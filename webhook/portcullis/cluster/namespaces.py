@@ -68,21 +68,50 @@ class WatchedNamespaces:
         return tuple(name for _, name in self._watch.objects)
 
     async def _look(self, name: str) -> JSONObject:
-        try:
-            async with asyncio.timeout(self._seconds), self._looks:
-                self.asked += 1
-                path = f"{NAMESPACES.path}/{quote(name, safe='')}"
-                response = await ask(self._client, "GET", path, silence_seconds=self._seconds)
-                async with response:
-                    found = await bounded_json(response, _NAMESPACE_BYTES, "it")
-        except FAULTS as error:
-            if isinstance(error, ApiException) and error.status == 404:
-                raise ClusterError(f"there is no namespace {clean(name, 70)}") from None
-            reason = reason_of(error, self._seconds)
-            raise ClusterError(f"the namespace {clean(name, 70)} cannot be read: {reason}") from error
-        if not isinstance(found, dict) or found.get("kind") != "Namespace":
-            raise ClusterError(f"the namespace {clean(name, 70)} cannot be read: the API server answered none")
-        return namespace_facts(found)
+        self.asked += 1
+        return await look(self._client, name, self._seconds, self._looks)
+
+
+class AskedNamespaces:
+    """Implements the port Namespaces for a command: each namespace is asked for once.
+
+    Args:
+        client: of somebody who may get namespaces.
+    """
+
+    def __init__(self, *, client: ApiClient, seconds: float = REQUEST_SECONDS) -> None:
+        self._client = client
+        self._seconds = seconds
+        self._looks = asyncio.Semaphore(LOOKS)
+        self._known: dict[str, JSONObject] = {}
+
+    async def get(self, name: str) -> NamespaceFacts:
+        """See :class:`portcullis.ports.Namespaces`."""
+        if name not in self._known:
+            self._known[name] = await look(self._client, name, self._seconds, self._looks)
+        return _facts(name, self._known[name])
+
+
+async def look(client: ApiClient, name: str, seconds: float, places: asyncio.Semaphore) -> JSONObject:
+    """What is kept of a namespace that is asked for by name, in one of the places, within so many seconds.
+
+    Raises:
+        ClusterError: there is none, or it cannot be read.
+    """
+    try:
+        async with asyncio.timeout(seconds), places:
+            path = f"{NAMESPACES.path}/{quote(name, safe='')}"
+            response = await ask(client, "GET", path, silence_seconds=seconds)
+            async with response:
+                found = await bounded_json(response, _NAMESPACE_BYTES, "it")
+    except FAULTS as error:
+        if isinstance(error, ApiException) and error.status == 404:
+            raise ClusterError(f"there is no namespace {clean(name, 70)}") from None
+        reason = reason_of(error, seconds)
+        raise ClusterError(f"the namespace {clean(name, 70)} cannot be read: {reason}") from error
+    if not isinstance(found, dict) or found.get("kind") != "Namespace":
+        raise ClusterError(f"the namespace {clean(name, 70)} cannot be read: the API server answered none")
+    return namespace_facts(found)
 
 
 def _facts(name: str, kept: JSONObject) -> NamespaceFacts:

@@ -83,10 +83,13 @@ class Reach:
     exempt: frozenset[str] = frozenset()
     """Names of namespaces that are left out."""
 
+    def judges(self, namespace: str) -> bool:
+        """Whether it is called for what is in this namespace."""
+        return (self.only is None or namespace in self.only) and namespace not in self.exempt
+
     def closed_for(self, namespace: str) -> bool:
         """Whether nothing can be created in this namespace while nobody answers."""
-        within = self.only is None or namespace in self.only
-        return self.failure_policy != "Ignore" and within and namespace not in self.exempt
+        return self.failure_policy != "Ignore" and self.judges(namespace)
 
 
 @dataclass(frozen=True, slots=True)

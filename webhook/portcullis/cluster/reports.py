@@ -18,7 +18,6 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/ (discovery,
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -27,7 +26,7 @@ from urllib.parse import quote
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
-from portcullis.cluster.client import FAULTS, bounded_json, in_cluster, reason_of
+from portcullis.cluster.client import FAULTS, bounded_json, reason_of
 from portcullis.cluster.reportobjects import (
     APIS,
     LABEL,
@@ -58,8 +57,10 @@ DISCOVERY_SECONDS: Final = 60.0
 _CHUNK: Final = 2
 """Pages of one answer: more would be read for longer than an admission should wait. Any of them somebody may have made
 as large as the API server takes."""
+_NAMES_CHUNK: Final = 5
+"""The same of their metadata, which may be as large."""
 _CHUNK_BYTES: Final = 8 * 1024 * 1024
-_NAMES_CHUNK: Final = 500
+"""Five of the largest that the API server takes."""
 _ANSWER_BYTES: Final = 4 * 1024 * 1024
 _MERGE: Final = "application/merge-patch+json"
 _VERBS: Final = "list, create, patch, delete"
@@ -84,6 +85,9 @@ class PolicyReports:
     Args:
         seconds: for one request.
     """
+
+    kinds: Final = APIS
+    """All that there may be."""
 
     def __init__(
         self,
@@ -131,7 +135,7 @@ class PolicyReports:
                 told.pop(gone)
         try:
             for api in await self._apis():
-                async for page in self._listed(replace(api.resource, metadata_only=True), _NAMES_CHUNK, _ANSWER_BYTES):
+                async for page in self._listed(replace(api.resource, metadata_only=True), _NAMES_CHUNK):
                     if page.namespace not in kept:
                         await self._delete(api.resource, page)
         except (*FAULTS, _Changed) as error:
@@ -158,7 +162,7 @@ class PolicyReports:
     async def _replace(self, wanted: Wanted) -> None:
         """Makes the pages of one kind in one namespace what they are to be."""
         resource = replace(wanted.api.resource, namespace=wanted.namespace)
-        found = {page.number: page async for page in self._listed(resource, _CHUNK, _CHUNK_BYTES)}
+        found = {page.number: page async for page in self._listed(resource, _CHUNK)}
         old = {number: [traits for traits, _ in page.results] for number, page in found.items()}
         division = await asyncio.to_thread(
             divide, wanted.results, old, namespace=wanted.namespace, limits=self._limits, taken=wanted.taken
@@ -256,7 +260,7 @@ class PolicyReports:
         names = [one.get("name") for one in resources or [] if isinstance(one, dict)]
         return api.resource.plural in names
 
-    async def _listed(self, resource: Resource, chunk: int, limit: int) -> AsyncIterator[Page]:
+    async def _listed(self, resource: Resource, chunk: int) -> AsyncIterator[Page]:
         """Our own objects, in one namespace or in all."""
         query: dict[str, str | int] = {"labelSelector": "=".join(LABEL), "limit": chunk}
         accept = resource.accept(listed=True)
@@ -266,7 +270,7 @@ class PolicyReports:
                     self._client, "GET", resource.path, query=query, accept=accept, silence_seconds=self._seconds
                 )
                 async with response:
-                    found = await bounded_json(response, limit, "a list of reports")
+                    found = await bounded_json(response, _CHUNK_BYTES, "a list of reports")
             pages, following = await asyncio.to_thread(pages_of, found, self._limits.report_page_results)
             for page in pages:
                 yield page
@@ -290,14 +294,3 @@ def _expect(wanted: int, status: int, said: bytes) -> None:
         error = ApiException(status=status)
         error.body = said.decode(errors="replace")
         raise error
-
-
-@asynccontextmanager
-async def policy_reports(limits: Limits) -> AsyncIterator[PolicyReports]:
-    """Those of the cluster that this program is a pod of.
-
-    Raises:
-        ClusterError: this is no pod, or its service account is not mounted.
-    """
-    async with ApiClient(in_cluster("cluster.recheck.reports")) as client:
-        yield PolicyReports(client=client, limits=limits)

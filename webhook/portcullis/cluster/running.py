@@ -14,17 +14,18 @@ they have some MiB, and reviews are answered meanwhile.
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import aiohttp
 import msgspec
-from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client import AdmissionregistrationV1Api, ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
 from portcullis.cluster.client import FAULTS, STATUS_BYTES, reason_of
 from portcullis.cluster.podlikeness import controller_of, creation, images_of, likeness, part
+from portcullis.cluster.registration import Reach, WebhookConfigurations
 from portcullis.cluster.resources import Resource, ask
 from portcullis.errors import ClusterError
 from portcullis.limits import Limits
@@ -84,17 +85,33 @@ class RunningWorkloads:
         client: of somebody who may list pods, and the metadata of ReplicaSets and Jobs.
         limits: ``running_workloads``, ``running_bytes``.
         exempt: namespaces whose pods are left out.
-        namespace: the only one that is looked at; "": all of them.
+        webhook: a ValidatingWebhookConfiguration; namespaces that none of its webhooks is called for are left out too.
+        namespace: the only one that is looked at, exempt or not; "": all of them.
     """
 
-    def __init__(self, *, client: ApiClient, limits: Limits, exempt: Collection[str] = (), namespace: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        client: ApiClient,
+        limits: Limits,
+        exempt: Collection[str] = (),
+        webhook: str = "",
+        namespace: str = "",
+    ) -> None:
         self._client = client
         self._limits = limits
-        self._exempt = frozenset(exempt)
+        self._named = frozenset(exempt)
+        self._webhook = webhook
         self._namespace = namespace
+        self._reaches: Sequence[Reach] = ()
+        self.exempt: frozenset[str] = frozenset()
+        """Namespaces that are left out, by name, as of the last look."""
+        self.count = 0
+        """How many groups there are, from the first one on."""
 
     async def groups(self) -> AsyncIterator[RunningPods]:
         """See :class:`portcullis.ports.Workloads`. The first one is given when everything is listed."""
+        await self._look_around()
         listed = await self._listed()
         owners = await self._owners({one.maker for one in listed})
         merged: dict[tuple[ObjectRef, bytes], _Group] = {}
@@ -103,8 +120,28 @@ class RunningWorkloads:
             known = merged.get(place)
             merged[place] = one if known is None else known.with_those_of(one)
         listed.clear()
+        self.count = len(merged)
         for owner, alike in sorted(merged, key=lambda place: _order(place[0], merged[place].images)):
             yield _running(owner, merged.pop((owner, alike)))
+
+    async def _look_around(self) -> None:
+        """Which namespaces are left out."""
+        self._reaches, self.exempt = (), frozenset()
+        if self._namespace:
+            return
+        self.exempt = self._named
+        if self._webhook:
+            api = AdmissionregistrationV1Api(self._client)
+            found = await WebhookConfigurations(api=api, name=self._webhook).read()
+            if found is None:
+                raise ClusterError(f"there is no ValidatingWebhookConfiguration {self._webhook}")
+            self._reaches = tuple(found.reaches.values())
+            exempt = [reach.exempt for reach in self._reaches]
+            self.exempt |= frozenset.intersection(*exempt) if exempt else frozenset()
+
+    def _left_out(self, namespace: str) -> bool:
+        reached = not self._reaches or any(reach.only is None or namespace in reach.only for reach in self._reaches)
+        return namespace in self.exempt or not reached
 
     async def _listed(self) -> list[_Group]:
         """The groups by their direct controllers."""
@@ -124,7 +161,7 @@ class RunningWorkloads:
         metadata, status = part(pod, "metadata"), part(pod, "status")
         namespace, name = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
         ended = metadata.get("deletionTimestamp") is not None or status.get("phase") in _ENDED
-        if ended or namespace in self._exempt or not name:
+        if ended or self._left_out(namespace) or not name:
             return None
         created, images = creation(pod), images_of(pod)
         return _Group(

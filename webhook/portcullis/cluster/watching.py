@@ -1,6 +1,7 @@
 """Starts everything that is watched of a cluster, over one client."""
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, Final
 from kubernetes.aio.client import ApiClient
 
 from portcullis.cluster.breakglass import WatchedGrants
-from portcullis.cluster.client import in_cluster
+from portcullis.cluster.client import Configured, in_cluster
 from portcullis.cluster.inventory import WatchedKind
 from portcullis.cluster.keys import own_namespace
 from portcullis.cluster.namespaces import NAMESPACES, WatchedNamespaces, namespace_facts
@@ -67,9 +68,17 @@ class Watched:
 
 @asynccontextmanager
 async def watching(
-    wanted: Wanted, limits: Limits, *, maps_changed: Callable[[], None], objects_changed: ObjectsChanged
+    wanted: Wanted,
+    limits: Limits,
+    *,
+    maps_changed: Callable[[], None],
+    objects_changed: ObjectsChanged,
+    cluster: Configured | None = None,
 ) -> AsyncIterator[Watched]:
-    """Watches, with the service account of the pod, until the end of the block.
+    """Watches until the end of the block.
+
+    Args:
+        cluster: the one to watch, by the rights of a person; None: that of the pod, by its service account.
 
     Raises:
         ConfigError: ``pull_secrets`` take more watches than the limit.
@@ -81,7 +90,7 @@ async def watching(
             f"cluster.pullSecrets takes {needed} watches, more than the limit pullSecretWatches of "
             f"{limits.pull_secret_watches}; a namespace without names takes two, whatever it holds"
         )
-    configuration = in_cluster("cluster.watch")
+    configuration = copy.copy(cluster.configuration) if cluster is not None else in_cluster("cluster.watch")
     # Each watch keeps its connection: what is asked for by name must not wait for one.
     configuration.connection_pool_maxsize = needed + _CONNECTIONS
     async with ApiClient(configuration) as client:

@@ -9,9 +9,11 @@ LONGEST: Final = timedelta(hours=24)
 CLOCK_SKEW: Final = timedelta(minutes=1)
 """How far the clock of the API server, which writes when a grant was made, may be ahead of ours."""
 MOST_POLICIES: Final = 64
-MOST_IMAGES: Final = 16
-MOST_DIGESTS: Final = 16
-"""Of one grant: each is compared with each image, and what needs more needs another grant."""
+MOST_IMAGES: Final = 64
+MOST_DIGESTS: Final = 64
+POLICY_CHARS: Final = 320
+IMAGE_CHARS: Final = 512
+"""Bounds of one grant, which its custom resource definition has, too; what needs more needs another grant."""
 REASON_CHARS: Final = (10, 500)
 """The least that says anything, and the most that is shown."""
 ANY_POLICY: Final = "*"

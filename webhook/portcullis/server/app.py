@@ -31,6 +31,7 @@ from portcullis.server.http import Receive, Scope, Send, failure
 from portcullis.server.lifecycle import address_of, background, bound, on_hangup, on_stop_signal, running, server
 from portcullis.server.live.mapgate import PolicyMapHandler
 from portcullis.server.mutate import PinHandler
+from portcullis.server.rechecked import rechecked
 from portcullis.server.recording import Recorder
 from portcullis.server.registrar import Registrar, registered
 from portcullis.server.review.serving import Pages
@@ -234,10 +235,13 @@ async def _run(settings: Settings) -> None:
             registered(settings, sharing, parts.clock) as registrar,
             told(settings, parts.clock, parts.limits) as refusals,
             traced(parts, callers, metrics) as tracing,
+            rechecked(parts) as recheck,
         ):
             webhook = create_app(parts, metrics, sinks, callers, refusals, tracing)
             sinks.observe(metrics)
             refusals.observe(metrics)
+            recheck.defer_to(lambda: webhook.reviews.in_flight)
+            recheck.observe(metrics)
             if sinks.have_files:
                 # They notice by themselves that theirs is gone; what the signal would do is to end the program.
                 on_hangup(lambda: log.info("moved files are made anew"))
@@ -246,6 +250,7 @@ async def _run(settings: Settings) -> None:
                 *checks(parts, tls, webhook.reviews, registrar),
                 *callers.checks(),
                 *refusals.checks(),
+                *recheck.checks(),
                 *pages.checks(),
             ]
             observe(parts, tls, registrar, metrics)
@@ -262,6 +267,7 @@ async def _run(settings: Settings) -> None:
                 running(side, health),
                 running(main, port) as ended,
                 background(pages.serve(parts, looked_at, tls)),
+                background(recheck.run()),
             ):
                 webhook.reviews.listening = True
                 stop: asyncio.Queue[signal.Signals] = asyncio.Queue()

@@ -53,6 +53,11 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
             return problem
         return "" if parts.supervisor.revision == parts.compiled.revision else "OPA serves another policy set"
 
+    def no_problem_is_covered() -> bool:
+        """A replica without OPA can let nothing pass, so nobody should ask it. Where a grant covers what cannot be
+        evaluated it can, and were no replica ready, nobody would be asked."""
+        return not any(grant.covers_problems for grant in parts.watched.grants_now())
+
     async def audit() -> str:
         assert parts.records is not None
         return parts.records.problem or (parts.keeper.problem if parts.keeper is not None else "")
@@ -62,7 +67,7 @@ def checks(parts: Parts, tls: ServerTls, reviews: ReviewHandler, registrar: Regi
         Check("certificate", certificate, remark=lambda: _dates(tls, registrar)),
         Check("certificate-files", certificate_files, decisive=False),
         Check("policies", policies, remark=lambda: f"{len(parts.compiled.policies)}, {parts.compiled.revision}"),
-        Check("opa", opa),
+        Check("opa", opa, needed=no_problem_is_covered),
         Remarks(parts.live, registrar).check(),
         *([parts.live.check()] if parts.live.sources.any else []),
         *([watching] if (watching := parts.watched.check()) is not None else []),

@@ -6,14 +6,14 @@ import difflib
 import functools
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from portcullis.admission.workloads import CustomKind, WorkloadReader
+from portcullis.admission.workloads import WorkloadReader
 from portcullis.audit.findings import SqlFindings
 from portcullis.audit.journal import Journal
 from portcullis.audit.judgedtags import SqlAdmissions
@@ -46,7 +46,7 @@ from portcullis.server.clock import SystemClock
 from portcullis.server.credentials import open_keychain
 from portcullis.server.engines import serving_of
 from portcullis.server.inspecting import catalogue_of, inspecting
-from portcullis.server.judging import judging
+from portcullis.server.judging import judging, reader_of
 from portcullis.server.live.policies import LivePolicies, Making, live_policies
 from portcullis.server.live.watching import Watching, watching
 from portcullis.server.network import host_rules_of
@@ -112,6 +112,7 @@ async def compose(
     around: Callable[[Gatherer], Gatherer] | None = None,
     namespaces: Namespaces | None = None,
     admissions: Admissions | None = None,
+    looking: AbstractAsyncContextManager[Watching] | None = None,
 ) -> AsyncIterator[Parts]:
     """Starts the parts, and stops them in the opposite order.
 
@@ -121,6 +122,7 @@ async def compose(
         around: makes the gatherer of the gate from the real one, for a command that has evidence of its own.
         namespaces: tells their labels where no cluster is asked.
         admissions: what an audit log knows, for a command that records nothing.
+        looking: watches the cluster that a command is about.
 
     Raises:
         ConfigError: something in the configuration cannot be used.
@@ -132,12 +134,15 @@ async def compose(
     limits = settings.bounds()
     clock = SystemClock()
     verifying = trusting(settings, limits)
-    reader = WorkloadReader(custom=_custom_kinds(settings), limits=limits)
+    reader = reader_of(settings, limits)
     hosts = host_rules_of(settings)
     redactor = Redactor(settings.audit.redaction.rules(), limits)
     catalogue = catalogue_of(settings, limits)
     async with AsyncExitStack() as stack:
-        watched = await stack.enter_async_context(watching(settings, limits)) if with_audit else Watching()
+        if looking is None:
+            here = watching(settings, limits, text=redactor.text)
+            looking = here if with_audit else contextlib.nullcontext(Watching())
+        watched = await stack.enter_async_context(looking)
         keychain = await stack.enter_async_context(
             open_keychain(settings, hosts=hosts, user=user, pull_secrets=watched.keychain)
         )
@@ -355,13 +360,6 @@ def bundle_of(settings: Settings, limits: Limits, more: Sequence[Path] = ()) -> 
         limits=limits,
         profile=load_profile(builtin_policies(), profile).modes if profile else None,
     )
-
-
-def _custom_kinds(settings: Settings) -> list[CustomKind]:
-    return [
-        CustomKind(entry.group, entry.kind, tuple(entry.path.split(".")), entry.version)
-        for entry in settings.cluster.pod_spec_paths
-    ]
 
 
 def standing_of(settings: Settings, compiled: CompiledBundle) -> Standing:

@@ -30,6 +30,7 @@ class Check:
     Args:
         probe: gives "" where all is well, else one sentence.
         decisive: whether the replica is not ready without it; otherwise it is only shown as degraded.
+        needed: whether a decisive one is so just now.
         remark: what is said of it where all is well.
     """
 
@@ -37,6 +38,7 @@ class Check:
     probe: Callable[[], Awaitable[str]]
     decisive: bool = True
     remark: Callable[[], str] = lambda: ""
+    needed: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ async def examine(checks: Sequence[Check]) -> Report:
     """Runs all checks at once."""
     problems = await asyncio.gather(*(_probe(check) for check in checks))
     checked = tuple(
-        Checked(check.name, not problem, check.decisive, clean(problem or check.remark(), _CHARS))
+        Checked(check.name, not problem, check.decisive and check.needed(), clean(problem or check.remark(), _CHARS))
         for check, problem in zip(checks, problems, strict=True)
     )
     ready = all(one.well for one in checked if one.decisive)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 
-from portcullis.admission.workloads import WorkloadReader
+from portcullis.admission.workloads import CustomKind, WorkloadReader
 from portcullis.audit.redact import Redactor
 from portcullis.collecting import ImageCollector
 from portcullis.decision.grants import Grants
@@ -84,3 +84,16 @@ def judging(
         gate=common, images=images, standing=standing, admissions=admissions, clock=clock, limits=limits
     )
     return common(standing=standing, remembering=remembering), rechecker
+
+
+def reader_of(settings: Settings, limits: Limits) -> WorkloadReader:
+    """Finds the pod in objects of the built-in kinds, and in those of ``cluster.podSpecPaths``.
+
+    Raises:
+        ConfigError: one of these cannot be used.
+    """
+    custom = [
+        CustomKind(entry.group, entry.kind, tuple(entry.path.split(".")), entry.version)
+        for entry in settings.cluster.pod_spec_paths
+    ]
+    return WorkloadReader(custom=custom, limits=limits)

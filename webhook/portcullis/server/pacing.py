@@ -46,12 +46,12 @@ class Courtesy:
     """Lets what somebody waits for go first.
 
     Args:
-        waiting: how many wait now.
         most_seconds: so long at a time, since work that never comes is not done either.
     """
 
-    def __init__(self, waiting: Callable[[], int], *, most_seconds: float, clock: Clock) -> None:
-        self._waiting = waiting
+    def __init__(self, *, most_seconds: float, clock: Clock) -> None:
+        self.waiting: Callable[[], int] = lambda: 0
+        """How many wait now; who knows that assigns it."""
         self._most = most_seconds
         self._clock = clock
         self.seconds = 0.0
@@ -60,6 +60,6 @@ class Courtesy:
     async def wait(self) -> None:
         """Until nobody waits, or for the longest time."""
         started = self._clock.monotonic()
-        while self._waiting() and self._clock.monotonic() - started < self._most:  # noqa: ASYNC110 - a mere count
+        while self.waiting() and self._clock.monotonic() - started < self._most:  # noqa: ASYNC110 - a mere count
             await asyncio.sleep(POLL_SECONDS)
         self.seconds += self._clock.monotonic() - started

@@ -13,6 +13,7 @@ from portcullis.server.health import Check
 from portcullis.server.leading import Leading, Lease
 from portcullis.server.pacing import Courtesy, Pace
 from portcullis.server.publishing import Publishing
+from portcullis.server.reporting import Reporting
 from portcullis.server.rounds import Judge, Rounds
 from portcullis.server.runningsections import RecheckSection
 from portcullis.server.telemetry import Metrics
@@ -26,7 +27,7 @@ class Recheck:
         judge: judges one workload after the other.
         images: is waited for by ``judge`` before registries are asked for one more image.
         reporter: None where no reports are written.
-        waiting: how many wait for an answer of the gate now.
+        reporting: what is told of the reports, from whether this replica leads; None where nothing is.
         replica: who this is.
     """
 
@@ -40,18 +41,18 @@ class Recheck:
         images: Pace,
         findings: Findings,
         reporter: Reporter | None,
-        waiting: Callable[[], int],
         replica: str,
         clock: Clock,
         limits: Limits,
+        reporting: Callable[[Callable[[], bool]], Reporting] | None = None,
     ) -> None:
         self._clock = clock
-        self._courtesy = Courtesy(waiting, most_seconds=limits.recheck_courtesy_seconds, clock=clock)
+        self.courtesy = Courtesy(most_seconds=limits.recheck_courtesy_seconds, clock=clock)
         self.publishing = Publishing(
             findings=findings,
             reporter=reporter,
             namespaces_per_second=section.workloads_per_second,
-            courtesy=self._courtesy,
+            courtesy=self.courtesy,
             clock=clock,
             limits=limits,
         )
@@ -63,18 +64,23 @@ class Recheck:
             every_seconds=section.every_minutes * 60,
             workloads_per_second=section.workloads_per_second,
             images=images,
-            courtesy=self._courtesy,
+            courtesy=self.courtesy,
             replica=replica,
             clock=clock,
             limits=limits,
         )
         self.leading = Leading(lease=lease, work=self.rounds.run, lasts=section.lease_seconds)
+        self.reporting = reporting(lambda: self.leading.leads) if reporting is not None else None
 
     async def run(self) -> None:
         """Until cancelled."""
         await self.leading.run()
 
-    def check(self) -> Check:
+    def defer_to(self, waiting: Callable[[], int]) -> None:
+        """Lets whoever waits for an answer go first; ``waiting`` says how many there are now."""
+        self.courtesy.waiting = waiting
+
+    def checks(self) -> list[Check]:
         """Shown, not decisive: admissions do without. Whoever reaches the port may read it, so it names nobody's
         workloads."""
 
@@ -95,12 +101,15 @@ class Recheck:
                 f"done here, {found.round.workloads} workloads at {found.round.ended_at.isoformat(timespec='seconds')}"
             )
 
-        return Check("recheck", problem, decisive=False, remark=remark)
+        told = [self.reporting.check()] if self.reporting is not None else []
+        return [Check("recheck", problem, decisive=False, remark=remark), *told]
 
     def observe(self, metrics: Metrics) -> None:
         """Binds metrics to it. What rounds found is told by the replica that leads alone, so that sums over replicas
         count nothing twice."""
         rounds, leading = self.rounds, self.leading
+        if self.reporting is not None:
+            self.reporting.observe(metrics)
 
         def ended() -> float:  # asks for the instant each time, since each round has another one
             return rounds.ended_at.timestamp()
@@ -139,7 +148,7 @@ class Recheck:
         metrics.count_by("recheck_rounds", "Rounds by how they ended.", "outcome", lambda: rounds.outcomes)
         metrics.count_by("recheck_faults", "What went wrong, by where.", "part", self._faults)
         metrics.count_function(
-            "recheck_courtesy_seconds", "That were left to admissions.", lambda: self._courtesy.seconds
+            "recheck_courtesy_seconds", "That were left to admissions.", lambda: self.courtesy.seconds
         )
 
     def _faults(self) -> Mapping[str, float]:

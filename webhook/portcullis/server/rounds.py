@@ -271,7 +271,8 @@ class Rounds:
         if self._comes_again(work, found):
             work.later.append(group)
             return
-        work.done.append(found)
+        # Nobody keeps its document, which may have some MiB.
+        work.done.append(replace(found, decision=replace(decision, document=b"")))
         if len(work.done) >= BATCH:
             await self._write(work)
 

@@ -23,11 +23,11 @@ class RecheckSection(Section):
     """From the begin of one round to that of the next."""
     lease: Annotated[str, Field(pattern=OBJECT_NAME)]
     """The Lease in the pod's namespace by which the replicas agree on one."""
-    lease_seconds: Annotated[int, Field(ge=3, le=300)] = 30
+    lease_seconds: Annotated[int, Field(ge=5, le=300)] = 30
     """After which another one goes on where the one that did it has died."""
     workloads_per_second: Annotated[float, Field(gt=0, le=1000)] = 5.0
     """How many workloads are judged at most."""
-    images_per_second: Annotated[float, Field(gt=0, le=1000)] = 2.0
+    images_per_second: Annotated[float, Field(ge=0.1, le=1000)] = 2.0
     """Of how many images registries are asked at most."""
     reports: bool = True
     """Whether PolicyReports are written, where the cluster has their CRDs."""

@@ -19,12 +19,15 @@ from fakes.decisions import decision as a_decision
 from fakes.decisions import record as a_record
 from fakes.readers import Exchange, send
 from fakes.review import guarded, review_parts
+from fakes.running import a_moved_tag, a_result, a_whole_round
+from portcullis.audit.findings import SqlFindings
 from portcullis.audit.ledger import SqlLedger
 from portcullis.audit.sql import SqlRecords
 from portcullis.limits import Limits
 from portcullis.model.decision import JudgedImage
 from portcullis.model.record import AuditRecord, RecordFilter, RecordPage
 from portcullis.model.ruling import CompiledBundle, Mode, PolicyInfo
+from portcullis.model.running import Condition
 from portcullis.server.recordjson import record_json
 from portcullis.server.review.apiqueries import DecisionParameters
 from portcullis.server.review.app import create_review_app
@@ -36,6 +39,13 @@ POLICY = PolicyInfo("image-user", "Images run as a user", "Not root.", "high", M
 
 
 NOW = StandingClock(datetime(2026, 11, 25, tzinfo=UTC).timestamp())
+
+
+RESULTS = (
+    a_result("checkout", Condition.FAILING, policies=["image-user"], moved=[a_moved_tag()]),
+    a_result("urgent", Condition.BREAK_GLASS, policies=["image-user"], break_glass="break-glass:shop/urgent"),
+    a_result("good"),
+)
 
 
 def records() -> list[AuditRecord]:
@@ -53,6 +63,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlRecords]:
     async def fill() -> None:
         await kept.start()
         await kept.append_many(records())
+        await a_whole_round(SqlFindings(records=kept), RESULTS)
 
     asyncio.run(fill())
     yield kept
@@ -181,6 +192,45 @@ async def test_policies_and_the_overview(usual: Any) -> None:
     assert {one["policy"] for one in overview["policies"]} == {"image-user", "image-pinned", "image-age"}
 
 
+async def test_what_runs(usual: Any) -> None:
+    found = (await ask(usual, "/running")).json
+    assert (found["kind"], found["next"], found["underWaySince"]) == ("RunningList", None, None)
+    assert (found["round"]["workloads"], found["round"]["complete"]) == (3, True)
+    assert found["totals"] == {"failing": 1, "unknown": 0, "break-glass": 1, "excepted": 0, "warned": 0, "good": 1}
+    assert [(one["owner"]["name"], one["condition"]) for one in found["items"]] == [
+        ("checkout", "failing"), ("urgent", "break-glass"), ("good", "good"),
+    ]  # fmt: skip
+    assert found["items"][0]["moved"][0]["running"] == "sha256:bb"
+    assert found["items"][0]["violations"][0]["policy"] == "image-user"
+    whole = (await ask(usual, "/running/shop/Deployment/checkout")).json
+    assert whole["items"] == found["items"][:1]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("condition=good", ["good"]),
+        ("moved=true", ["checkout"]),
+        ("breakGlass=true", ["urgent"]),
+        ("policy=image-user", ["checkout", "urgent"]),
+        ("namespace=shop&kind=Deployment&name=good", ["good"]),
+        ("image=registry.example/web", ["checkout", "urgent", "good"]),
+        ("namespace=bank", []),
+    ],
+)
+async def test_conditions_on_what_runs(usual: Any, query: str, expected: list[str]) -> None:
+    found = (await ask(usual, f"/running?{query}")).json
+    assert [one["owner"]["name"] for one in found["items"]] == expected
+
+
+async def test_what_runs_by_cursor(usual: Any) -> None:
+    first = (await ask(usual, "/running?limit=2")).json
+    second = (await ask(usual, f"/running?limit=2&after={first['next']}")).json
+    assert [one["owner"]["name"] for one in second["items"]] == ["good"]
+    problem(await ask(usual, "/running?after=x"), 422, "cursor-invalid")
+    problem(await ask(usual, "/running/shop/Deployment/nobody"), 404, "not-found")
+
+
 async def test_every_answer_is_as_the_openapi_document_says(usual: Any) -> None:
     document = (await ask(usual, "/openapi.json")).json
     schemas = document["components"]["schemas"]
@@ -189,7 +239,8 @@ async def test_every_answer_is_as_the_openapi_document_says(usual: Any) -> None:
         "/decisions": "/decisions", "/decisions/{id}": f"/decisions/{identity}?input=true",
         "/decisions/{id}/previous": f"/decisions/{records()[1].decision.id}/previous", "/images": "/images",
         "/images/{digest}": f"/images/{DIGEST}", "/policies": "/policies", "/policies/{name}": "/policies/image-user",
-        "/overview": "/overview",
+        "/overview": "/overview", "/running": "/running",
+        "/running/{namespace}/{kind}/{name}": "/running/shop/Deployment/checkout",
     }.items():  # fmt: skip
         answers = document["paths"][path]["get"]["responses"]
         schema = answers["200"]["content"]["application/json"]["schema"]
@@ -197,7 +248,7 @@ async def test_every_answer_is_as_the_openapi_document_says(usual: Any) -> None:
         assert set(answers["503"]["content"]) == {"application/problem+json"}
     assert set(document["paths"]) == {
         "/decisions", "/decisions/{id}", "/decisions/{id}/previous", "/images", "/images/{digest}", "/policies",
-        "/policies/{name}", "/overview",
+        "/policies/{name}", "/overview", "/running", "/running/{namespace}/{kind}/{name}",
     }  # fmt: skip
     parameters = {one["name"] for one in document["paths"]["/decisions"]["get"]["parameters"]}
     assert parameters == {field.alias for field in DecisionParameters.model_fields.values()}
@@ -303,7 +354,7 @@ async def test_names_that_nothing_has_are_asked_of_nobody(store: SqlRecords, ide
         image = get  # type: ignore[assignment]
 
     made = app(Unasked(records=store))
-    for path in ("/decisions", "/images"):
+    for path in ("/decisions", "/images", "/running"):
         problem(await ask(made, f"{path}/{quote(identity, safe='')}"), 404, "not-found")
 
 
@@ -316,7 +367,7 @@ async def test_what_is_not_there_says_no_more(usual: Any) -> None:
 
 async def test_limits_of_the_operator_hold_for_the_api_too(store: SqlRecords) -> None:
     made = app(SqlLedger(records=store), limits=Limits(search_rows=50, span_days=10))
-    for path in ("/decisions", "/images"):
+    for path in ("/decisions", "/images", "/running"):
         found = problem(await ask(made, f"{path}?limit=51"), 422, "query-invalid")
         assert "limits.searchRows (50)" in found["detail"]
         assert (await ask(made, f"{path}?limit=50")).status == 200
@@ -345,6 +396,8 @@ async def test_a_log_that_does_not_answer_is_an_outage(tmp_path: Path) -> None:
         "/policies",
         "/policies/p",
         "/overview",
+        "/running",
+        "/running/shop/Deployment/web",
     ):
         answered = await ask(made, address)
         assert "is closed" in problem(answered, 503, "audit-unavailable")["detail"]

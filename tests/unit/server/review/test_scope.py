@@ -18,14 +18,19 @@ from fakes.decisions import decision as a_decision
 from fakes.decisions import record as a_record
 from fakes.readers import HOST, Exchange, send
 from fakes.review import review_parts
+from fakes.running import a_whole_round
 from fakes.sites import FORM, VIEWER, Site, cookie_of, encoded, proxied
+from portcullis.audit.findings import SqlFindings
 from portcullis.audit.ledger import SqlLedger
 from portcullis.audit.sql import SqlRecords
 from portcullis.decision.exceptions import Exceptions, PolicyException
 from portcullis.model.decision import Because, Decision, JudgedImage, Verdict
+from portcullis.model.grant import Grant
+from portcullis.model.image import Digest
 from portcullis.model.place import Scope
 from portcullis.model.record import AuditRecord
 from portcullis.model.ruling import CompiledBundle, Mode, PolicyInfo
+from portcullis.model.running import Condition, MovedTag, ObjectRef, Rejudged
 from portcullis.server.clock import SystemClock
 from portcullis.server.review.app import create_review_app
 from portcullis.standing import Standing
@@ -78,6 +83,41 @@ def records(namespace: str, count: int) -> Iterator[AuditRecord]:
         )
 
 
+def results(namespace: str, count: int) -> Iterator[Rejudged]:
+    """What runs, marked as the records are; the first was let in by break-glass, and its tag has moved."""
+    mark = f"{namespace}mark"
+    for number, record in enumerate(records(namespace, count)):
+        moved = MovedTag(f"{mark}-container", f"{mark}.example/a:1", Digest(SHARED), Digest(DIGESTS[namespace]))
+        yield Rejudged(
+            owner=ObjectRef("apps/v1", "Deployment", namespace, f"{mark}-work-{number}", f"{mark}-owner"),
+            key=f"{mark}-{number}",
+            pods=(f"{mark}-pod-{number}",),
+            count=1,
+            decision=record.decision,
+            condition=Condition.FAILING,
+            passed=(f"{mark}-passed",),
+            moved=() if number else (moved,),
+            break_glass="" if number else grant(namespace).id,
+            judged_at=record.decision.decided_at,
+        )
+
+
+def grant(namespace: str) -> Grant:
+    mark, now = f"{namespace}mark", SystemClock().now()
+    return Grant(
+        namespace=namespace,
+        name=f"{mark}-grant",
+        uid=f"{mark}-uid",
+        policies=("shared-policy", f"{mark}-policy"),
+        images=(f"{mark}.example/**",),
+        digests=(),
+        covers_problems=True,
+        reason=f"{mark}-reason",
+        created=now - timedelta(hours=1),
+        expires=now + timedelta(hours=1),
+    )
+
+
 @pytest.fixture(scope="module")
 def log_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     url = f"sqlite:///{tmp_path_factory.mktemp('log')}/audit.db"
@@ -86,6 +126,7 @@ def log_url(tmp_path_factory: pytest.TempPathFactory) -> str:
         kept = SqlRecords(url=url)
         await kept.start()
         await kept.append_many([*records("shop", SHOP), *records("bank", BANK)])
+        await a_whole_round(SqlFindings(records=kept), [*results("shop", SHOP), *results("bank", BANK)])
         await kept.aclose()
 
     asyncio.run(fill())
@@ -124,6 +165,8 @@ async def judge_again(record: AuditRecord) -> Decision:
 
 PATHS: Mapping[str, tuple[str, ...]] = {
     "/": ("/", "/?within=7d"),
+    "/running": ("/running", "/running?only=moved", "/running?policy=shared-policy", "/running?image={digest}"),
+    "/running/{namespace}/{kind}/{name}": ("/running/{ns}/Deployment/{ns}mark-work-0",),
     "/decisions": ("/decisions", "/decisions?verdict=refused&within=7d", "/decisions?policy=shared-policy"),
     "/decisions/news": ("/decisions/news?after=1", "/decisions/news"),
     "/decisions/export.csv": ("/decisions/export.csv",),
@@ -145,6 +188,8 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     "/api/v1/policies": ("/api/v1/policies",),
     "/api/v1/policies/{name}": ("/api/v1/policies/shared-policy", "/api/v1/policies/{ns}mark-policy"),
     "/api/v1/overview": ("/api/v1/overview",),
+    "/api/v1/running": ("/api/v1/running?limit=1000", "/api/v1/running?image={digest}", "/api/v1/running?moved=true"),
+    "/api/v1/running/{namespace}/{kind}/{name}": ("/api/v1/running/{ns}/Deployment/{ns}mark-work-0",),
 }  # fmt: skip
 HARMLESS = {"/static/{digest}/{name}", "/api/v1/openapi.json"}
 """They hold nothing of the log."""
@@ -208,6 +253,7 @@ async def kinds(ledger: SqlLedger, tmp_path: Path) -> Any:
     async def made(name: str) -> Kind:
         clock = SystemClock()
         parts = {"ledger": ledger, "current": standing, "judge_again": judge_again, "clock": clock}
+        parts["grants"] = lambda: [grant("shop"), grant("bank")]
         if name == "loopback":
             return Kind(Site(tmp_path, parts=parts), {})
         if name.startswith("proxy"):
@@ -244,7 +290,7 @@ def said(exchange: Exchange, address: str) -> str:
         drawn = " ".join(re.findall(r'(?:title|aria-label|href|value|datetime)="([^"]*)"', body))
         body = unescape(drawn + re.sub(r"<[^>]+>", " ", re.sub(r"(?s)<svg.*?</svg>", _svg_text, body)))
     text += "\n" + body
-    for own in re.split(r"[/?=& ]", address):
+    for own in re.split(r"[/?=&: ]", address):
         if OF_BANK.search(own):
             text = text.replace(own, "")
     return text
@@ -285,10 +331,20 @@ async def test_who_may_see_one_namespace_sees_nothing_of_the_other(kinds: Any, n
 @pytest.mark.parametrize("name", SEES_SHOP)
 async def test_what_one_may_not_see_is_as_what_is_not_there(kinds: Any, name: str) -> None:
     kind = await kinds(name)
-    there = {"{id}": identity("bank", 1), "{digest}": DIGESTS["bank"], "{ns}mark-policy": "bankmark-policy"}
-    nowhere = {"{id}": MISSING, "{digest}": "sha256:" + "00" * 32, "{ns}mark-policy": "nothing-policy"}
+    there = {
+        "{id}": identity("bank", 1),
+        "{digest}": DIGESTS["bank"],
+        "{ns}mark-policy": "bankmark-policy",
+        "{ns}/Deployment/{ns}mark-work-0": "bank/Deployment/bankmark-work-0",
+    }
+    nowhere = {
+        "{id}": MISSING,
+        "{digest}": "sha256:" + "00" * 32,
+        "{ns}mark-policy": "nothing-policy",
+        "{ns}/Deployment/{ns}mark-work-0": "bank/Deployment/nothing",
+    }
     compared = 0
-    for address in (way for ways in PATHS.values() for way in ways if "{" in way):
+    for address in (way for ways in PATHS.values() for way in ways if "{" in way and "?image=" not in way):
         if kind.program and not address.startswith("/api/"):
             continue
         answers = []
@@ -316,6 +372,7 @@ async def test_figures_are_those_of_the_reader(kinds: Any) -> None:
         image = (await kind.ask(f"/api/v1/images/{SHARED}")).json
         policy = (await kind.ask("/api/v1/policies/shared-policy")).json
         listed = (await kind.ask("/api/v1/decisions?limit=1000")).json
+        running = (await kind.ask("/api/v1/running")).json
         return [
             overview["extent"]["records"],
             sum(bucket["refused"] for bucket in overview["verdicts"]),
@@ -324,10 +381,15 @@ async def test_figures_are_those_of_the_reader(kinds: Any) -> None:
             sum(bucket["violations"] for bucket in policy["buckets"]),
             len(policy["namespaces"]),
             len(listed["items"]),
+            running["totals"]["failing"],
+            overview["running"]["totals"]["failing"],
+            overview["breakGlass"]["workloads"],
+            len(overview["breakGlass"]["grants"]),
         ]
 
-    assert await figures(shop) == [SHOP, SHOP - 1, SHOP, 1, SHOP - 1, 1, SHOP]
-    assert await figures(root) == [SHOP + BANK, SHOP + BANK - 2, SHOP + BANK, 2, SHOP + BANK - 2, 2, SHOP + BANK]
+    assert await figures(shop) == [SHOP, SHOP - 1, SHOP, 1, SHOP - 1, 1, SHOP, SHOP, SHOP, 1, 1]
+    both = SHOP + BANK
+    assert await figures(root) == [both, both - 2, both, 2, both - 2, 2, both, both, both, 2, 2]
 
 
 async def test_the_decision_before_is_of_the_same_namespace(kinds: Any) -> None:
@@ -377,7 +439,7 @@ async def _sees_nothing(kind: Kind, headers: dict[str, str], statuses: set[int])
         answered = await kind.ask(address, **headers)
         assert answered.status in statuses, (address, answered.status)
         text = said(answered, address) + str(answered.headers.get("location", ""))
-        for own in re.split(r"[/?=& ]", address):
+        for own in re.split(r"[/?=&: ]", address):
             text = text.replace(own, "") if len(own) > 3 else text
         text = re.sub(r"location: \S+|/login\S*", "", text)
         assert not OF_BANK.search(text), (address, text)

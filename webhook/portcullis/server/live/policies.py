@@ -109,7 +109,7 @@ async def live_policies(
     section = settings.policies
     found = [_bundle(one, engine.binary(), limits) for one in section.bundles]
     folders = section.folders if section.reload_seconds else ()
-    maps = watching.maps if serving else None
+    maps = watching.maps
     sources = LiveSources(folders=folders, maps=maps, bundles=found, limits=limits)
 
     async def prove(laid: Sequence[Path]) -> Sequence[CompileProblem]:

@@ -1,8 +1,11 @@
 """What of the cluster is watched: labels of namespaces, ConfigMaps with policies, objects for ``data.inventory``,
 platforms of nodes, pull secrets, grants."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from portcullis.decision.grants import NO_GRANTS, Grants
@@ -19,6 +22,7 @@ from portcullis.server.telemetry import Metrics
 
 if TYPE_CHECKING:
     from portcullis.cluster.breakglass import WatchedGrants
+    from portcullis.cluster.client import Configured
     from portcullis.cluster.nodes import WatchedNodes
     from portcullis.cluster.policymaps import PolicyMaps
     from portcullis.cluster.watch import Change, Watch
@@ -35,16 +39,23 @@ class Watching:
 
     Args:
         limits: those of pull secrets.
+        text: takes secrets out of what somebody wrote as the reason of a grant.
     """
 
-    def __init__(self, inventory: Inventory | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        inventory: Inventory | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        text: Callable[[str], str] = lambda said: said,
+    ) -> None:
         self._watched: Watched | None = None
         self._limits = limits
+        self._text = text
         self.inventory = inventory
         self.keychain: PullSecretKeychain | None = None
         """Of the pull secrets of workloads; None where no cluster is watched."""
-        self._grants: dict[str, Grants] = {}
-        """With their patterns read, as they were asked for last."""
+        self._grants: dict[str, tuple[Sequence[Grant], Grants]] = {}
+        """By namespace, as they were asked for last: what is watched, and the same with their patterns read."""
         self.maps_changed: Callable[[], None] = lambda: None
 
     @property
@@ -93,13 +104,19 @@ class Watching:
             self._grants.pop(namespace, None)
             return NO_GRANTS
         known = self._grants.get(namespace)
-        if known is None or known.all != found:
-            self._grants[namespace] = known = Grants(found)
-        return known
+        if known is None or known[0] != found:
+            self._grants[namespace] = known = (found, Grants(map(self._told, found)))
+        return known[1]
 
     def grants_now(self) -> Sequence[Grant]:
         """All that are in force now, by namespace and name."""
-        return self._watched.grants.all() if self._watched is not None and self._watched.grants is not None else ()
+        if self._watched is None or self._watched.grants is None:
+            return ()
+        return [self._told(grant) for grant in self._watched.grants.all()]
+
+    def _told(self, grant: Grant) -> Grant:
+        """As it is shown and recorded."""
+        return replace(grant, reason=self._text(grant.reason))
 
     def grants_check(self) -> Check | None:
         """Says why grants do not count; None where none are watched."""
@@ -122,6 +139,15 @@ class Watching:
         self._watched = watched
         if watched.pull_secrets is not None:
             self.keychain = PullSecretKeychain(secrets=watched.pull_secrets, limits=self._limits)
+
+    async def listed(self, seconds: float) -> str:
+        """Waits until everything that is watched was listed once, so long at most; why something was not, "" where all
+        is."""
+        watches = self._watched.watches if self._watched is not None else ()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(watch.synced.wait() for watch in watches))
+        return next((watch.problem for watch in watches if not watch.synced.is_set()), "")
 
     def check(self) -> Check | None:
         """Shown, not decisive: other replicas see the same; None where nothing is watched."""
@@ -187,8 +213,18 @@ def _by_kind(
 
 
 @asynccontextmanager
-async def watching(settings: Settings, limits: Limits) -> AsyncIterator[Watching]:
+async def watching(
+    settings: Settings,
+    limits: Limits,
+    asked: "Configured | None" = None,
+    *,
+    text: Callable[[str], str] = lambda said: said,
+) -> AsyncIterator[Watching]:
     """Watches what the configuration asks for.
+
+    Args:
+        asked: the cluster that a command is about; None: that of the pod.
+        text: takes secrets out of what somebody wrote.
 
     Raises:
         ConfigError: it asks for ConfigMaps, and says of no cluster; or for too many pull secrets.
@@ -206,7 +242,7 @@ async def watching(settings: Settings, limits: Limits) -> AsyncIterator[Watching
     from portcullis.cluster.resources import Resource
 
     inventory = Inventory(limits) if cluster.inventory else None
-    ours = Watching(inventory, limits)
+    ours = Watching(inventory, limits, text)
 
     def objects_changed(group_version: str, kind: str, changes: "Sequence[Change]") -> None:
         assert inventory is not None
@@ -229,7 +265,9 @@ async def watching(settings: Settings, limits: Limits) -> AsyncIterator[Watching
     def maps_changed() -> None:
         ours.maps_changed()  # whoever wants to know comes later
 
-    opened = cluster_watching.watching(wanted, limits, maps_changed=maps_changed, objects_changed=objects_changed)
+    opened = cluster_watching.watching(
+        wanted, limits, maps_changed=maps_changed, objects_changed=objects_changed, cluster=asked
+    )
     async with opened as watched:
         ours.attach(watched)
         yield ours

@@ -122,6 +122,7 @@ class Record(Answer):
     warnings: tuple[str, ...]
     images: tuple[JudgedImage, ...]
     grants: tuple[Grant, ...]
+    """Those that cover something."""
     policy_revision: str
     elapsed_ms: float
     message: str

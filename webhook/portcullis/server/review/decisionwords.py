@@ -56,6 +56,11 @@ class Why:
     mode: str = ""
     exception: str = ""
 
+    @property
+    def by_grant(self) -> bool:
+        """Whether what covers it is a grant for an emergency."""
+        return is_grant(self.exception)
+
 
 def outcome(decision: Decision) -> Outcome:
     """Of a decision."""

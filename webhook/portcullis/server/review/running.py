@@ -60,7 +60,7 @@ async def running_page(request: Request) -> Response:
         page=page,
         rounds=await rounds_of(parts),
         totals=await parts.findings.totals(visible, query),
-        policies=() if search.values else (await parts.findings.policies(visible))[:TOP_POLICIES],
+        policies=() if search.values or search.after else (await parts.findings.policies(visible))[:TOP_POLICIES],
     )
 
 
@@ -114,7 +114,7 @@ async def workload_page(request: Request, namespace: str, kind: str, name: str) 
         raise PageProblem(
             404,
             "No such workload runs",
-            f"By the last round no {kind} {name} that you may see runs in {place or 'no namespace'}.",
+            f"No workload {namespace}/{kind}/{name} that you may see runs, by the last round.",
             "It may be gone, or new since then. Begin with all that runs; the decisions tell what was admitted.",
         )
     newest = RecordFilter(namespace=place, kind=kind, name=name, visible=visible, dry_run=False, limit=SHOWN_DECISIONS)

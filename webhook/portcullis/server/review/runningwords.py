@@ -54,8 +54,7 @@ def _part(text: str) -> str:
 
 
 def moved_words(moved: MovedTag) -> str:
-    running, judged = short(moved.running), short(moved.judged)
-    return f"{moved.written} runs {running}… in {moved.container}, and {judged}… was judged when it was admitted"
+    return f"{moved.container} runs {short(moved.running)}…, judged was {short(moved.judged)}…: {moved.written}"
 
 
 def running_whys(result: Rejudged) -> tuple[Why, ...]:
@@ -89,7 +88,10 @@ def running_sentence(result: Rejudged) -> str:
         return f"{what} stands by an exception, although it violates {listed(covered)}."
     if result.condition is Condition.WARNED:
         found = list(dict.fromkeys(one.policy for one in decision.violations))
-        return f"{what} violates {listed(found)}, which is not enforced here."
+        unknown = list(dict.fromkeys(one.policy for one in decision.undecided))
+        parts = [f"violates {listed(found)}"] if found else []
+        parts += [f"could not be judged by {listed(unknown)}"] if unknown and not found else []
+        return f"{what} {' and '.join(parts) or 'is warned about'}, which is not enforced here."
     return f"{what} is good: no policy is violated."
 
 
