@@ -1,6 +1,7 @@
 """What an object BreakGlass grants, and the watch over them by the real client on a server on loopback."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,7 +14,8 @@ import yaml
 from aiohttp import web
 
 from fakes.apiserver import ApiServer, api_server
-from portcullis.cluster.breakglass import BREAK_GLASSES, Invalid, WatchedGrants, grant_of
+from fakes.patience import PATIENCE_SECONDS
+from portcullis.cluster.breakglass import BREAK_GLASSES, STALE_SECONDS, Invalid, WatchedGrants, grant_of
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.grant import (
     IMAGE_CHARS,
@@ -154,9 +156,9 @@ class Now:
 
 @asynccontextmanager
 async def watching(
-    client: Any, now: Callable[[], datetime], limits: Limits = DEFAULT_LIMITS, stale_seconds: float = 60.0
+    client: Any, now: Callable[[], datetime], limits: Limits = DEFAULT_LIMITS
 ) -> AsyncIterator[WatchedGrants]:
-    grants = WatchedGrants(client=client, limits=limits, now=now, stale_seconds=stale_seconds)
+    grants = WatchedGrants(client=client, limits=limits, now=now)
     task = asyncio.create_task(grants.watch.run())
     try:
         yield grants
@@ -166,7 +168,7 @@ async def watching(
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -225,11 +227,12 @@ async def test_one_that_is_being_deleted_is_revoked() -> None:
 async def test_after_silence_none_counts_until_the_api_server_is_heard_of_again() -> None:
     async with api_server() as (server, client):
         put(server, "a")
-        async with watching(client, Now(), stale_seconds=0.2) as grants:
+        async with watching(client, Now()) as grants:
             await until(lambda: names(grants) == ["a"])
-            await until(lambda: grants.problem)
+            await until(lambda: server.watches)
+            grants.watch._seen_at = time.monotonic() - STALE_SECONDS
             assert (grants.of("shop"), grants.all()) == ((), [])
-            assert grants.problem == "the API server was not heard of for 0 seconds"
+            assert grants.problem == "the API server was not heard of for 120 seconds"
             server.bookmark(BREAK_GLASSES.path)
             await until(lambda: names(grants) == ["a"])
 
@@ -279,5 +282,5 @@ async def test_where_the_cluster_has_no_such_kind_none_counts_and_it_is_said() -
 async def test_they_are_asked_for_in_all_namespaces() -> None:
     async with api_server() as (server, client):
         async with watching(client, Now()) as grants:
-            await asyncio.wait_for(grants.watch.synced.wait(), 5)
+            await asyncio.wait_for(grants.watch.synced.wait(), PATIENCE_SECONDS)
         assert {request.path for request in server.asked} == {"/apis/portcullis.dev/v1/breakglasses"}
