@@ -122,6 +122,7 @@ def test_every_object_is_in_its_place() -> None:
     assert found.keys() - cluster_wide == {
         "ConfigMap",
         "Deployment",
+        "Lease/recheck",
         "NetworkPolicy",
         "PersistentVolumeClaim",
         "ResourceQuota",

@@ -157,6 +157,21 @@ SHARED = {
 
 
 EVENTS = {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}
+LEASE = {
+    "apiGroups": ["coordination.k8s.io"],
+    "resources": ["leases"],
+    "resourceNames": ["portcullis-recheck"],
+    "verbs": ["get", "update"],
+}
+RUNNING = [
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+    {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list"]},
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]},
+]
+REPORTS = [
+    {"apiGroups": [group], "resources": [plural], "verbs": ["list", "create", "patch", "delete"]}
+    for group, plural in (("wgpolicyk8s.io", "policyreports"), ("openreports.io", "reports"))
+]
 GRANTS = {"apiGroups": ["portcullis.dev"], "resources": ["breakglasses"], "verbs": ["list", "watch"]}
 
 
@@ -177,6 +192,8 @@ def test_what_the_gate_may_do_in_the_cluster_and_nothing_else() -> None:
         },
         {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": [NAMESPACE], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]},
+        *RUNNING,
+        *REPORTS,
         EVENTS,
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
         GRANTS,
@@ -189,6 +206,7 @@ def test_what_the_gate_may_do_in_the_cluster_and_nothing_else() -> None:
     assert found["Role"]["rules"] == [
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
         SHARED,
+        LEASE,
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch", "patch"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
     ]
@@ -231,7 +249,7 @@ def test_the_gate_may_read_the_secrets_of_its_signers_and_no_others(
     assert rules[0]["resources"] == ["pods"]
     others = [rule for rule in rules[1:] if rule["resources"] not in (["configmaps"], ["events"])]
     rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": names, "verbs": ["get"]}
-    assert others == ([SHARED] if names is None else [SHARED, rule])
+    assert others == ([SHARED, LEASE] if names is None else [SHARED, LEASE, rule])
 
 
 @pytest.mark.parametrize(
@@ -351,7 +369,8 @@ def test_config_maps_with_policies_are_checked_when_they_are_applied() -> None:
 def test_without_them_nobody_may_read_config_maps() -> None:
     off = {"policies": {"configMaps": {"enabled": False}}}
     assert webhooks_of(off)["policies.portcullis.dev"]["rules"] == []
-    assert objects(off)["Role"]["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}, SHARED]
+    pods = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+    assert objects(off)["Role"]["rules"] == [pods, SHARED, LEASE]
 
 
 def test_each_namespace_with_policies_has_a_role_of_its_own() -> None:

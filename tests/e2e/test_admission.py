@@ -192,7 +192,7 @@ def test_scale_status_and_delete_do_not_come(gate: Installed, kubectl: Any) -> N
     status = {"status": {"conditions": [{"type": "Tried", "status": "True"}]}}
     gate.cluster.api.patch(f"{path_of('Deployment')}/scaled/status", status)
     assert [record["operation"] for record in before] == ["CREATE"]
-    kubectl("delete", "deployment/scaled", "--cascade=foreground", "--timeout=60s")
+    kubectl("delete", "deployment/scaled", "--cascade=foreground", "--timeout=600s")
     # Scaling, the status reports of the controller and the deletion itself left no record of the Deployment; that it
     # is waited for by a finalizer is a change of its metadata.
     assert {record["because"] for record in gate.records_of("scaled")[1:]} <= {"unchanged"}

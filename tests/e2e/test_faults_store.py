@@ -97,7 +97,7 @@ def test_two_configurations_with_other_policies_side_by_side(gate: Installed) ->
         first = revisions.index(next(one for one in revisions if one != revisions[0]))
         assert revisions[0] in revisions[first:], "they took turns"
         gate.cluster.kubectl("rollout", "resume", *deployment)
-        gate.cluster.kubectl("rollout", "status", *deployment, "--timeout=200s", seconds=210)
+        gate.cluster.kubectl("rollout", "status", *deployment, "--timeout=600s")
         stream.settle()
     assert not stream.felt, stream.counts
     verified = gate.kubelet.execute(gate.kubelet.ready[0], ["portcullis", "audit", "verify"])

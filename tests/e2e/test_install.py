@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from e2e.cluster.gate import CHART, NAMESPACE, RELEASE, Installed
+from e2e.cluster.gate import CHART, FEW, NAMESPACE, RELEASE, Installed
 from e2e.cluster.objects import container, workload
 from e2e.cluster.programs import until
 from e2e.cluster.registry import GOOD, ROOT
@@ -41,13 +41,13 @@ ELSEWHERE = ("reports",)
 
 
 class Reader:
-    """Somebody who types what the page shows. Beside that the tests need ports of their own and a registry on
-    loopback: those values come last, as a reader's own would."""
+    """Somebody who types what the page shows. Beside that the tests need a registry on loopback, and few policies where
+    a page is long: those values come last, as a reader's own would."""
 
-    def __init__(self, release: Installed, folder: Path) -> None:
+    def __init__(self, release: Installed, folder: Path, **config: Any) -> None:
         self.release = release
         self.folder = folder
-        own = release.values("audit", policies={})
+        own = release.values("audit", **config)
         del own["profile"]
         (folder / "own.yaml").write_text(yaml.safe_dump(own))
         (example,) = re.findall(r"```yaml\n(.*?)```", SECTION, re.DOTALL)
@@ -58,7 +58,7 @@ class Reader:
         words = [str(CHART) if word == "charts/portcullis" else word for word in words]
         words = [str(self.folder / word) if word == "values.yaml" else word for word in words]
         if words[:2] in (["helm", "install"], ["helm", "upgrade"]):
-            words = [*words, "--values", str(self.folder / "own.yaml"), "--timeout", "300s"]
+            words = [*words, "--values", str(self.folder / "own.yaml"), "--timeout", "600s"]
         if "exec" in words:
             (pod,) = self.release.kubelet.alive
             done = self.release.kubelet.execute(pod, words[words.index("--") + 1 :])
@@ -145,7 +145,7 @@ def test_the_api_server_takes_every_way_to_install_it_without_a_warning(release:
 def test_the_section_is_installed_as_it_is_written(release: Installed, tmp_path: Path) -> None:
     typed = commands_of_the_section()
     assert typed == [words for words in commands("README.md") if words[0] in ("docker", "helm", "kubectl")]
-    reader, cluster = Reader(release, tmp_path), release.cluster
+    reader, cluster = Reader(release, tmp_path, policies={}), release.cluster
     build, push, install, read, forward, upgrade, namespace, try_it, rescue = typed
     assert (build[0], push[0]) == ("docker", "docker")  # tests/image builds it
 
@@ -193,7 +193,7 @@ def reader(release: Installed, tmp_path: Path) -> Reader:
     if cluster.api.find("/api/v1/namespaces/shop") is None:
         cluster.namespace("shop")
     cluster.apply(workload("Deployment", "checkout", "shop", container("web", release.registry.image(ROOT))))
-    return Reader(release, tmp_path)
+    return Reader(release, tmp_path, policies={"enabled": [*FEW, "pod-privileges"]})
 
 
 @pytest.mark.timeout(1800)  # a dozen starts of the gate, and several commands in its pod

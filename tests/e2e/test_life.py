@@ -132,7 +132,7 @@ def test_with_stand_down_off_an_orderly_stop_refuses_too(shop: Installed) -> Non
     refused = cluster.apply(bad_pod(gate, "between"), ok=None)
     assert refused.returncode != 0
     assert "matchConditions" not in webhook(gate)
-    cluster.kubectl("rollout", "status", f"deployment/{RELEASE}", "--namespace", NAMESPACE, "--timeout=60s")
+    cluster.kubectl("rollout", "status", f"deployment/{RELEASE}", "--namespace", NAMESPACE, "--timeout=600s")
     refused_again(gate, "strict-again")
 
 

@@ -198,7 +198,7 @@ def test_a_gate_that_starts_with_a_broken_config_map_begins_with_what_was_good(g
         gate.cluster.apply(policies("team", team=BROKEN))
         until(lambda: ANNOTATION in config_map(gate, "team")["metadata"].get("annotations", {}), "the annotation")
     gate.cluster.kubectl("rollout", "restart", f"deployment/{RELEASE}", "--namespace", NAMESPACE)
-    gate.cluster.kubectl("rollout", "status", f"deployment/{RELEASE}", "--namespace", NAMESPACE, "--timeout=90s")
+    gate.cluster.kubectl("rollout", "status", f"deployment/{RELEASE}", "--namespace", NAMESPACE, "--timeout=600s")
     until(lambda: "matchConditions" not in gate.webhook(), "the webhook to be called again")
     assert "[team-label] has no label team" in refused(gate, pod(gate, "again"))
     assert "[!]policy-sources degraded" in readiness(gate)

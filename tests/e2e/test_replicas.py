@@ -72,7 +72,7 @@ def test_an_upgrade_replaces_both_and_fails_nothing(gate: Installed, stream: Str
 def test_a_drained_node_fails_nothing(gate: Installed, stream: Stream) -> None:
     pods = both_ready(gate)
     node = pods[0].node
-    gate.cluster.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=90s")
+    gate.cluster.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=600s")
     try:
         moved = both_ready(gate)
         stream.settle(enforced=True)
@@ -91,7 +91,7 @@ def test_a_budget_keeps_the_last_one(gate: Installed, stream: Stream) -> None:
     try:
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": first.name}}
         gate.cluster.api.post(evict.format(NAMESPACE, first.name), body)
-        refused = gate.cluster.kubectl("drain", second.node, "--timeout=2s", "--delete-emptydir-data", ok=False)
+        refused = gate.cluster.kubectl("drain", second.node, "--timeout=5s", "--delete-emptydir-data", ok=False)
         assert "Cannot evict pod as it would violate the pod's disruption budget" in refused.stderr
     finally:
         for node in gate.kubelet.nodes:

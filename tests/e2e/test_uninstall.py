@@ -97,7 +97,7 @@ def test_the_namespace_is_deleted(gate: Installed) -> None:
     """The webhook configuration goes with it. What else belongs to no namespace is left, rights and flows of an account
     that is gone; the next installation takes them over."""
     cluster = gate.cluster
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s", seconds=150)
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=600s")
     until(lambda: cluster.api.find(f"{CONFIGURATIONS}/{RELEASE}") is None, "the end of the webhook configuration")
     gone(gate)
     assert left(cluster) <= CLUSTER_WIDE

@@ -25,7 +25,7 @@ SIGNER = "signer-ci"
 """The Secret with the public key of who signs scans."""
 DATABASE = "audit-database"
 """The Secret with the password of the shared store."""
-HELM_SECONDS = 400
+HELM_SECONDS = 600
 """A machine on which other tests run as well replaces two pods slowly."""
 FEW = ("image-pinned", "image-user", "scan-required")
 """The policies by which the images of the tests differ. The library as a whole, which costs each start of a gate

@@ -68,7 +68,7 @@ class Cluster:
         return {**kept, "HOME": str(home), "KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(home / "cache")}
 
     def run(
-        self, *command: str, stdin: str = "", ok: bool | None = True, seconds: float = 480
+        self, *command: str, stdin: str = "", ok: bool | None = True, seconds: float = 660
     ) -> "subprocess.CompletedProcess[str]":
         """kubectl, helm and their like; ``ok`` None takes any exit code."""
         done = subprocess.run(

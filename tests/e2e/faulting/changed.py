@@ -87,12 +87,12 @@ CHOSEN: Mapping[str, Any] = {
     "config.registries.proxy.passwordFile": f"{EXTRA}/password",
     "config.trust.predicates": {"https://acme.example/scan": "vulnerability"},
     "config.trust.carriers": ["referrer", "fallback-tag"],
-    "config.policies.profile": "baseline",
-    "config.policies.enabled": ["scan-required"],
+    "config.policies.profile": "python-service",
+    "config.policies.enabled": ["image-pinned", "scan-required"],
     # Without inspection, policies that read the contents of images are undecided: those that would refuse for it only
     # tell.
     "config.policies.modes": {
-        **dict.fromkeys(("image-base", "image-build-tools", "image-secrets", "image-source"), "audit"),
+        **dict.fromkeys(("image-base", "image-build-tools", "image-secrets"), "audit"),
         "image-pinned": "audit",
     },
     "config.policies.namespaces": {"shop": {"image-shell": "warn"}},
@@ -149,6 +149,7 @@ ELSEWHERE: Mapping[str, str] = {
     "config.trust.repositories": "needs another registry",
     "config.cluster.inventory": "needs rights that the operator gives",
     "config.cluster.caller": "is set by the chart",
+    "config.cluster.watch.namespaces": "beside config.audit.pages.tokens, which ask the API server",
     "caller.clientCertificate": "needs an API server that has one",
     "config.telemetry.traces.headersFile": "needs a receiver",
     "config.telemetry.traces.caFile": "needs a receiver",

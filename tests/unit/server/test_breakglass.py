@@ -3,13 +3,14 @@
 import json
 import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from fakes.asgi import call
 from fakes.callers import by_path
+from fakes.grants import REASON
+from fakes.grants import grant as made_grant
 from fakes.records import InMemoryRecords
 from fakes.reviews import UID, review
 from portcullis.audit.redact import Redactor
@@ -25,14 +26,12 @@ from portcullis.server.recording import Recorder
 from portcullis.server.sampling import Sampling
 from portcullis.server.telemetry import Metrics
 from portcullis.standing import Current, Standing
-from portcullis.times import rfc3339
 
 pytestmark = pytest.mark.anyio
 
 SEGMENT = "0123456789abcdef"
 PATH = f"/{SEGMENT}/validate-break-glass"
 ANY = RecordFilter()
-REASON = "the registry is down, order 4711"
 
 
 def policy(name: str, *, exceptions_forbidden: bool = False) -> PolicyInfo:
@@ -84,18 +83,10 @@ class Bench:
         return record
 
 
-def grant(*, hours: float = 2, **spec: Any) -> dict[str, Any]:
+def grant(**said: Any) -> dict[str, Any]:
     """As the API server sends it."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    metadata = {"name": "web", "namespace": "shop", "creationTimestamp": rfc3339(now), "uid": "1"}
-    said: dict[str, Any] = {"policies": ["image-user"], "images": ["registry.example/acme/**"], "reason": REASON}
-    said["expires"] = rfc3339(now + timedelta(hours=hours))
-    return {
-        "apiVersion": "portcullis.dev/v1",
-        "kind": "BreakGlass",
-        "metadata": metadata,
-        "spec": {key: value for key, value in {**said, **spec}.items() if value is not None},
-    }
+    made = made_grant(**said)
+    return {**made, "metadata": {**made["metadata"], "name": "web", "namespace": "shop", "uid": "1"}}
 
 
 async def test_who_makes_a_grant_and_why_is_recorded() -> None:

@@ -6,7 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from portcullis.cluster.certificateissuing import certificate_pem, general_names, make_authority, make_leaf
+from portcullis.cluster.registration import PIN_WEBHOOK, Registration
+from portcullis.server.checks import pinning_check
 from portcullis.server.covering import Coverage, distrust
+from portcullis.server.following import Follower
 from portcullis.server.tls import ServerTls
 
 NOW = datetime.now(UTC)
@@ -24,8 +27,12 @@ class Clock:
 
 
 def serving(*, name: str = HOST, now: datetime = NOW) -> ssl.SSLContext:
+    return tls(name=name, now=now).context
+
+
+def tls(*, name: str = HOST, now: datetime = NOW) -> ServerTls:
     pair = make_leaf(CA, general_names([name]), now)
-    return ServerTls(source=lambda _: pair, clock=Clock()).context
+    return ServerTls(source=lambda _: pair, clock=Clock())
 
 
 @pytest.mark.parametrize(
@@ -63,3 +70,24 @@ def test_it_looks_again_only_where_something_changed() -> None:
     coverage._context = tls.context
     assert coverage.look("first", {"gate": BUNDLE}, {"gate": HOST}) == ""
     assert "would not take" in coverage.look("second", {"gate": BUNDLE}, {"gate": HOST})
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("bundle", "problem"),
+    [(BUNDLE, ""), (OTHERS, "the API server would not take the certificate as gate.portcullis-system.svc"), (b"", "")],
+)
+async def test_so_it_is_with_the_object_by_which_tags_are_pinned(bundle: bytes, problem: str) -> None:
+    """And no replica is unready for it."""
+    pinning = Follower()
+    pinning.found = Registration("uid", {PIN_WEBHOOK: bundle}, {}, hosts={PIN_WEBHOOK: HOST})
+    check = pinning_check(pinning, tls(), Clock())
+    assert (check.name, check.decisive) == ("mutating-webhook-configuration", False)
+    assert (await check.probe())[: len(problem) or None] == problem
+
+
+@pytest.mark.anyio
+async def test_what_is_wrong_with_that_object_is_said_first() -> None:
+    pinning = Follower()
+    pinning.problem = "there is none"
+    assert await pinning_check(pinning, tls(), Clock()).probe() == "there is none"

@@ -198,3 +198,19 @@ async def test_more_watches_than_connections_that_we_may_take() -> None:
     with pytest.raises(ConfigError, match=r"takes 5 watches, more than the limit pullSecretWatches of 4"):
         async with opened:
             pass
+
+
+async def test_a_command_waits_until_what_it_needs_was_listed() -> None:
+    async with api_server() as (server, client):
+        server.objects[BREAK_GLASSES.path] = {}
+        grants = WatchedGrants(client=client, limits=DEFAULT_LIMITS)
+        watching = Watching()
+        assert await watching.listed(0.0) == "", "nothing is watched"
+        watching.attach(Watched(None, None, (), (grants.watch,), grants=grants))
+        assert "not listed yet" in await watching.listed(0.01)
+        listing = asyncio.create_task(grants.watch.run())
+        try:
+            assert await watching.listed(5.0) == ""
+        finally:
+            listing.cancel()
+            await asyncio.gather(listing, return_exceptions=True)

@@ -1,7 +1,9 @@
-"""A pod that runs, as it was created, and what of it is like that of others which the same controller makes.
+"""A pod that runs, as it is judged, and what of it is like that of others which the same controller makes.
 
 After its creation much is written into a pod: the node by the scheduler, addresses by the network (as annotations, by
-way of the sub-resource ``status``). Nothing of that was judged when it was let in, and it would make every pod its own.
+way of the sub-resource ``status``). That would make every pod its own, so it tells pods apart no more. Only what nobody
+else can have written is taken out of what is judged: a person can have an annotation look as if the network had
+written it.
 """
 
 import hashlib
@@ -48,11 +50,8 @@ _PER_POD_ANNOTATIONS: Final = frozenset({
 
 
 def creation(pod: JSONObject) -> JSONObject:
-    """The pod as it was when the API server had it judged."""
+    """The pod as it would be created now."""
     metadata = {key: value for key, value in part(pod, "metadata").items() if key in _KEPT}
-    annotations = part(metadata, "annotations")
-    if later := _written_later(part(pod, "metadata")):
-        metadata["annotations"] = {key: value for key, value in annotations.items() if key not in later}
     spec = {key: value for key, value in part(pod, "spec").items() if key != "nodeName"}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
@@ -89,10 +88,12 @@ def running_image(written: str, container: str, image_id: object) -> RunningImag
     return RunningImage(written, text, container=container)
 
 
-def likeness(created: JSONObject, images: tuple[RunningImage, ...]) -> bytes:
+def likeness(pod: JSONObject, images: tuple[RunningImage, ...]) -> bytes:
     """A hash that is the same for pods of one controller which differ in nothing that is judged: not in their spec, the
     labels and annotations that people give, nor in what they run."""
-    metadata, spec = part(created, "metadata"), dict(part(created, "spec"))
+    metadata, spec = part(pod, "metadata"), dict(part(pod, "spec"))
+    spec.pop("nodeName", None)
+    unlike = _PER_POD_ANNOTATIONS | _written_later(metadata)
     if controller_of(metadata) is not None:
         spec.pop("hostname", None)  # its own name, or a part of that
         spec["volumes"] = [_volume(volume, str(metadata.get("name"))) for volume in _objects(spec.get("volumes"))]
@@ -102,7 +103,7 @@ def likeness(created: JSONObject, images: tuple[RunningImage, ...]) -> bytes:
     labels, annotations = part(metadata, "labels"), part(metadata, "annotations")
     alike = [
         {key: value for key, value in labels.items() if key not in _PER_POD_LABELS},
-        {key: value for key, value in annotations.items() if key not in _PER_POD_ANNOTATIONS},
+        {key: value for key, value in annotations.items() if key not in unlike},
         spec,
         [[image.container, image.written, image.digest or image.image_id] for image in images],
     ]
@@ -124,7 +125,7 @@ def controller_of(metadata: Mapping[str, Any]) -> ObjectRef | None:
 
 
 def _written_later(metadata: Mapping[str, Any]) -> frozenset[str]:
-    """Annotations that were written by way of the sub-resource ``status``: no webhook that judges pods sees that.
+    """Annotations that were written by way of the sub-resource ``status``, as the network does it.
     Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management."""
     found: set[str] = set()
     for entry in _objects(metadata.get("managedFields")):

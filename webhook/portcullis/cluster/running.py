@@ -1,8 +1,7 @@
 """What runs in the cluster, in groups of equal pods: the port Workloads.
 
 1. Pods are listed in pages. Those that ended, that are being deleted, and those of exempt namespaces are left out. Of
-   each, what was written into it after its creation is taken away; those of one controller that are alike make one
-   group (podlikeness.py).
+   the others, those of one controller that are alike make one group (podlikeness.py).
 2. ReplicaSets and Jobs are listed, their metadata alone: the owner of a pod is the object that people made, and groups
    of one owner that are alike become one.
 3. The groups are given one by one, those whose first image is the same one after the other.
@@ -163,12 +162,12 @@ class RunningWorkloads:
         ended = metadata.get("deletionTimestamp") is not None or status.get("phase") in _ENDED
         if ended or self._left_out(namespace) or not name:
             return None
-        created, images = creation(pod), images_of(pod)
+        images = images_of(pod)
         return _Group(
             maker=controller_of(metadata) or ObjectRef("v1", "Pod", namespace, name, str(metadata.get("uid") or "")),
-            pod=msgspec.json.encode(created),
+            pod=msgspec.json.encode(creation(pod)),
             images=images,
-            likeness=likeness(created, images),
+            likeness=likeness(pod, images),
             names=(name,),
         )
 

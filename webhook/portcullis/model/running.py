@@ -48,7 +48,8 @@ class RunningPods:
 
     Args:
         owner: the object that people made: the Deployment, not its ReplicaSet; the pod itself where it has no owner.
-        pod: metadata and spec of one of them, as at its creation: without what the scheduler and the kubelet wrote.
+        pod: metadata and spec of one of them, as it would be created now: without its node, and what the API server
+            writes.
         names: of the pods, the first few in order.
         count: how many there are.
         key: names what is judged: equal for equal pods of one owner, in whatever round.

@@ -1,7 +1,7 @@
 """What the health port says of the running parts."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from portcullis.audit.writer import AuditLog
 from portcullis.ports import Clock
@@ -96,16 +96,26 @@ def registration_check(registrar: Registrar, tls: ServerTls, clock: Clock) -> Ch
 
 def pinning_check(pinning: Follower, tls: ServerTls, clock: Clock) -> Check:
     """Whether the API server has tags pinned by this replica. Nothing hangs on it: without it they stay tags."""
-    coverage = Coverage(tls.context)
+    unpinned = pinning_problem(pinning, tls, clock)
 
     async def registered() -> str:
+        return unpinned()
+
+    return Check("mutating-webhook-configuration", registered, decisive=False)
+
+
+def pinning_problem(pinning: Follower, tls: ServerTls, clock: Clock) -> Callable[[], str]:
+    """Says why the API server does not have tags pinned by this replica, "" if it does."""
+    coverage = Coverage(tls.context)
+
+    def problem() -> str:
         found = pinning.found
         if pinning.problem or found is None or tls.state.missing:
             return pinning.problem
         minute = int(clock.now().timestamp() // 60)
         return coverage.look((tls.served, minute), found.ca_bundles, found.hosts)
 
-    return Check("mutating-webhook-configuration", registered, decisive=False)
+    return problem
 
 
 def _dates(tls: ServerTls, registrar: Registrar) -> str:
@@ -160,8 +170,9 @@ def observe(parts: Parts, tls: ServerTls, registrar: Registrar, metrics: Metrics
             lambda: float(registrar.registered)
         )
     if registrar.pinning.active:
+        unpinned = pinning_problem(registrar.pinning, tls, parts.clock)
         metrics.gauge("mutation_registered", "Whether the cluster has tags pinned by this gate.").set_function(
-            lambda: float(registrar.pinning.registered)
+            lambda: float(not unpinned())
         )
     observe_engine(parts.engine, metrics)
     metrics.time_by("image_step_seconds", "Of the steps with one image.", "step", lambda: parts.gate.seconds)

@@ -35,11 +35,6 @@ class Follower:
         self.found: Registration | None = None
         """As it was read or written last; None if there is none, or that is not known."""
 
-    @property
-    def registered(self) -> bool:
-        """Whether the cluster has tags pinned by this gate."""
-        return self.active and not self.problem
-
     async def read(self) -> None:
         """Reads it. What is written later is then at least as new as what stood there, if the store of what replicas
         share is read in between (server.sharing says why)."""
