@@ -34,10 +34,6 @@ _WARNING: Final = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 """Source: RFC 7234, 5.5; https://kubernetes.io/blog/2020/09/03/warnings/."""
 
 
-class NoGrants(ClusterError):
-    """The cluster has no such objects at all, or not that namespace."""
-
-
 @dataclass(frozen=True, slots=True)
 class Made:
     """The object as the API server has it, and what it warned of."""
@@ -95,10 +91,10 @@ class BreakGlassObjects:
             if not isinstance(found, dict):
                 raise ValueError("the answer is no object")
         except FAULTS as error:
+            why = reason_of(error, SECONDS)
             if isinstance(error, ApiException) and error.status == 404:
                 why = "it has no kind BreakGlass, or not that namespace (the chart's value breakGlass.enabled)"
-                raise NoGrants(f"{what} ({self._where}): {why}") from error
-            raise ClusterError(f"{what} ({self._where}): {reason_of(error, SECONDS)}") from error
+            raise ClusterError(f"{what} ({self._where}): {why}") from error
         return found, answer
 
 
