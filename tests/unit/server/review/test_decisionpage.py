@@ -62,7 +62,7 @@ SAYS = {
         "Covered by EX-12 until 2026-11-30 12:00:00 (in 5 days)",
         "Asked by system:serviceaccount:argocd:argocd-application-controller",
     ],
-    "break-glass": ["Covered by shop/payments-down until 2026-11-24 15:00:00"],
+    "break-glass": ["Covered by the grant break-glass:shop/payments-down until 2026-11-24 15:00:00"],
     "a dry run": ["a dry run, nothing was stored"],
     "by an unverified caller": [
         "anybody who reaches the webhook could have sent it",

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from fakes.auditlog import HOSTILE, SCENES
+from portcullis.model.decision import Because, Verdict
 from portcullis.model.record import AuditRecord
+from portcullis.model.ruling import Mode
 from portcullis.server.review.decisionwords import listed, marks, outcome, requester, sentence, whys, workload
 
 SENTENCES = {
@@ -34,8 +36,8 @@ SENTENCES = {
     "break-glass": (
         "break-glass",
         (
-            "Deployment shop/payments was admitted by break-glass (shop/payments-down), although it violates "
-            "image-user and scan-required."
+            "Deployment shop/payments was admitted by break-glass (break-glass:shop/payments-down), although it "
+            "violates image-user and scan-required."
         ),
     ),
     "nothing changed": (
@@ -53,6 +55,21 @@ SENTENCES = {
 @pytest.mark.parametrize(("title", "expected"), SENTENCES.items())
 def test_the_verdict_in_a_sentence(title: str, expected: tuple[str, str]) -> None:
     assert (outcome(SCENES[title].decision).kind, sentence(SCENES[title])) == expected
+
+
+def test_an_outage_that_a_grant_covers_is_said_and_holds_nothing_up() -> None:
+    outage, glass = SCENES["an outage"], SCENES["break-glass"]
+    grant = glass.decision.violations[0].exception
+    undecided = tuple(replace(one, exception=grant) for one in outage.decision.undecided if one.mode is Mode.DENY)
+    decision = replace(outage.decision, verdict=Verdict.ADMITTED, because=Because.BREAK_GLASS, undecided=undecided)
+    assert outcome(decision).kind == "break-glass"
+    assert sentence(replace(outage, decision=decision)) == (
+        f"Deployment shop/search was admitted by break-glass ({grant}), although "
+        "image-user, scan-severity and image-signed could not be evaluated."
+    )
+    assert [(why.name, why.exception, why.refuses, why.by_grant) for why in whys(decision) if why.is_policy] == [
+        (name, grant, False, True) for name in ("image-user", "scan-severity", "image-signed")
+    ]
 
 
 def test_outage_and_violation_have_nothing_in_common() -> None:
