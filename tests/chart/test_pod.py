@@ -255,7 +255,9 @@ LONG = "a" * 52
 )
 def test_names(release: str, values: dict[str, Any], name: str) -> None:
     found = objects(values, release)
-    assert {item["metadata"]["name"] for item in found.values()} == {name, f"{name}-shared"}
+    parts = {f"{name}-{part}" for part in ("shared", "recheck", "break-glass", "break-glass-reader")}
+    kind = "breakglasses.portcullis.dev"
+    assert {item["metadata"]["name"] for item in found.values()} == {name, kind, *parts}
     configuration = configuration_of(values, release)
     assert configuration["cluster"]["webhook"]["name"] == name
     assert configuration["server"]["tls"]["selfManaged"]["names"][0].startswith(f"{name}.")
