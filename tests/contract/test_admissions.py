@@ -28,6 +28,7 @@ WRITTEN = "registry.example/acme/web:1"
 LONG = f"registry.example/{'a' * 400}:1"
 POD = ObjectRef("v1", "Pod", "shop", "web-1")
 GRANT = "break-glass:shop/down"
+VIOLATED = Violation("image-user", Mode.DENY, "high", "runs as root")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -94,6 +95,17 @@ async def test_each_object_in_order_and_those_that_are_not_known_are_left_out(
     assert await admissions.admitted([]) == ()
 
 
+async def test_the_digests_are_of_the_newest_that_looked_at_the_images(
+    records: SqlRecords, admissions: Admissions
+) -> None:
+    """An update that changed nothing may have been let in by break-glass, without a look at them."""
+    covered = replace(VIOLATED, exception=GRANT)
+    unseen = let_in("", because=Because.BREAK_GLASS, violations=(covered,))
+    await records.append_many([let_in(SECOND), looked := let_in(FIRST), unseen])
+    (found,) = await admissions.admitted([POD])
+    assert (found.decision_id, found.digests, found.break_glass) == (looked.decision.id, {WRITTEN: FIRST}, GRANT)
+
+
 @pytest.mark.parametrize(("digest", "written"), [("", WRITTEN), ("sha256:abc", WRITTEN)])
 async def test_an_image_that_was_not_resolved_says_nothing(
     records: SqlRecords, admissions: Admissions, digest: str, written: str
@@ -109,7 +121,6 @@ async def test_long_references_are_found_as_they_were_written(records: SqlRecord
     assert found.digests == {LONG: FIRST}
 
 
-VIOLATED = Violation("image-user", Mode.DENY, "high", "runs as root")
 UNKNOWN = UndecidedPolicy("image-user", Mode.DENY, ())
 
 

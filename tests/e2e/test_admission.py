@@ -1,5 +1,6 @@
 """The gate on a real API server, installed by the chart in profile enforce: what kubectl's users do and see."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -310,9 +311,8 @@ def test_a_refused_child_says_why_in_the_events_of_its_owner(gate: Installed, ku
 
         def told() -> str:
             selector = "--field-selector=involvedObject.kind=ReplicaSet,reason=FailedCreate"
-            return "".join(
-                line for line in kubectl("get", "events", selector, "-o", "jsonpath={.items[*].message}").stdout
-            )
+            messages = kubectl("get", "events", selector, "-o", "json").stdout
+            return "".join(one["message"] for one in json.loads(messages)["items"] if f"/{name}-" in one["message"])
 
         words = until(told, "an event of the ReplicaSet")
         assert "denied the request: 2 policies refuse Pod shop/moved-" in words

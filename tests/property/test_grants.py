@@ -152,7 +152,7 @@ def coverings(decision: Decision) -> list[str]:
     return [one.exception for one in decision.violations] + [one.exception for one in decision.undecided]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(situations(), MIXES, st.lists(EXCEPTIONS, max_size=2, unique_by=lambda one: one.id))
 def test_each_covers_by_itself_and_exceptions_come_first(
     situation: Situation, grants: list[Grant], exceptions: list[PolicyException]
@@ -165,7 +165,7 @@ def test_each_covers_by_itself_and_exceptions_come_first(
         assert found == (alone[0] if alone else "")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(situations(), MIXES, st.lists(EXCEPTIONS, max_size=2, unique_by=lambda one: one.id))
 def test_break_glass_is_said_exactly_where_only_grants_make_the_difference(
     situation: Situation, grants: list[Grant], exceptions: list[PolicyException]
@@ -182,7 +182,7 @@ def test_break_glass_is_said_exactly_where_only_grants_make_the_difference(
     assert all(grant in grants for grant in decision.grants)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(situations(), MIXES)
 def test_a_grant_for_an_image_lets_nothing_else_through(situation: Situation, grants: list[Grant]) -> None:
     for_web = [replace(one, images=("registry.example/acme/web",)) for one in grants]
@@ -207,7 +207,7 @@ OBJECTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(situations(), MIXES, OBJECTS, st.builds(UserInfo, TEXTS, TEXTS, st.lists(TEXTS, max_size=3).map(tuple)))
 def test_nothing_in_a_review_opens_anything(
     situation: Situation, grants: list[Grant], made: dict[str, Any], user: UserInfo

@@ -195,6 +195,22 @@ async def test_what_is_refused_all_the_same_is_no_break_glass(bench: Bench) -> N
     assert decision.grants[0].policies == (EARLY,)
 
 
+async def test_two_that_let_it_in_together_are_both_named(bench: Bench) -> None:
+    """Each covers another violation wholly; with one of them it would be refused."""
+    bench.engine.hits = [hit(EARLY), hit(LATE)]
+    ones = [dataclasses.replace(GRANT, name=policy, policies=(policy,)) for policy in (LATE, EARLY)]
+    bench.grants = granting(*ones)
+    decision = await bench.decide(asking(pod()))
+    annotations = json.loads(render_review("u-1", decision))["response"]["auditAnnotations"]
+    assert annotations["break-glass"] == f"break-glass:shop/{EARLY}, break-glass:shop/{LATE}"
+    assert [line.split(" until")[0] for line in decision.warnings[:2]] == [
+        f"[break-glass] shop/{EARLY}",
+        f"[break-glass] shop/{LATE}",
+    ]
+    bench.grants = granting(ones[0])
+    assert (await bench.decide(asking(pod()))).verdict is Verdict.REFUSED
+
+
 # -- what it does not let in -----------------------------------------------------------------------------------------
 
 

@@ -1,18 +1,21 @@
 """What the log knows of how objects of the cluster were let in: which digests were judged, and by which grant."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from sqlalchemy import Connection, Select, select
 
 from portcullis.audit import codec
 from portcullis.audit.sql import SqlRecords
 from portcullis.audit.tables import decisions, key
-from portcullis.model.decision import Because, Verdict
+from portcullis.model.decision import Because, Decision, Verdict
 from portcullis.model.grant import is_grant
 from portcullis.model.image import DIGEST, Digest
 from portcullis.model.request import Caller
 from portcullis.model.running import Admitted, ObjectRef
+
+LOOKED_AT: Final = 5
+"""Decisions on one object: the newest may have looked at no image, since its update changed none."""
 
 
 class SqlAdmissions:
@@ -32,12 +35,12 @@ class SqlAdmissions:
         """See :class:`portcullis.ports.Admissions`. Each object costs one look-up in an index."""
 
         def read(connection: Connection) -> Sequence[Admitted]:
-            rows = [(one, connection.execute(self._admission(one)).one_or_none()) for one in objects]
-            return tuple(_admitted(one, row) for one, row in rows if row is not None)
+            found = [(one, connection.execute(self._admissions(one)).all()) for one in objects]
+            return tuple(_admitted(one, rows) for one, rows in found if rows)
 
         return await self._records.read(read)
 
-    def _admission(self, wanted: ObjectRef) -> Select[tuple[int, str]]:
+    def _admissions(self, wanted: ObjectRef) -> Select[tuple[int, str]]:
         """The newest that let the object in. An update that changed nothing says nothing of what runs."""
         own = decisions.c
         statement = (
@@ -51,14 +54,19 @@ class SqlAdmissions:
                 own.dry_run.is_(False),
             )
             .order_by(own.sequence.desc())
-            .limit(1)
+            .limit(LOOKED_AT)
         )
         return statement.where(own.caller != Caller.UNVERIFIED.value) if self._verified_only else statement
 
 
-def _admitted(wanted: ObjectRef, row: Any) -> Admitted:
-    decision = codec.decode_body(row.body, sequence=row.sequence).decision
-    digests = {image.written: Digest(image.digest) for image in decision.images if DIGEST.fullmatch(image.digest)}
-    broken = decision.because is Because.BREAK_GLASS
-    grants = (one.exception for one in decision.covered if is_grant(one.exception))
-    return Admitted(wanted, decision.id, digests, next(grants, "") if broken else "")
+def _admitted(wanted: ObjectRef, rows: Sequence[Any]) -> Admitted:
+    """What the newest one says; the digests are those of the newest that looked at the images."""
+    found = [codec.decode_body(row.body, sequence=row.sequence).decision for row in rows]
+    newest, looked = found[0], next((one for one in found if _digests(one)), found[0])
+    broken = newest.because is Because.BREAK_GLASS
+    grants = (one.exception for one in newest.covered if is_grant(one.exception))
+    return Admitted(wanted, looked.id, _digests(looked), next(grants, "") if broken else "")
+
+
+def _digests(decision: Decision) -> Mapping[str, Digest]:
+    return {image.written: Digest(image.digest) for image in decision.images if DIGEST.fullmatch(image.digest)}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from portcullis.cli.clusters import ContextOption, KubeconfigOption, NamespaceOption
 from portcullis.cli.output import (
     EXIT_FAILED,
     EXIT_REFUSED,
@@ -68,12 +69,10 @@ def scan(
     all_namespaces: Annotated[
         bool, typer.Option("--all-namespaces", "-A", help="All but those that the gate leaves out.")
     ] = False,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Else the one of the context.")] = "",
+    namespace: NamespaceOption = "",
     config: ConfigOption = None,
-    kubeconfig: Annotated[
-        Path | None, typer.Option("--kubeconfig", help="Else KUBECONFIG, ~/.kube/config, or the cluster of this pod.")
-    ] = None,
-    context: Annotated[str, typer.Option("--context", help="Of the kubeconfig; else its current one.")] = "",
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = "",
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Judge what runs in a cluster now, by the images that really run.

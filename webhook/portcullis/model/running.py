@@ -65,11 +65,12 @@ class RunningPods:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The newest decision by which an object of the cluster was let in.
+    """How an object of the cluster was let in.
 
     Args:
+        decision_id: of the newest decision that let it in and looked at its images.
         digests: that were judged then, by what was written.
-        break_glass: the grant that let it in; "" where none was needed.
+        break_glass: the grant by which the newest decision of all let it in; "" where none was needed.
     """
 
     object: ObjectRef
