@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from fakes.auditlog import HOSTILE, NOON, Scene, scene
+from fakes.auditlog import HOSTILE, NOON, Scene, image, scene
 from fakes.running import a_moved_tag, a_result, a_round, a_whole_round
 from portcullis.audit.findings import SqlFindings
 from portcullis.audit.ledger import SqlLedger
@@ -368,10 +368,21 @@ async def test_without_break_glass_nothing_of_it_stands_first(tmp_path: Path) ->
 
 
 async def test_an_image_says_where_it_runs(tmp_path: Path) -> None:
-    asked = scene("asked", at=HOUR, name="checkout")
-    image = asked.record.decision.images
-    async with running(tmp_path, scenes=[asked]) as app:
-        assert not image
+    asked = scene("asked", at=HOUR, name="checkout", images=[image("registry.example/web:1")])
+    (judged,) = asked.record.decision.images
+    runs = replace(FAILING, decision=replace(FAILING.decision, images=(judged,)))
+    for results, wanted in (([runs, GOOD], ["checkout"]), ([GOOD], [])):
+        folder = tmp_path / str(len(results))
+        folder.mkdir()
+        async with running(folder, results, scenes=[asked]) as app:
+            answered = await page(app, f"/images/{judged.digest}")
+            assert names_of(answered) == wanted
+            assert "Where it runs" in text_of(answered)
+            assert ("Nothing runs it, by the round" in text_of(answered)) is (not wanted)
+
+
+async def test_an_image_that_runs_and_was_never_judged_leads_to_what_runs(tmp_path: Path) -> None:
+    async with running(tmp_path) as app:
         answered = await page(app, f"/images/{DIGEST}")
         assert (answered.status, answered.headers["location"]) == (303, f"/running?image={quote(DIGEST, safe='')}")
 

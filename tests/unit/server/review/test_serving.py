@@ -11,10 +11,12 @@ from structlog.testing import capture_logs
 
 from fakes.clock import StandingClock
 from fakes.records import InMemoryBundles
+from fakes.running import NoFindings
 from portcullis.limits import DEFAULT_LIMITS
 from portcullis.model.ruling import CompiledBundle
 from portcullis.server.health import examine
 from portcullis.server.lifecycle import bound
+from portcullis.server.live.watching import Watching
 from portcullis.server.pagesections import PagesSection
 from portcullis.server.review.serving import Pages
 from portcullis.server.settings import Settings
@@ -31,8 +33,9 @@ def parts(section: PagesSection) -> Any:
         settings=settings.model_copy(update={"audit": audit}),
         limits=DEFAULT_LIMITS,
         clock=StandingClock(),
-        watched=SimpleNamespace(namespace_names=None),
+        watched=Watching(),
         ledger=object(),
+        findings=NoFindings(),
         bundles=InMemoryBundles(),
         engine=None,
         current=lambda: Standing(CompiledBundle("sha256:none", ())),
