@@ -144,14 +144,9 @@ def decision_json(decision: Decision) -> dict[str, Any]:
     return {**_tree(decision, _DECISION), "inputHash": input_hash(decision.document)}
 
 
-def violation_json(violation: Violation) -> dict[str, Any]:
-    """A violation as it stands in the decision's tree."""
-    return _tree(violation, _VIOLATION)
-
-
-def undecided_json(undecided: UndecidedPolicy) -> dict[str, Any]:
-    """An undecided policy as it stands in the decision's tree."""
-    return _tree(undecided, _UNDECIDED)
+def part_json(part: Violation | UndecidedPolicy) -> dict[str, Any]:
+    """A part of a decision as it stands in the decision's tree."""
+    return _tree(part, _VIOLATION if isinstance(part, Violation) else _UNDECIDED)
 
 
 def decision_of(tree: Any) -> Decision:

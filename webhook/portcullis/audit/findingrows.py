@@ -176,11 +176,7 @@ def _weight(part: _Part) -> int:
 
 
 def _size(part: _Part) -> int:
-    if isinstance(part, MovedTag):
-        return len(codec.dump(_moved(part)))
-    if isinstance(part, Violation):
-        return len(codec.dump(codec.violation_json(part)))
-    return len(codec.dump(codec.undecided_json(part)))
+    return len(codec.dump(_moved(part) if isinstance(part, MovedTag) else codec.part_json(part)))
 
 
 # -- the format ----------------------------------------------------------------------------------------------------
