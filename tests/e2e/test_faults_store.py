@@ -79,7 +79,7 @@ def test_two_configurations_with_other_policies_side_by_side(gate: Installed) ->
     """A rollout that stops half-way: both decide, each by its own, and record into one log that holds together."""
     before = {pod.uid for pod in gate.kubelet.alive}
     changed = {
-        **gate.values("enforce", policies={"enabled": list(FEW), "modes": {"image-pinned": "audit"}}),
+        **gate.values("enforce", policies={"enabled": [*FEW, "team-label"], "modes": {"image-pinned": "audit"}}),
         "policyConfigMaps": ["teams"],
     }
     deployment = ("deployment", RELEASE, "--namespace", NAMESPACE)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trustme
 
-from e2e.cluster.gate import CONFIGURATIONS, NAMESPACE, RELEASE, Installed
+from e2e.cluster.gate import CONFIGURATIONS, FEW, NAMESPACE, RELEASE, Installed
 from e2e.cluster.objects import container, workload
 from e2e.cluster.pods import Running
 from e2e.cluster.programs import until
@@ -166,7 +166,8 @@ def test_a_certificate_of_others_and_a_policy_in_a_config_map(shop: Installed) -
     policies = {"metadata": {"name": "our-policies", "namespace": NAMESPACE}, "data": {"team.rego": TEAM}}
     cluster.apply(secret, {"apiVersion": "v1", "kind": "ConfigMap", **policies})
     bundle = base64.b64encode(authority.cert_pem.bytes()).decode()
-    values = {**gate.values("enforce"), "tls": {"existingSecret": "gate-tls", "caBundle": bundle}}
+    enabled = gate.values("enforce", policies={"enabled": [*FEW, "team-label"]})
+    values = {**enabled, "tls": {"existingSecret": "gate-tls", "caBundle": bundle}}
     gate.helm("install", values={**values, "policyConfigMaps": ["our-policies"]})
 
     good = workload("Pod", "teamless", SHOP, container("web", gate.registry.image(GOOD)))

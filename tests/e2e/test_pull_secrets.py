@@ -96,7 +96,7 @@ def gate(release: Installed) -> Iterator[Installed]:
     for name in (SHOP, BANK, FARM):
         release.cluster.namespace(name)
     listed = [{"namespace": SHOP}, {"namespace": BANK, "names": ["login"]}]
-    values = {**release.values("enforce"), "pullSecrets": listed, "webhook": {"timeoutSeconds": 30}}
+    values = {**release.values("enforce", policies={}), "pullSecrets": listed, "webhook": {"timeoutSeconds": 30}}
     release.helm("install", values=values)
     until(lambda: release.webhook()["clientConfig"].get("caBundle"), "the CA in the webhook configuration")
     until(lambda: "matchConditions" not in release.webhook(), "the webhook to be called")

@@ -79,7 +79,7 @@ class Installed:
 
     def values(self, profile: str, **config: Any) -> dict[str, Any]:
         """What the tests need beside the defaults: a registry on loopback that they trust, few policies, and little
-        patience. ``policies={}`` leaves the whole library."""
+        patience. ``policies={}`` leaves the whole library, and is needed where policies of one's own come later."""
         host, loopback = self.registry.host, {"insecure": True, "private": True}
         accept = [{"predicates": ["vulnerability"], "signers": ["ci"]}]
         return {
