@@ -5,11 +5,11 @@ mark.
 """
 
 import asyncio
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
+from portcullis.admission.creating import creation_request
 from portcullis.collecting import Collector
 from portcullis.errors import RecordsError, RegistryError
 from portcullis.gate import Gate, access_of
@@ -23,7 +23,6 @@ from portcullis.model.request import (
     Caller,
     GroupVersionKind,
     GroupVersionResource,
-    Operation,
     UserInfo,
 )
 from portcullis.model.running import Admitted, Condition, MovedTag, ObjectRef, Rejudged, RunningImage, RunningPods
@@ -151,39 +150,7 @@ def creation_of(pod: JSONObject) -> AdmissionRequest:
     metadata = pod.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
     name, namespace = str(metadata.get("name") or ""), str(metadata.get("namespace") or "")
-    uid = str(uuid.uuid4())
-    kind = {"group": "", "version": "v1", "kind": "Pod"}
-    resource = {"group": "", "version": "v1", "resource": "pods"}
-    raw: dict[str, Any] = {
-        "uid": uid,
-        "kind": kind,
-        "resource": resource,
-        "requestKind": kind,
-        "requestResource": resource,
-        "name": name,
-        "namespace": namespace,
-        "operation": Operation.CREATE.value,
-        "userInfo": {"username": USER.username, "groups": list(USER.groups)},
-        "object": pod,
-        "oldObject": None,
-        "dryRun": False,
-        "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
-    }
-    return AdmissionRequest(
-        uid=uid,
-        kind=_POD,
-        resource=_PODS,
-        sub_resource="",
-        name=name,
-        namespace=namespace,
-        operation=Operation.CREATE,
-        user=USER,
-        object=pod,
-        old_object=None,
-        dry_run=False,
-        raw=raw,
-        caller=Caller.RECHECK,
-    )
+    return creation_request(pod, _POD, _PODS, name=name, namespace=namespace, user=USER, caller=Caller.RECHECK)
 
 
 def condition_of(

@@ -1,11 +1,10 @@
 """Turns a manifest into the AdmissionRequest that the API server would send for its creation."""
 
 import getpass
-import uuid
-from typing import Any
 
 import msgspec
 
+from portcullis.admission.creating import creation_request
 from portcullis.admission.review import parse_review
 from portcullis.cli.manifests import Manifest
 from portcullis.errors import ManifestError
@@ -16,7 +15,6 @@ from portcullis.model.request import (
     Caller,
     GroupVersionKind,
     GroupVersionResource,
-    Operation,
     UserInfo,
 )
 
@@ -62,13 +60,18 @@ def request_of(manifest: Manifest, *, namespace: str, user: UserInfo, limits: Li
     if not isinstance(metadata, dict):
         raise ManifestError("'metadata' is not an object")
     group, _, version = api_version.rpartition("/")
-    return _creation(
+    within = _namespace(kind, metadata, namespace)
+    created = dict(manifest.object)
+    if within and kind != "Namespace":  # the API server fills it in before webhooks see the object
+        created["metadata"] = {**metadata, "namespace": within}
+    return creation_request(
+        created,
         GroupVersionKind(group, version, kind),
         GroupVersionResource(group, version, plural(kind)),
         name=_text(metadata, "name") or _text(metadata, "generateName"),
-        namespace=_namespace(kind, metadata, namespace),
+        namespace=within,
         user=user,
-        manifest=manifest.object,
+        caller=Caller.LOCAL,
     )
 
 
@@ -80,53 +83,6 @@ def plural(kind: str) -> str:
     if word.endswith(("s", "x", "ch", "sh")):
         return f"{word}es"
     return f"{word[:-1]}ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else f"{word}s"
-
-
-def _creation(
-    kind: GroupVersionKind,
-    resource: GroupVersionResource,
-    *,
-    name: str,
-    namespace: str,
-    user: UserInfo,
-    manifest: JSONObject,
-) -> AdmissionRequest:
-    created = dict(manifest)
-    if namespace and kind.kind != "Namespace":  # the API server fills it in before webhooks see the object
-        created["metadata"] = {**manifest.get("metadata", {}), "namespace": namespace}
-    uid = str(uuid.uuid4())
-    kind_json = {"group": kind.group, "version": kind.version, "kind": kind.kind}
-    resource_json = {"group": resource.group, "version": resource.version, "resource": resource.resource}
-    raw: dict[str, Any] = {
-        "uid": uid,
-        "kind": kind_json,
-        "resource": resource_json,
-        "requestKind": kind_json,
-        "requestResource": resource_json,
-        "name": name,
-        "namespace": namespace,
-        "operation": Operation.CREATE.value,
-        "userInfo": {"username": user.username, "groups": list(user.groups)},
-        "object": created,
-        "oldObject": None,
-        "dryRun": False,
-        "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
-    }
-    return AdmissionRequest(
-        uid=uid,
-        kind=kind,
-        resource=resource,
-        sub_resource="",
-        name=name,
-        namespace=namespace,
-        operation=Operation.CREATE,
-        user=user,
-        object=created,
-        old_object=None,
-        dry_run=False,
-        raw=raw,
-        caller=Caller.LOCAL,
-    )
 
 
 def _namespace(kind: str, metadata: JSONObject, chosen: str) -> str:
