@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ from fakes.live import Life, MemoryMaps, living
 from fakes.reviews import UID, review
 from portcullis.errors import ClusterError, CompileProblem, PolicyCompileError
 from portcullis.limits import DEFAULT_LIMITS, Limits
+from portcullis.model.ruling import PolicyBundle
 from portcullis.policy.folders import fingerprint, policy_files
 from portcullis.server.clock import SystemClock
 from portcullis.server.live.lastgood import LastGood
 from portcullis.server.live.mapgate import AT_ONCE, PolicyMapHandler
+from portcullis.server.live.reloading import Recipe
 from portcullis.server.live.sources import Laid, blamed, lay_out
 
 pytestmark = [pytest.mark.anyio, pytest.mark.opa]
@@ -236,7 +240,7 @@ def test_the_last_good_ones_survive_as_they_are(tmp_path: Path) -> None:
 
 def handler(life: Life, **changes: Any) -> PolicyMapHandler:
     return PolicyMapHandler(
-        recipe=life.recipe,
+        recipe=changes.pop("recipe", life.recipe),
         engine=life.engine,
         standing=lambda: life.reloader.stands,
         namespaces=["gate"],
@@ -255,6 +259,16 @@ async def asked(
 ) -> Any:
     body = json.dumps(review(made, **{"name": "m", "namespace": "gate", **request})).encode()
     return (await call(found, path, [body], query=query)).response
+
+
+def waiting(recipe: Recipe, answered: threading.Event) -> Recipe:
+    """The same, but that it loads nothing before ``answered``."""
+
+    def load(folders: Sequence[Path]) -> PolicyBundle:
+        answered.wait(30)
+        return recipe.load(folders)
+
+    return replace(recipe, load=load)
 
 
 async def test_a_config_map_is_refused_if_it_does_not_compile_with_what_stands(
@@ -281,7 +295,9 @@ async def test_a_config_map_is_refused_if_it_does_not_compile_with_what_stands(
             assert admitted == {"uid": UID, "allowed": True}
         elsewhere = await asked(gate, broken, namespace="shop")
         assert "reads no policies from the namespace shop" in elsewhere["warnings"][0]
-        late = await asked(gate, broken, b"timeout=0s")
+        answered = threading.Event()
+        late = await asked(handler(life, recipe=waiting(life.recipe, answered)), broken, b"timeout=0s")
+        answered.set()
         assert late["allowed"]
         assert "not in time" in late["warnings"][0]
         assert life.names == ["base"]
