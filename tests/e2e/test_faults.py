@@ -46,7 +46,7 @@ def gate(release: Installed, claims: Path) -> Iterator[Installed]:
     release.cluster.apply(ISSUER.secret())
     release.helm("install", values={**release.values("enforce"), "tls": ISSUER.values})
     yield release
-    found = joined(release, sqlite_records(release), ungated=ungated)
+    found = joined(release, lambda: sqlite_records(release), ungated=ungated)
     assert not found.of(Fate.UNMATCHED), str(found)
     assert not found.twice, str(found)
     assert [one["name"] for one in found.unclaimed if one["name"] not in FORGOTTEN] == [], str(found)

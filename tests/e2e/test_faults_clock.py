@@ -64,7 +64,7 @@ def test_a_clock_that_is_ten_minutes_wrong(release: Installed, skewed: dict[str,
         assert ready, said
         assert not stream.felt, stream.counts
         assert pod.restarts == 0
-        found = joined(release, sqlite_records(release), ungated=ungated)
+        found = joined(release, lambda: sqlite_records(release), ungated=ungated)
         assert found.of(Fate.RECORDED)
         assert not found.of(Fate.UNMATCHED), str(found)
         assert not found.of(Fate.UNANSWERED), str(found)

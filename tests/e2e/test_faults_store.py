@@ -40,7 +40,7 @@ def gate(release: Installed) -> Iterator[Installed]:
         ungated = len(release.cluster.audit_events())
         release.helm("install", values=release.values("enforce"))
         yield release
-        found = joined(release, postgres_records(release), ungated=ungated)
+        found = joined(release, lambda: postgres_records(release), ungated=ungated)
         assert not found.of(Fate.UNMATCHED), str(found)
         assert (list(found.twice), list(found.unclaimed)) == ([], []), str(found)
         assert len(found.of(Fate.RECORDED)) > 200, str(found)

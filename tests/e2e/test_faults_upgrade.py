@@ -161,7 +161,7 @@ def test_an_upgrade_that_changes_every_value_and_one_back(gate: Installed, defau
         gate.helm("upgrade", values=default)
         until(lambda: gate.webhook()["failurePolicy"] == "Ignore", "the old ways")
         stream.settle()
-    found = joined(gate, [*sqlite_records(gate), *postgres_records(gate)], ungated=ungated)
+    found = joined(gate, lambda: [*sqlite_records(gate), *postgres_records(gate)], ungated=ungated)
     assert not stream.felt, f"{stream.counts}\n{found}"
     assert not found.of(Fate.UNANSWERED), str(found)
 

@@ -36,8 +36,8 @@ STORY = ("install", "upgrade", "backup", "recovery")
 """Pages that are typed one after the other, each in the cluster that the one before leaves; the end of ``upgrade``,
 which uninstalls, comes last."""
 
-ELSEWHERE = ("reports",)
-"""Pages whose commands are typed by tests of their own: test_reports.py."""
+ELSEWHERE = ("reports", "recheck", "pinning", "scan")
+"""Pages whose commands are typed by tests of what they are about."""
 
 
 class Reader:

@@ -89,12 +89,11 @@ def matrix(release: Installed) -> Iterator[Matrix]:
     release.helm("install", values=release.values("enforce"))
     yield made
     asking.close()
-    records = sqlite_records(release)
-    found = joined(release, records, ungated=ungated)
+    found = joined(release, lambda: sqlite_records(release), ungated=ungated)
     assert not found.of(Fate.UNMATCHED), str(found)
     assert not found.of(Fate.UNANSWERED), str(found)
     assert (list(found.twice), list(found.unclaimed)) == ([], []), str(found)
-    codes = {record["id"]: record["code"] for record in records}
+    codes = {record["id"]: record["code"] for record in sqlite_records(release)}
     told = {event["auditID"]: event for event in found.of(Fate.RECORDED)}
     for audit_id, code, about in made.asked:
         assert audit_id in told, f"{about} has no record"

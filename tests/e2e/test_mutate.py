@@ -21,6 +21,7 @@ from e2e.faulting.asking import Asker, asker
 from e2e.faulting.joining import Fate, joined, sqlite_records
 from e2e.faulting.matrix import PLACES, path_of, pod_of, put_images, sleeping, unversioned
 from e2e.faulting.watching import metric, readyz
+from e2e.test_docs import commands
 from portcullis.admission.pinning import ANNOTATION
 
 SHOP, TRYING = "shop", "trying"
@@ -52,7 +53,7 @@ def gate(release: Installed) -> Iterator[Installed]:
         "annotate", "secret", f"{RELEASE}-shared", "portcullis.dev/rotate=once", "--namespace", NAMESPACE
     )
     yield release
-    found = joined(release, sqlite_records(release), ungated=ungated)
+    found = joined(release, lambda: sqlite_records(release), ungated=ungated)
     assert not found.of(Fate.UNMATCHED), str(found)
 
 
@@ -344,3 +345,13 @@ def test_another_ca_is_in_both_objects_and_signs(gate: Installed) -> None:
     until(lambda: issuer() == newest, "a leaf of the next CA", 60, 0.5)
     gate.cluster.apply(workload("Pod", "by-another-ca", SHOP, container("web", gate.registry.image(GOOD))))
     assert image_of(gate.cluster.api.get(f"{path_of('Pod', SHOP)}/by-another-ca")) == pinned(gate, GOOD)
+
+
+def test_the_commands_of_the_page(gate: Installed) -> None:
+    for words in commands("docs/operators-pinning.md"):
+        if "exec" in words:
+            (pod,) = gate.kubelet.alive
+            said = gate.kubelet.execute(pod, words[words.index("--") + 1 :]).stdout
+            assert "mutating-webhook-configuration" in said
+        else:
+            assert "@sha256:" in gate.cluster.run(*words).stdout

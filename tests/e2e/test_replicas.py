@@ -30,7 +30,7 @@ def gate(replicated: Installed) -> Iterator[Installed]:
     cluster.namespace(SHOP)
     warm_up(replicated, SHOP)
     yield replicated
-    found = joined(replicated, postgres_records(replicated), ungated=ungated)
+    found = joined(replicated, lambda: postgres_records(replicated), ungated=ungated)
     assert (found.of(Fate.UNMATCHED), found.unclaimed, found.twice) == ([], [], []), str(found)
     assert len(found.of(Fate.RECORDED)) > 200, "the run itself has seen less than it should"
     assert len(found.of(Fate.UNANSWERED)) == len(LOST)

@@ -16,6 +16,7 @@ from e2e.cluster.objects import container, workload
 from e2e.cluster.programs import Cluster, until
 from e2e.cluster.registry import GOOD, MOVING, ROOT, UNSCANNED, SampleRegistry
 from e2e.support import portcullis
+from e2e.test_docs import commands
 from fakes.records import a_decision, a_record
 from portcullis.audit.sql import SqlRecords
 from portcullis.model.request import Caller
@@ -260,3 +261,19 @@ def webhook_of(*exempt: str) -> JSON:
             }
         ],
     }
+
+
+def test_the_commands_of_the_page(running: Cluster, config: Path, tmp_path: Path) -> None:
+    """What is typed in the gate's pod is the first of them with that pod's own configuration and rights."""
+    tree = yaml.safe_load(running.kubeconfig.read_text())
+    used = next(one for one in tree["contexts"] if one["name"] == tree["current-context"])
+    tree["contexts"].append({**used, "name": "production"})
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(tree))
+    for words in commands("docs/operators-scan.md"):
+        if words[0] == "portcullis":
+            given = [str(config) if word == "portcullis.yaml" else word for word in words[1:]]
+            given = [*given, *([] if "--config" in given else ["--config", str(config)])]
+            done = portcullis(*given, env={"KUBECONFIG": str(kubeconfig)})
+            assert done.returncode in (0, 1, 2), done.stderr
+            assert "checkout" in done.stdout or "shop" in done.stdout, done.stdout

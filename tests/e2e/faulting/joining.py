@@ -7,7 +7,7 @@ import contextlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -83,11 +83,13 @@ def join(
     return Joined(told, unclaimed, [decision for decision, count in claims.items() if count > 1])
 
 
-def joined(installed: Installed, records: Sequence[JSON], *, ungated: int = 0) -> Joined:
-    """The join of this cluster, by the rules that its webhook has now."""
+def joined(installed: Installed, records: Callable[[], Sequence[JSON]], *, ungated: int = 0) -> Joined:
+    """The join of this cluster, by the rules that its webhook has now. Controllers go on: records are read after the
+    events, since each is there before its answer."""
     webhook = installed.webhook()
     (exempt,) = webhook["namespaceSelector"]["matchExpressions"]
-    return join(installed.cluster.audit_events(), records, webhook["rules"], exempt["values"], ungated=ungated)
+    events = installed.cluster.audit_events()
+    return join(events, records(), webhook["rules"], exempt["values"], ungated=ungated)
 
 
 def short(event: JSON) -> JSON:
