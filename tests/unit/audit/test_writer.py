@@ -591,7 +591,7 @@ async def test_a_locked_database(make: Make, tmp_path: Path) -> None:
 
 async def test_a_database_that_is_removed(make: Make, tmp_path: Path) -> None:
     database = tmp_path / "store" / "audit.db"
-    log = make(SqlRecords(url=f"sqlite:///{database}", limits=QUICK))
+    log = make(SqlRecords(url=f"sqlite:///{database}", limits=PATIENT), PATIENT)
     await log.start()
     await append_all(log, numbered(0, 5))
     for file in database.parent.iterdir():
