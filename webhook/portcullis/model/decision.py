@@ -1,6 +1,7 @@
 """The decision: what is answered and what is recorded."""
 
 import dataclasses
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -150,3 +151,37 @@ class Decision:
         """What exceptions and grants cover."""
         found: tuple[Violation | UndecidedPolicy, ...] = (*self.violations, *self.undecided)
         return tuple(one for one in found if one.exception)
+
+
+def unjudged(
+    *,
+    verdict: Verdict,
+    code: int,
+    message: str,
+    decided_at: datetime,
+    id: str = "",  # noqa: A002 - the field has this name
+    warnings: tuple[str, ...] = (),
+    problems: tuple[Problem, ...] = (),
+    policy_revision: str = "",
+    config_revision: str = "",
+) -> Decision:
+    """A decision in which no policy had a part; with an id of its own where none is given."""
+    return Decision(
+        id=id or str(uuid.uuid4()),
+        verdict=verdict,
+        code=code,
+        because=Because.JUDGED,
+        message=message,
+        warnings=warnings,
+        retry_after_seconds=None,
+        violations=(),
+        undecided=(),
+        problems=problems,
+        images=(),
+        policy_revision=policy_revision,
+        config_revision=config_revision,
+        decided_at=decided_at,
+        elapsed_ms=0.0,
+        timings={},
+        document=b"",
+    )

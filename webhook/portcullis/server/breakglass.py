@@ -20,7 +20,7 @@ from portcullis.admission.review import render_allowed, render_review
 from portcullis.cluster.breakglass import BREAK_GLASSES, Invalid, grant_of
 from portcullis.errors import RecordsError
 from portcullis.limits import Limits
-from portcullis.model.decision import Because, Decision, Problem, Stage, Verdict
+from portcullis.model.decision import Decision, Problem, Stage, Verdict, unjudged
 from portcullis.model.grant import ANY_POLICY, ID_PREFIX, Grant
 from portcullis.model.request import AdmissionRequest, Operation
 from portcullis.ports import Clock
@@ -146,24 +146,16 @@ class BreakGlassHandler:
             problem = Problem(Stage.ADMISSION, "grant-invalid", retryable=False, msg=self._text(fault))
             problems = (problem,)
             said = f"[{problem.reason}] {_id(request)}: {problem.msg}\nDecision {number}"
-        return Decision(
+        return unjudged(
             id=number,
             verdict=Verdict.REFUSED if fault else Verdict.ADMITTED,
             code=403 if fault else 200,
-            because=Because.JUDGED,
             message=said,
             warnings=tuple(warnings),
-            retry_after_seconds=None,
-            violations=(),
-            undecided=(),
             problems=problems,
-            images=(),
             policy_revision=standing.compiled.revision,
             config_revision=standing.config_revision,
             decided_at=now,
-            elapsed_ms=0.0,
-            timings={},
-            document=b"",
         )
 
 

@@ -1,7 +1,6 @@
 """Turns outcomes into audit records and makes them durable before they are answered; says so where it cannot."""
 
 import asyncio
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -9,7 +8,7 @@ import structlog
 
 from portcullis import __version__
 from portcullis.errors import RecordsError
-from portcullis.model.decision import Because, Decision, Problem, Stage, Verdict
+from portcullis.model.decision import Decision, Problem, Stage, Verdict, unjudged
 from portcullis.model.record import AuditRecord
 from portcullis.model.request import AdmissionRequest, Caller
 from portcullis.ports import Clock, Records
@@ -129,24 +128,14 @@ class Recorder:
 
     def _refusal(self, code: int, reason: str, message: str) -> Decision:
         retryable, standing = code not in (400, 413), self._standing()
-        return Decision(
-            id=str(uuid.uuid4()),
+        return unjudged(
             verdict=Verdict.UNDECIDED if retryable else Verdict.REFUSED,
             code=code,
-            because=Because.JUDGED,
             message=f"[{reason}] {message}",
-            warnings=(),
-            retry_after_seconds=None,
-            violations=(),
-            undecided=(),
             problems=(Problem(Stage.ADMISSION, reason, retryable=retryable, msg=message),),
-            images=(),
             policy_revision=standing.compiled.revision,
             config_revision=standing.config_revision,
             decided_at=self._clock.now(),
-            elapsed_ms=0.0,
-            timings={},
-            document=b"",
         )
 
 

@@ -22,7 +22,7 @@ import structlog
 
 from portcullis.errors import ClusterError, PortcullisError, RecordsError
 from portcullis.limits import Limits
-from portcullis.model.decision import Because, Decision, Problem, Stage, Verdict
+from portcullis.model.decision import Decision, Problem, Stage, Verdict, unjudged
 from portcullis.model.running import Condition, FindingFilter, Rejudged, Round, RunningPods
 from portcullis.ports import Clock, Findings, Workloads
 from portcullis.registry.traffic import tallied
@@ -303,24 +303,12 @@ class Rounds:
         ours = PortcullisError("a fault in Portcullis itself; the log of the webhook tells more")
         said = error if isinstance(error, PortcullisError) else ours
         problem = Problem(Stage.GATE, said.reason, retryable=said.retryable, msg=said.message)
-        decision = Decision(
-            id=str(uuid.uuid4()),
+        decision = unjudged(
             verdict=Verdict.UNDECIDED,
             code=503,
-            because=Because.JUDGED,
             message=said.message,
-            warnings=(),
-            retry_after_seconds=None,
-            violations=(),
-            undecided=(),
             problems=(problem,),
-            images=(),
-            policy_revision="",
-            config_revision="",
             decided_at=self._clock.now(),
-            elapsed_ms=0.0,
-            timings={},
-            document=b"",
         )
         return Rejudged(
             owner=group.owner,
