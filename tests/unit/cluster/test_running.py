@@ -261,6 +261,10 @@ def webhook(name: str, operator: str, *namespaces: str) -> JSON:
         ([webhook("gate.portcullis.dev", "In", "shop")], {"shop"}),
         ([webhook("gate.portcullis.dev", "In", "shop"), webhook("more.example", "In", "farm")], {"shop", "farm"}),
         (
+            [webhook("gate.portcullis.dev", "NotIn", "bank", "farm"), webhook("more.example", "In", "farm")],
+            {"kube-system", "shop", "farm"},
+        ),
+        (
             [webhook("gate.portcullis.dev", "NotIn", "shop", "bank"), webhook("more.example", "NotIn", "shop", "farm")],
             {"kube-system", "farm", "bank"},
         ),

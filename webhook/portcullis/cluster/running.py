@@ -139,7 +139,7 @@ class RunningWorkloads:
             self.exempt |= frozenset.intersection(*exempt) if exempt else frozenset()
 
     def _left_out(self, namespace: str) -> bool:
-        reached = not self._reaches or any(reach.only is None or namespace in reach.only for reach in self._reaches)
+        reached = not self._reaches or any(reach.judges(namespace) for reach in self._reaches)
         return namespace in self.exempt or not reached
 
     async def _listed(self) -> list[_Group]:
