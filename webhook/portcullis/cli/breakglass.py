@@ -103,12 +103,12 @@ def list_grants(
 
     What they let through: `portcullis exceptions list`. Who made them: `portcullis audit list --kind BreakGlass`.
     """
-    from portcullis.cli.grantview import grant_json, listed_grants
+    from portcullis.cli.grantview import listed_grants, listed_json
 
     now = datetime.now(UTC)
     found = asyncio.run(listed_grants(kubeconfig, context, namespace, everywhere=all_namespaces))
     if output is Format.JSON:
-        print_json({"apiVersion": API_VERSION, "kind": "GrantList", "items": [grant_json(one, now) for one in found]})
+        print_json({"apiVersion": API_VERSION, "kind": "GrantList", "items": [listed_json(one, now) for one in found]})
     elif found:
         stdout().print(_table(found, now))
     else:

@@ -78,11 +78,11 @@ def list_exceptions(
     cluster = (kubeconfig, context) if asked else None
     found = asyncio.run(_find(settings, parse_moment(since, now), cluster))
     if output is Format.JSON:
-        from portcullis.cli.grantview import grant_json
+        from portcullis.cli.grantview import listed_json
 
         items = [_json(one, found.uses[one.id], now) for one in found.exceptions]
         grants = [
-            {**grant_json(one, now), "madeBy": found.makers.get(one.id, ""), **_use_json(found.uses[one.id])}
+            {**listed_json(one, now), "madeBy": found.makers.get(one.id, ""), **_use_json(found.uses[one.id])}
             for one in found.grants
         ]
         print_json({"apiVersion": API_VERSION, "kind": "ExceptionList", "items": items, "grants": grants})

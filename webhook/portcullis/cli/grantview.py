@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from portcullis.model.grant import ID_PREFIX, Grant
 from portcullis.text import clean
-from portcullis.times import rfc3339
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -60,23 +59,16 @@ def _listed(found: "JSONObject") -> Listed:
     return Listed(str(named.get("namespace", "")), str(named.get("name", "")), None, read.why)
 
 
-def grant_json(listed: Listed, now: datetime) -> dict[str, Any]:
-    """One entry of a GrantList."""
-    grant = listed.grant
+def listed_json(listed: Listed, now: datetime) -> dict[str, Any]:
+    """One entry of a GrantList: a grant as decisions show it, but for its uid, and whether it counts."""
+    from portcullis.server.recordjson import grant_json
+
     known: dict[str, Any] = {"id": listed.id, "namespace": listed.namespace, "name": listed.name}
-    if grant is None:
+    if listed.grant is None:
         return {**known, "active": False, "invalid": listed.why}
-    return {
-        **known,
-        "active": listed.active(now),
-        "policies": list(grant.policies),
-        "images": list(grant.images),
-        "digests": list(grant.digests),
-        "coversProblems": grant.covers_problems,
-        "reason": grant.reason,
-        "created": rfc3339(grant.created),
-        "expires": rfc3339(grant.expires),
-    }
+    told = grant_json(listed.grant)
+    del told["uid"]
+    return {**known, "active": listed.active(now), **told, **known}
 
 
 def what_of(listed: Listed) -> "Text":

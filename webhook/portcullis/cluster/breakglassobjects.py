@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import aiohttp
@@ -15,12 +15,12 @@ from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
 from portcullis.cluster.breakglass import BREAK_GLASSES
-from portcullis.cluster.client import FAULTS, Configured, reason_of
-from portcullis.cluster.resources import Resource, ask
+from portcullis.cluster.client import FAULTS, Configured, bounded_content, reason_of
+from portcullis.cluster.resources import ask
 from portcullis.errors import ClusterError
 from portcullis.model.json import JSONObject
 
-API_VERSION: Final = f"{BREAK_GLASSES.group}/{BREAK_GLASSES.version}"
+API_VERSION: Final = BREAK_GLASSES.group_version
 KIND: Final = "BreakGlass"
 SECONDS: Final = 35.0
 """For one answer; webhooks that are asked meanwhile may take 30 s."""
@@ -55,14 +55,14 @@ class BreakGlassObjects:
 
     async def create(self, manifest: JSONObject, namespace: str) -> Made:
         """Makes it, with the rights of whoever the client is."""
-        path = Resource(BREAK_GLASSES.group, BREAK_GLASSES.version, BREAK_GLASSES.plural, namespace).path
+        path = replace(BREAK_GLASSES, namespace=namespace).path
         found, answer = await self._ask("POST", path, {}, manifest, "the grant cannot be made")
         warnings = (text for line in answer.headers.getall("Warning", []) for text in _WARNING.findall(line))
         return Made(found, tuple(re.sub(r"\\(.)", r"\1", text) for text in warnings))
 
     async def list(self, namespace: str) -> tuple[JSONObject, ...]:
         """All in ``namespace``, or everywhere for ""."""
-        path = Resource(BREAK_GLASSES.group, BREAK_GLASSES.version, BREAK_GLASSES.plural, namespace).path
+        path = replace(BREAK_GLASSES, namespace=namespace).path
         listed: list[JSONObject] = []
         query: dict[str, str | int] = {"limit": PAGE}
         while True:
@@ -83,7 +83,7 @@ class BreakGlassObjects:
             async with asyncio.timeout(SECONDS):
                 answer = await ask(self._client, method, path, query=query, body=body, silence_seconds=SECONDS)
                 async with answer:
-                    content = await _content(answer)
+                    content = await bounded_content(answer, _BYTES, "the answer")
             if answer.status not in (200, 201):
                 said = content.decode(errors="replace")
                 raise ApiException(status=answer.status, reason=answer.reason, body=said)
@@ -96,15 +96,6 @@ class BreakGlassObjects:
                 why = "it has no kind BreakGlass, or not that namespace (the chart's value breakGlass.enabled)"
             raise ClusterError(f"{what} ({self._where}): {why}") from error
         return found, answer
-
-
-async def _content(answer: aiohttp.ClientResponse) -> bytes:
-    content = await answer.content.read(_BYTES + 1)
-    while len(content) <= _BYTES and (more := await answer.content.read(_BYTES)):
-        content += more
-    if len(content) > _BYTES:
-        raise ValueError(f"the answer has more than {_BYTES} bytes")
-    return content
 
 
 @asynccontextmanager

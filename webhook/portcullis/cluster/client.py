@@ -216,9 +216,22 @@ async def bounded_json(response: aiohttp.ClientResponse, limit: int, what: str) 
     """
     if response.status not in (200, 201):
         raise ApiException(status=response.status, reason=response.reason)
+    return json.loads(await bounded_content(response, limit, what))
+
+
+async def bounded_content(response: aiohttp.ClientResponse, limit: int, what: str) -> bytes:
+    """All of an answer, whatever its status.
+
+    Args:
+        limit: bytes.
+        what: it is, for messages.
+
+    Raises:
+        ValueError: it has more bytes than the limit.
+    """
     content = await response.content.read(limit + 1)
     while len(content) <= limit and (more := await response.content.read(limit)):
         content += more
     if len(content) > limit:
         raise ValueError(f"{what} has more than {limit} bytes")
-    return json.loads(content)
+    return content

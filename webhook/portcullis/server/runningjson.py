@@ -1,4 +1,5 @@
-"""What came of judging again what runs, as JSON: what ``scan`` and the JSON API of the audit pages print alike."""
+"""What came of judging again what runs, as the JSON that ``scan`` prints; that of the audit pages stands in
+review/apirunninganswers.py."""
 
 from typing import Any
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from portcullis.model.running import Condition, FindingPage, MovedTag, ObjectRef, Rejudged, Round
+from portcullis.model.running import Condition, FindingPage, MovedTag, Rejudged, Round
 from portcullis.server.recordjson import decision_json, grant_json
 from portcullis.server.review.apimodels import API_VERSION
 from portcullis.server.review.runningstate import GrantInForce, Rounds, RunningNow
+from portcullis.server.runningjson import owner_json
 from portcullis.times import rfc3339
 
 Tree = Mapping[str, Any]
@@ -46,7 +47,7 @@ def running_now_json(running: RunningNow, *, whole: bool) -> Tree:
 def result_json(result: Rejudged) -> Tree:
     """One group of pods."""
     return {
-        "owner": _owner(result.owner),
+        "owner": owner_json(result.owner),
         "pods": list(result.pods),
         "count": result.count,
         "condition": result.condition.value,
@@ -56,16 +57,6 @@ def result_json(result: Rejudged) -> Tree:
         "passed": list(result.passed),
         "omitted": result.omitted,
         **decision_json(result.decision),
-    }
-
-
-def _owner(owner: ObjectRef) -> Tree:
-    return {
-        "apiVersion": owner.api_version,
-        "kind": owner.kind,
-        "namespace": owner.namespace,
-        "name": owner.name,
-        "uid": owner.uid,
     }
 
 
