@@ -1,8 +1,6 @@
 """The suite of the port Admissions: what the audit log knows of how objects were let in."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,14 +29,9 @@ GRANT = "break-glass:shop/down"
 VIOLATED = Violation("image-user", Mode.DENY, "high", "runs as root")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlRecords]:
-    postgres = request.param == "postgresql"
-    url = request.getfixturevalue("postgres_url") if postgres else f"sqlite:///{tmp_path}/audit.db"
-    store = SqlRecords(url=url, limits=Limits(append_seconds=20, store_seconds=30))
-    await store.start()
-    yield store
-    await store.aclose()
+@pytest.fixture
+def limits() -> Limits:
+    return Limits(append_seconds=20, store_seconds=30)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The suite of the port Findings, over the stores that implement it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -39,11 +39,8 @@ SORTED = (MOVED, FAILING, LET_IN, UNKNOWN, URGENT, EXCEPTED, WARNED, GOOD)
 
 
 @pytest.fixture
-async def records(audit_url: str) -> AsyncIterator[SqlRecords]:
-    store = SqlRecords(url=audit_url, limits=LIMITS)
-    await store.start()
-    yield store
-    await store.aclose()
+def limits() -> Limits:
+    return LIMITS
 
 
 @pytest.fixture

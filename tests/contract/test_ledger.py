@@ -1,7 +1,7 @@
 """The suite of the port Ledger, over the store that implements it."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -37,11 +37,8 @@ SHOP, TOOLS, BOTH = frozenset({"shop"}), frozenset({"tools"}), frozenset({"shop"
 
 
 @pytest.fixture
-async def records(audit_url: str) -> AsyncIterator[SqlRecords]:
-    store = SqlRecords(url=audit_url, limits=LIMITS)
-    await store.start()
-    yield store
-    await store.aclose()
+def limits() -> Limits:
+    return LIMITS
 
 
 @pytest.fixture

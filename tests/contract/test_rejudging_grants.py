@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from contract.test_rejudging import LEGACY, SOFT, Down, Place, alike, asking, images, placed
+from fakes.decisions import open_grant
 from portcullis.audit import codec
 from portcullis.decision.exceptions import Exceptions
 from portcullis.decision.grants import Grants
@@ -32,19 +33,7 @@ ROOT = "registry.example/acme/root:1.4"
 def grant(**fields: Any) -> Grant:
     """In force now."""
     now = datetime.now(UTC)
-    values: dict[str, Any] = {
-        "namespace": "shop",
-        "name": "down",
-        "uid": "u-1",
-        "policies": ("*",),
-        "images": (),
-        "digests": (),
-        "covers_problems": True,
-        "reason": "payments must go out",
-        "created": now - timedelta(minutes=1),
-        "expires": now + timedelta(hours=1),
-    }
-    return Grant(**(values | fields))
+    return open_grant(**{"created": now - timedelta(minutes=1), "expires": now + timedelta(hours=1), **fields})
 
 
 def requests() -> Iterator[tuple[str, Any, Any]]:

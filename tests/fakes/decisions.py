@@ -91,6 +91,23 @@ GRANT = Grant(
 )
 
 
+def open_grant(created: datetime, expires: datetime, **changes: Any) -> Grant:
+    """For everything in the namespace shop, also what cannot be evaluated; ``changes`` of it."""
+    whole = Grant(
+        namespace="shop",
+        name="down",
+        uid="u-1",
+        policies=("*",),
+        images=(),
+        digests=(),
+        covers_problems=True,
+        reason="payments must go out",
+        created=created,
+        expires=expires,
+    )
+    return replace(whole, **changes)
+
+
 def let_in() -> Decision:
     """By a grant, which covers a violation and a policy that could not be evaluated."""
     covered: dict[str, Any] = {"exception": GRANT.id, "excepted_until": GRANT.expires}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fakes.decisions import open_grant
 from fakes.engine import ScriptedEngine
 from fakes.registry import MemoryRegistry
 from portcullis.admission.review import render_review
@@ -42,18 +43,7 @@ pytestmark = pytest.mark.anyio
 
 NOW: datetime = Clock().now()
 OTHER = "registry.example/other/tool:1"
-GRANT = Grant(
-    namespace="shop",
-    name="down",
-    uid="u-1",
-    policies=("*",),
-    images=(),
-    digests=(),
-    covers_problems=True,
-    reason="payments must go out",
-    created=NOW - timedelta(minutes=5),
-    expires=NOW + timedelta(hours=1),
-)
+GRANT = open_grant(created=NOW - timedelta(minutes=5), expires=NOW + timedelta(hours=1))
 VIOLATIONS_ALONE = dataclasses.replace(GRANT, name="violations", covers_problems=False)
 UNTIL, WEB = "break-glass:shop/down until 2026-11-24T13:00Z", f'container "web" ({IMAGE})'
 FOR_WEB = dataclasses.replace(GRANT, name="web", images=("registry.example/acme/web",))

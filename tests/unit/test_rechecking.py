@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fakes.decisions import open_grant
 from fakes.rechecks import NOW, GivenAdmissions, Rechecking, admitted, group_of
 from fakes.registry import MemoryRegistry
 from portcullis.decision.exceptions import Exceptions, PolicyException
@@ -35,10 +36,7 @@ EXCEPTION = PolicyException(
     expires=NOW + timedelta(hours=1),
     images=(parse_pattern("registry.example/**"),),
 )
-GRANT = Grant(
-    namespace="shop", name="down", uid="u-1", policies=("*",), images=(), digests=(), covers_problems=True,
-    reason="payments must go out", created=NOW - timedelta(minutes=5), expires=NOW + timedelta(hours=1),
-)  # fmt: skip
+GRANT = open_grant(created=NOW - timedelta(minutes=5), expires=NOW + timedelta(hours=1))
 
 
 class Scene(Rechecking):

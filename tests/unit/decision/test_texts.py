@@ -4,11 +4,11 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
+from fakes.decisions import open_grant
 from portcullis.decision import texts
 from portcullis.decision.verdict import conclude
 from portcullis.limits import DEFAULT_LIMITS, Limits
 from portcullis.model.decision import JudgedImage, Problem, Stage, UndecidedPolicy, Violation
-from portcullis.model.grant import Grant
 from portcullis.model.ruling import Mode
 
 ROOT = Violation(
@@ -119,18 +119,7 @@ def test_a_warning_names_what_could_not_be_had() -> None:
     assert line.startswith("[registry-unreachable] image a/b: registry.example: no answer.")
 
 
-GRANT = Grant(
-    namespace="shop",
-    name="down",
-    uid="u-1",
-    policies=("*",),
-    images=(),
-    digests=(),
-    covers_problems=True,
-    reason="payments must go out",
-    created=datetime(2026, 11, 24, 12, 0, tzinfo=UTC),
-    expires=datetime(2026, 11, 24, 15, 0, tzinfo=UTC),
-)
+GRANT = open_grant(created=datetime(2026, 11, 24, 12, 0, tzinfo=UTC), expires=datetime(2026, 11, 24, 15, 0, tzinfo=UTC))
 COVERED: dict[str, Any] = {"exception": GRANT.id, "excepted_until": GRANT.expires}
 
 
